@@ -1,0 +1,1 @@
+#include "proto/otlp.h"

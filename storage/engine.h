@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine.h - what a store can do, whatever it stores in.
+ *
+ * Role       the only way from the collector and the queries to the disk. The SQLite engine implements it
+ *            for one machine; a ClickHouse engine will. tests/engine_suite is what any of them must pass.
+ * Threads    every call from any thread but an event loop, except engine_append(), which never blocks.
+ * Blocking   queries read files; they obey their query_context.
+ * Ownership  results live in the query_context's arena.
+ * Times      Unix nanoseconds; ranges include their minimum and exclude their maximum. */
+#ifndef SPINDLE_STORAGE_ENGINE_H
+#define SPINDLE_STORAGE_ENGINE_H
+
+#include "base/hash.h"
+#include "base/metrics.h"
+#include "base/query_context.h"
+#include "base/queue.h"
+#include "codec/codec.h"
+#include "storage/expr.h"
+
+struct engine;
+
+/* ---- Append --------------------------------------------------------------------------------------- */
+
+/* One accepted request on its way to the disk. Filled by the collector, owned by the engine from
+ * engine_append() until on_done. */
+struct append {
+    struct queue_node node; /* the engine's */
+    enum signal signal;
+    struct arena arena;   /* owns the bytes below */
+    struct bytes body;    /* checked, canonical OTLP protobuf, not compressed */
+    struct bytes journal; /* what to journal: the body as received when nothing was changed, else empty */
+    enum codec journal_codec; /* of `journal` */
+    uint64_t items;
+    struct hash128 request_hash; /* of principal, signal and received bytes; equal means resent */
+    uint64_t arrival_unix_ns;
+    bool was_resent; /* out: an equal request was acknowledged before; nothing was stored again */
+    /* Called exactly once, from an engine thread; must not block. ERR_OK: durable and visible to every
+     * query that starts from now on. ERR_BUSY, ERR_FULL, ERR_IO, ERR_STOPPING: not stored; the client may
+     * resend. Ownership of the append, its arena included, is back with the collector. */
+    void (*on_done)(struct append *a, enum err result);
+    void *context;
+};
+
+/* ---- Queries -------------------------------------------------------------------------------------- */
+
+struct time_range {
+    uint64_t min_unix_ns, max_unix_ns; /* [min, max) */
+};
+
+enum find_order {
+    FIND_NEWEST,  /* traces by start, log records by time; latest first */
+    FIND_OLDEST,  /* log records only */
+    FIND_SLOWEST  /* traces only: by trace duration, longest first */
+};
+
+/* Where a page ended: the sort key of its last row and what tells equal keys apart. */
+struct find_cursor {
+    bool is_set;
+    uint64_t key;        /* start or duration of the trace, time of the record */
+    struct trace_id id;  /* of the trace; for log records: position, opaque to callers */
+};
+
+/* How much was looked at, and whether that was all there is to look at. */
+struct find_progress {
+    uint64_t scanned_groups, scanned_bytes, scanned_rows;
+    bool is_complete; /* false: a bound was reached; more may match than was found */
+};
+
+/* A trace matches when one of its spans starts within the range and satisfies the filter, in which
+ * trace-level intrinsics speak of the whole trace (as far as stored). */
+struct trace_query {
+    const struct expr *filter; /* NULL: every span */
+    struct time_range range;
+    enum find_order order;
+    size_t limit;
+    struct find_cursor after;
+    size_t spans_per_trace; /* matching spans to return with each summary; 0: none */
+};
+
+struct service_summary {
+    struct bytes name;
+    uint32_t spans, errors;
+};
+
+struct trace_summary {
+    struct trace_id trace_id;
+    uint64_t start_unix_ns, end_unix_ns; /* smallest start, largest end */
+    bool has_root;                       /* a span without parent; the earliest such */
+    struct bytes root_service, root_name;
+    uint32_t spans, errors, orphans; /* errors: status ERROR; orphans: parent not in the trace */
+    struct service_summary *services; /* by name */
+    size_t services_count;
+    uint32_t matched_spans;
+    struct bytes matched; /* TracesData with the first spans_per_trace matching spans, by start */
+};
+
+struct trace_result {
+    struct trace_summary *traces;
+    size_t count;
+    struct find_cursor next; /* is_set when there may be more */
+    struct find_progress progress;
+};
+
+struct log_query {
+    const struct expr *filter;
+    struct time_range range;
+    enum find_order order;
+    size_t limit;
+    struct find_cursor after;
+};
+struct log_row {
+    struct bytes resource, scope, log; /* checked OTLP messages */
+    struct bytes resource_schema_url, scope_schema_url;
+};
+struct log_result {
+    struct log_row *logs;
+    size_t count;
+    struct find_cursor next;
+    struct find_progress progress;
+};
+
+struct operation {
+    struct bytes name;
+    uint32_t kind;
+    uint64_t spans;
+};
+
+struct attribute_key {
+    enum expr_scope scope; /* span, resource, event, link, instrumentation, log */
+    struct bytes key;
+    enum otlp_value_type type; /* the most frequent */
+    uint64_t count;            /* row groups or rows it was seen in: a rank, not a measure */
+};
+struct attribute_value {
+    struct expr_value value;
+    uint64_t count;
+};
+
+struct engine_statistics {
+    uint64_t spans, logs;             /* retrievable now */
+    uint64_t journal_items, journal_bytes; /* acknowledged, not yet in row groups */
+    uint64_t row_groups, partitions, partitions_damaged;
+    uint64_t disk_bytes;
+    uint64_t first_arrival_unix_ns; /* 0: nothing yet */
+    uint64_t newest_start_unix_ns;
+    bool is_writable;        /* false: read-only, with the reason */
+    const char *not_writable_reason;
+    bool is_durable; /* durability = fsync */
+};
+
+struct engine_ops {
+    void (*append)(struct engine *e, struct append *take_append);
+    enum err (*trace_get)(struct engine *e, const struct query_context *q, const struct trace_id *id,
+                          struct bytes *out_traces_data);
+    enum err (*trace_logs)(struct engine *e, const struct query_context *q, const struct trace_id *id,
+                           struct bytes *out_logs_data);
+    enum err (*span_trace)(struct engine *e, const struct query_context *q, const struct span_id *id,
+                           struct trace_id *out_trace_id);
+    enum err (*traces_find)(struct engine *e, const struct query_context *q,
+                            const struct trace_query *query, struct trace_result *out);
+    enum err (*logs_find)(struct engine *e, const struct query_context *q,
+                          const struct log_query *query, struct log_result *out);
+    enum err (*services)(struct engine *e, const struct query_context *q, struct bytes **out_names,
+                         size_t *out_count);
+    enum err (*operations)(struct engine *e, const struct query_context *q, struct bytes service,
+                           struct operation **out, size_t *out_count);
+    enum err (*attribute_keys)(struct engine *e, const struct query_context *q, enum signal signal,
+                               struct time_range range, struct bytes prefix, size_t limit,
+                               struct attribute_key **out, size_t *out_count);
+    enum err (*attribute_values)(struct engine *e, const struct query_context *q, enum signal signal,
+                                 enum expr_scope scope, struct bytes key, struct time_range range,
+                                 const struct expr *filter, struct bytes prefix, size_t limit,
+                                 struct attribute_value **out, size_t *out_count,
+                                 struct find_progress *out_progress);
+    void (*statistics)(struct engine *e, struct engine_statistics *out);
+    enum err (*settle)(struct engine *e);
+    void (*close)(struct engine *e);
+};
+
+/* First member of every engine. */
+struct engine {
+    const struct engine_ops *ops;
+};
+
+/* Queue one request to be made durable. Never blocks; on_done is called in any case, possibly before
+ * this returns (with ERR_BUSY when the queue is full: the collector holds and tries again). */
+static inline void engine_append(struct engine *e, struct append *take_append)
+{
+    e->ops->append(e, take_append);
+}
+
+/* All spans of a trace as one TracesData, each shown once, ordered by resource, scope and start.
+ * Errors: ERR_NOT_FOUND; ERR_CORRUPT when part of it lies in a damaged group (others are in *out). */
+NODISCARD static inline enum err engine_trace_get(struct engine *e, const struct query_context *q,
+                                                  const struct trace_id *id,
+                                                  struct bytes *out_traces_data)
+{
+    return e->ops->trace_get(e, q, id, out_traces_data);
+}
+
+/* All log records with this trace ID as one LogsData, by time; ERR_OK and empty when there are none. */
+NODISCARD static inline enum err engine_trace_logs(struct engine *e, const struct query_context *q,
+                                                   const struct trace_id *id,
+                                                   struct bytes *out_logs_data)
+{
+    return e->ops->trace_logs(e, q, id, out_logs_data);
+}
+
+/* The trace that a span ID belongs to (the newest, where several do). ERR_NOT_FOUND. Reads the span ID
+ * column of every row group until found: slow, bounded by the query's deadline. */
+NODISCARD static inline enum err engine_span_trace(struct engine *e, const struct query_context *q,
+                                                   const struct span_id *id,
+                                                   struct trace_id *out_trace_id)
+{
+    return e->ops->span_trace(e, q, id, out_trace_id);
+}
+
+NODISCARD static inline enum err engine_traces_find(struct engine *e, const struct query_context *q,
+                                                    const struct trace_query *query,
+                                                    struct trace_result *out)
+{
+    return e->ops->traces_find(e, q, query, out);
+}
+
+NODISCARD static inline enum err engine_logs_find(struct engine *e, const struct query_context *q,
+                                                  const struct log_query *query,
+                                                  struct log_result *out)
+{
+    return e->ops->logs_find(e, q, query, out);
+}
+
+/* Distinct service names, sorted. */
+NODISCARD static inline enum err engine_services(struct engine *e, const struct query_context *q,
+                                                 struct bytes **out_names, size_t *out_count)
+{
+    return e->ops->services(e, q, out_names, out_count);
+}
+
+/* Distinct (name, kind) of a service's spans, sorted; ERR_OK and none for an unknown service. */
+NODISCARD static inline enum err engine_operations(struct engine *e, const struct query_context *q,
+                                                   struct bytes service, struct operation **out,
+                                                   size_t *out_count)
+{
+    return e->ops->operations(e, q, service, out, out_count);
+}
+
+NODISCARD static inline enum err
+engine_attribute_keys(struct engine *e, const struct query_context *q, enum signal signal,
+                      struct time_range range, struct bytes prefix, size_t limit,
+                      struct attribute_key **out, size_t *out_count)
+{
+    return e->ops->attribute_keys(e, q, signal, range, prefix, limit, out, out_count);
+}
+
+/* Most frequent values of a key, under a filter, most frequent first. */
+NODISCARD static inline enum err
+engine_attribute_values(struct engine *e, const struct query_context *q, enum signal signal,
+                        enum expr_scope scope, struct bytes key, struct time_range range,
+                        const struct expr *filter, struct bytes prefix, size_t limit,
+                        struct attribute_value **out, size_t *out_count,
+                        struct find_progress *out_progress)
+{
+    return e->ops->attribute_values(e, q, signal, scope, key, range, filter, prefix, limit, out,
+                                    out_count, out_progress);
+}
+
+/* Cheap: counters only. From any thread, event loops included. */
+static inline void engine_statistics(struct engine *e, struct engine_statistics *out)
+{
+    e->ops->statistics(e, out);
+}
+
+/* Wait until everything acknowledged so far is in row groups and checkpointed: before measuring, and in
+ * tests. */
+NODISCARD static inline enum err engine_settle(struct engine *e)
+{
+    return e->ops->settle(e);
+}
+
+/* Refuses new appends, commits what waits, answers every append, checkpoints, closes. */
+static inline void engine_close(struct engine *e)
+{
+    if (e != NULL)
+        e->ops->close(e);
+}
+
+#endif

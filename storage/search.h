@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* search.h - finding traces and log records over segments.
+ *
+ * Role       the algorithms of engine.h's queries without the disk: candidates from scans, whole traces
+ *            assembled and told apart, exact filters, order, pages. An engine supplies the segments.
+ * Threads    one query, one thread.
+ * Algorithm  traces: scan segments, newest first, for candidate traces; a trace's start is at most that of
+ *            its matching span, so, newest first, a trace is final once no unread segment or candidate can
+ *            start later. Each candidate is assembled whole to check what speaks of the trace. */
+#ifndef SPINDLE_STORAGE_SEARCH_H
+#define SPINDLE_STORAGE_SEARCH_H
+
+#include "storage/engine.h"
+#include "storage/segment.h"
+
+/* What an engine gives: its segments' bounds up front, and each opened on demand. */
+struct segment_source {
+    void *context;
+    size_t count;
+    /* Cheap, without I/O. */
+    void (*bounds)(void *context, size_t index, struct segment_bounds *out);
+    /* False when the trace cannot be in this segment: its filter. */
+    bool (*may_contain)(void *context, size_t index, const struct trace_id *id);
+    /* Open for reading; segment memory in q->arena or a scratch arena of the engine's. A damaged one is
+     * ERR_CORRUPT: it is skipped and counted, the others are served. */
+    enum err (*open)(void *context, size_t index, const struct query_context *q,
+                     struct segment **out);
+    void (*on_damaged)(void *context, size_t index);
+    /* Tells equal items apart from different ones that share IDs. */
+    const struct hash_key *content_key;
+};
+
+NODISCARD enum err search_trace_get(const struct segment_source *source,
+                                    const struct query_context *q, const struct trace_id *id,
+                                    enum signal signal, struct bytes *out_data);
+NODISCARD enum err search_traces(const struct segment_source *source, const struct query_context *q,
+                                 const struct trace_query *query, struct trace_result *out);
+NODISCARD enum err search_logs(const struct segment_source *source, const struct query_context *q,
+                               const struct log_query *query, struct log_result *out);
+NODISCARD enum err search_span_trace(const struct segment_source *source,
+                                     const struct query_context *q, const struct span_id *id,
+                                     struct trace_id *out_trace_id);
+NODISCARD enum err search_attribute_keys(const struct segment_source *source,
+                                         const struct query_context *q, enum signal signal,
+                                         struct time_range range, struct bytes prefix, size_t limit,
+                                         struct attribute_key **out, size_t *out_count);
+NODISCARD enum err search_attribute_values(const struct segment_source *source,
+                                           const struct query_context *q, enum signal signal,
+                                           enum expr_scope scope, struct bytes key,
+                                           struct time_range range, const struct expr *filter,
+                                           struct bytes prefix, size_t limit,
+                                           struct attribute_value **out, size_t *out_count,
+                                           struct find_progress *out_progress);
+
+/* A checked body as a segment, in `arena`; borrowed for the segment's life. */
+NODISCARD enum err body_segment_open(enum signal signal, struct bytes body, struct arena *arena,
+                                     struct segment **out);
+
+/* The summary of one whole trace (TracesData, each span once), in the arena. */
+NODISCARD enum err trace_summarize(struct bytes traces_data, struct arena *arena,
+                                   struct trace_summary *out);
+
+#endif

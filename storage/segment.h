@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* segment.h - a readable set of spans or log records: a row group, or a body still in the journal.
+ *
+ * Role       what search and assembly work over, so that both forms of stored telemetry answer alike and
+ *            neither algorithm knows of files. Implementations: rowgroup_segment (columns) and
+ *            body_segment (checked OTLP bytes).
+ * Threads    a segment belongs to one query at a time.
+ * Ownership  the opener closes it; rows' bytes are written into the caller's buffers. */
+#ifndef SPINDLE_STORAGE_SEGMENT_H
+#define SPINDLE_STORAGE_SEGMENT_H
+
+#include "base/query_context.h"
+#include "storage/expr.h"
+
+struct segment;
+
+/* One row that satisfies a scan, for sorting and for finding its trace. */
+struct segment_row {
+    uint32_t row;
+    struct trace_id trace_id;
+    uint64_t start_unix_ns; /* of a log record: its time */
+    uint64_t duration_ns;
+    enum expr_truth truth; /* TRUE, or UNKNOWN where the filter speaks of the trace */
+};
+/* Returns false to stop the scan. */
+typedef bool segment_row_fn(void *context, const struct segment_row *row);
+
+struct segment_bounds {
+    enum signal signal;
+    uint32_t rows;
+    uint64_t start_min_unix_ns, start_max_unix_ns; /* of its rows; both inclusive */
+    uint64_t bytes; /* stored size, for find_progress */
+};
+
+struct segment_ops {
+    /* False when no row can satisfy the filter in the range: from statistics and dictionaries only. */
+    bool (*may_match)(struct segment *s, const struct expr *filter, uint64_t min_unix_ns,
+                      uint64_t max_unix_ns);
+    /* Rows that start in [min, max) and for which the filter is TRUE or UNKNOWN, in any order. */
+    enum err (*scan)(struct segment *s, const struct query_context *q, const struct expr *filter,
+                     uint64_t min_unix_ns, uint64_t max_unix_ns, segment_row_fn *on_row,
+                     void *context);
+    /* Row numbers with this trace ID, ascending, into out[0..max); *out_count may exceed max: call again
+     * with room. */
+    enum err (*find_trace)(struct segment *s, const struct trace_id *id, uint32_t *out, size_t max,
+                           size_t *out_count);
+    /* Append the given rows (ascending) as TracesData or LogsData, one ResourceSpans for each run of
+     * rows that share resource, scope and schema URLs. The bytes are checked and canonical. */
+    enum err (*read)(struct segment *s, const struct query_context *q, const uint32_t *rows,
+                     size_t count, struct buffer *out);
+    void (*close)(struct segment *s);
+};
+
+struct segment {
+    const struct segment_ops *ops;
+    struct segment_bounds bounds;
+};
+
+#endif
