@@ -2,7 +2,7 @@
 /* engine.h - what a store can do, whatever it stores in.
  *
  * Role       the only way from the collector and the queries to the disk. The SQLite engine implements it
- *            for one machine; a ClickHouse engine will. tests/engine_suite is what any of them must pass.
+ *            for one machine; a ClickHouse engine will. storage/engine_suite is what any of them must pass.
  * Threads    every call from any thread but an event loop, except engine_append(), which never blocks.
  * Blocking   queries read files; they obey their query_context.
  * Ownership  results live in the query_context's arena.
@@ -35,8 +35,11 @@ struct append {
     uint64_t arrival_unix_ns;
     bool was_resent; /* out: an equal request was acknowledged before; nothing was stored again */
     /* Called exactly once, from an engine thread; must not block. ERR_OK: durable and visible to every
-     * query that starts from now on. ERR_BUSY, ERR_FULL, ERR_IO, ERR_STOPPING: not stored; the client may
-     * resend. Ownership of the append, its arena included, is back with the collector. */
+     * query that starts from now on, and the arena stayed with the engine: `arena`, `body` and `journal`
+     * are empty now (unless was_resent). So the append itself and what its answer needs live elsewhere.
+     * ERR_BUSY, ERR_FULL, ERR_IO, ERR_STOPPING: not stored; the client may resend, and everything in the
+     * append is as it was, so that it can be appended again. The append is the collector's from here on;
+     * arena_deinit() its arena in any case. */
     void (*on_done)(struct append *a, enum err result);
     void *context;
 };
