@@ -10,7 +10,7 @@
 
 #define NS_PER_US UINT64_C(1000)
 #define NS_PER_MS UINT64_C(1000000)
-#define NS_PER_S UINT64_C(1000000000)
+#define NS_PER_S  UINT64_C(1000000000)
 
 uint64_t clock_unix_ns(void);
 uint64_t clock_mono_ns(void);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mem.h - the one door to the heap, so that tests can make any allocation fail.
  *
- * Role       our own code and the libraries that accept an allocator (SQLite, libuv, nghttp2, OpenSSL,
- *            zlib, zstd, protobuf-c) all allocate through here.
- * Threads    all calls from any thread.
+ * Role       our own code and the libraries that accept an allocator (SQLite, libuv, nghttp2,
+ * OpenSSL, zlib, zstd, protobuf-c) all allocate through here. Threads    all calls from any thread.
  * Errors     NULL when out of memory; a size of 0 gives a block that may be freed. */
 #ifndef SPINDLE_BASE_MEM_H
 #define SPINDLE_BASE_MEM_H
@@ -22,8 +21,9 @@ void mem_free(void *block);
 char *mem_text(const void *text, size_t len);
 
 /* Fault seam; in builds without SPINDLE_FAULTS these do nothing and return 0 or false.
- * fault_alloc_fail_at(n): the (n+1)th allocation from now on, in any thread, fails once; sticky: and all
- * after it. fault_alloc_off() ends it. fault_fired(): whether one has failed since it was set. */
+ * fault_alloc_fail_at(n): the (n+1)th allocation from now on, in any thread, fails once; sticky:
+ * and all after it. fault_alloc_off() ends it. fault_fired(): whether one has failed since it was
+ * set. */
 void fault_alloc_fail_at(unsigned long n, bool sticky);
 void fault_alloc_off(void);
 bool fault_fired(void);

@@ -2,10 +2,10 @@
 /* metrics.h - Spindle's own counters and gauges.
  *
  * Role       every rejected, truncated, deduplicated or expired thing is counted with its reason. A
- *            room registers what it counts when it is built, and adds to it from any thread; /metrics
- *            prints the registry.
- * Ownership  metrics and their text belong to the registry and live as long as it does.
- * Threads    adding and setting from any thread (relaxed atomics); registering under a lock. */
+ *            room registers what it counts when it is built, and adds to it from any thread;
+ * /metrics prints the registry. Ownership  metrics and their text belong to the registry and live
+ * as long as it does. Threads    adding and setting from any thread (relaxed atomics); registering
+ * under a lock. */
 #ifndef SPINDLE_BASE_METRICS_H
 #define SPINDLE_BASE_METRICS_H
 
@@ -28,9 +28,9 @@ struct metric {
 struct metrics *metrics_open(void);
 void metrics_close(struct metrics *m);
 
-/* Register, or find the same (name, labels) again. name: "spindle_...", counters end in _total; labels:
- * NULL or `reason="depth",signal="traces"`. Text is copied. With m == NULL, or out of memory: a metric
- * that nobody prints, never NULL. */
+/* Register, or find the same (name, labels) again. name: "spindle_...", counters end in _total;
+ * labels: NULL or `reason="depth",signal="traces"`. Text is copied. With m == NULL, or out of
+ * memory: a metric that nobody prints, never NULL. */
 struct metric *metrics_counter(struct metrics *m, const char *name, const char *labels,
                                const char *help);
 struct metric *metrics_gauge(struct metrics *m, const char *name, const char *labels,

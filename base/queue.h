@@ -30,7 +30,8 @@ struct queue {
 
 void queue_init(struct queue *q, size_t bytes_max);
 void queue_deinit(struct queue *q); /* must be empty */
-/* False when closed, or when it would pass the bound and is not empty (one larger entry alone passes). */
+/* False when closed, or when it would pass the bound and is not empty (one larger entry alone
+ * passes). */
 bool queue_push(struct queue *q, struct queue_node *node, size_t bytes);
 /* NULL on timeout, or when closed and empty. */
 struct queue_node *queue_pop(struct queue *q, uint64_t timeout_ns);

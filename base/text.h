@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* text.h - strict conversions between text and values.
  *
- * Role       hexadecimal, decimal, durations, RFC 3339 times, percent-encoding, base64, UTF-8. Parsers
- *            take the whole input or return false and write nothing.
- * Threads    pure. */
+ * Role       hexadecimal, decimal, durations, RFC 3339 times, percent-encoding, base64, UTF-8.
+ * Parsers take the whole input or return false and write nothing. Threads    pure. */
 #ifndef SPINDLE_BASE_TEXT_H
 #define SPINDLE_BASE_TEXT_H
 
@@ -33,8 +32,10 @@ NODISCARD bool text_time_parse(struct bytes text, uint64_t *out_unix_ns);
 /* "2026-01-31T12:00:00.123456789Z", fraction omitted when zero. */
 void text_time(struct buffer *b, uint64_t unix_ns);
 
-/* %XX decoding into out (at most text.len bytes); plus_is_space for query strings. False on a bad escape. */
-NODISCARD bool text_percent_decode(struct bytes text, bool plus_is_space, uint8_t *out, size_t *out_len);
+/* %XX decoding into out (at most text.len bytes); plus_is_space for query strings. False on a bad
+ * escape. */
+NODISCARD bool text_percent_decode(struct bytes text, bool plus_is_space, uint8_t *out,
+                                   size_t *out_len);
 
 /* Standard base64 with padding. */
 void text_base64(struct buffer *b, struct bytes from);
@@ -44,6 +45,9 @@ NODISCARD bool text_base64_parse(struct bytes text, uint8_t *out, size_t *out_le
 /* Length of the longest valid UTF-8 prefix: == text.len when all of it is valid (RFC 3629: no
  * surrogates, no overlong forms, nothing above U+10FFFF). Fast on ASCII. */
 size_t text_utf8_valid_len(struct bytes text);
+/* The same, saying also how long the invalid part behind it is (0: none): the maximal subpart that
+ * one U+FFFD replaces. */
+size_t text_utf8_valid_prefix(struct bytes text, size_t *out_bad_len);
 /* Append text, each maximal invalid part replaced by U+FFFD (Unicode 15 §3.9, "substitution of
  * maximal subparts"). */
 void text_utf8_repair(struct buffer *b, struct bytes text);

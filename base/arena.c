@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* arena.c - blocks that double from 4 KiB to 1 MiB; a larger request gets a block of its own size.
+ */
+#include "base/arena.h"
+
+#include "base/budget.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdalign.h>
+
+enum { BLOCK_FIRST = 4096, BLOCK_LARGEST = 1 << 20, ALIGNMENT = 16 };
+
+struct arena_block {
+    struct arena_block *next;
+    size_t size; /* of data */
+    size_t used;
+    alignas(ALIGNMENT) uint8_t data[];
+};
+
+void arena_init(struct arena *a, size_t limit_bytes, struct budget *budget)
+{
+    *a = (struct arena){ .limit_bytes = limit_bytes, .budget = budget };
+}
+
+static void block_free(struct arena *a, struct arena_block *block)
+{
+    size_t held = sizeof *block + block->size;
+    assert(a->held_bytes >= held);
+    a->held_bytes -= held;
+    if (a->budget != NULL)
+        budget_release(a->budget, held);
+    mem_free(block);
+}
+
+void arena_deinit(struct arena *a)
+{
+    while (a->blocks != NULL) {
+        struct arena_block *next = a->blocks->next;
+        block_free(a, a->blocks);
+        a->blocks = next;
+    }
+    a->failure = ERR_OK;
+}
+
+void arena_reset(struct arena *a)
+{
+    while (a->blocks != NULL && a->blocks->next != NULL) {
+        struct arena_block *next = a->blocks->next;
+        block_free(a, a->blocks);
+        a->blocks = next;
+    }
+    if (a->blocks != NULL)
+        a->blocks->used = 0;
+    a->failure = ERR_OK;
+}
+
+/* A block with room for  bytes at its head, or NULL with the reason noted. */
+static struct arena_block *block_add(struct arena *a, size_t size)
+{
+    size_t wanted = a->blocks == NULL ? BLOCK_FIRST : a->blocks->size * 2;
+    if (wanted > BLOCK_LARGEST)
+        wanted = BLOCK_LARGEST;
+    if (a->held_bytes + wanted > a->limit_bytes)
+        wanted = size; /* near the limit, take no more than is asked for */
+    if (wanted < size)
+        wanted = size;
+
+    size_t held;
+    if (__builtin_add_overflow(wanted, sizeof(struct arena_block), &held) ||
+        held > a->limit_bytes || a->held_bytes > a->limit_bytes - held) {
+        a->failure = ERR_TOO_LARGE;
+        return NULL;
+    }
+    if (a->budget != NULL && !budget_reserve(a->budget, held)) {
+        a->failure = ERR_BUDGET;
+        return NULL;
+    }
+    struct arena_block *block = mem_alloc(held);
+    if (block == NULL) {
+        if (a->budget != NULL)
+            budget_release(a->budget, held);
+        a->failure = ERR_NOMEM;
+        return NULL;
+    }
+    block->size = wanted;
+    block->used = 0;
+    /* A block for one large thing goes behind the current one, which still has room to bump from.
+     */
+    if (a->blocks != NULL && wanted == size && a->blocks->size - a->blocks->used > ALIGNMENT) {
+        block->next = a->blocks->next;
+        a->blocks->next = block;
+    } else {
+        block->next = a->blocks;
+        a->blocks = block;
+    }
+    a->held_bytes += held;
+    return block;
+}
+
+static void *bump(struct arena *a, size_t size, size_t alignment)
+{
+    struct arena_block *block = a->blocks;
+    if (block != NULL) {
+        size_t at = (block->used + alignment - 1) & ~(alignment - 1);
+        if (at <= block->size && size <= block->size - at) {
+            block->used = at + size;
+            return block->data + at;
+        }
+    }
+    block = block_add(a, size);
+    if (block == NULL)
+        return NULL;
+    block->used = size;
+    return block->data;
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+    return bump(a, size, ALIGNMENT);
+}
+
+uint8_t *arena_alloc_bytes(struct arena *a, size_t size)
+{
+    return bump(a, size, 1);
+}
+
+void *arena_alloc_array(struct arena *a, size_t count, size_t size)
+{
+    size_t total;
+    if (__builtin_mul_overflow(count, size, &total)) {
+        a->failure = ERR_TOO_LARGE;
+        return NULL;
+    }
+    void *p = arena_alloc(a, total);
+    if (p != NULL)
+        memset(p, 0, total);
+    return p;
+}
+
+enum err arena_dup(struct arena *a, struct bytes from, struct bytes *out)
+{
+    uint8_t *copy = arena_alloc_bytes(a, from.len);
+    if (copy == NULL)
+        return arena_failure(a);
+    if (from.len != 0)
+        memcpy(copy, from.data, from.len);
+    *out = (struct bytes){ .data = copy, .len = from.len };
+    return ERR_OK;
+}
+
+char *arena_text(struct arena *a, struct bytes from)
+{
+    if (from.len == SIZE_MAX) {
+        a->failure = ERR_TOO_LARGE;
+        return NULL;
+    }
+    uint8_t *copy = arena_alloc_bytes(a, from.len + 1);
+    if (copy == NULL)
+        return NULL;
+    if (from.len != 0)
+        memcpy(copy, from.data, from.len);
+    copy[from.len] = '\0';
+    return (char *)copy;
+}
+
+enum err arena_failure(const struct arena *a)
+{
+    return a->failure;
+}

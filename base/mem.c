@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mem.c - malloc, counted and made to fail in builds with SPINDLE_FAULTS. */
+#include "base/mem.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if SPINDLE_FAULTS
+
+static _Atomic long live_blocks;
+static _Atomic long fail_countdown = -1; /* -1: off */
+static _Atomic bool fail_sticky, fail_fired;
+
+static bool fault_hits(void)
+{
+    if (atomic_load_explicit(&fail_countdown, memory_order_relaxed) < 0)
+        return false;
+    if (atomic_load(&fail_sticky) && atomic_load(&fail_fired))
+        return true;
+    if (atomic_fetch_sub(&fail_countdown, 1) != 0)
+        return false;
+    atomic_store(&fail_fired, true);
+    if (atomic_load(&fail_sticky))
+        atomic_store(&fail_countdown, 0);
+    return true;
+}
+
+void fault_alloc_fail_at(unsigned long n, bool sticky)
+{
+    atomic_store(&fail_countdown, -1);
+    atomic_store(&fail_fired, false);
+    atomic_store(&fail_sticky, sticky);
+    atomic_store(&fail_countdown, (long)n);
+}
+
+void fault_alloc_off(void)
+{
+    atomic_store(&fail_countdown, -1);
+}
+
+bool fault_fired(void)
+{
+    return atomic_load(&fail_fired);
+}
+
+long fault_live_blocks(void)
+{
+    return atomic_load(&live_blocks);
+}
+
+static void count_block(const void *block, long change)
+{
+    if (block != NULL)
+        atomic_fetch_add_explicit(&live_blocks, change, memory_order_relaxed);
+}
+
+#else
+
+static inline bool fault_hits(void)
+{
+    return false;
+}
+static inline void count_block(const void *block, long change)
+{
+    (void)block;
+    (void)change;
+}
+void fault_alloc_fail_at(unsigned long n, bool sticky)
+{
+    (void)n;
+    (void)sticky;
+}
+void fault_alloc_off(void)
+{
+}
+bool fault_fired(void)
+{
+    return false;
+}
+long fault_live_blocks(void)
+{
+    return 0;
+}
+
+#endif
+
+void *mem_alloc(size_t size)
+{
+    void *block = fault_hits() ? NULL : malloc(size == 0 ? 1 : size);
+    count_block(block, 1);
+    return block;
+}
+
+void *mem_zalloc(size_t size)
+{
+    void *block = fault_hits() ? NULL : calloc(1, size == 0 ? 1 : size);
+    count_block(block, 1);
+    return block;
+}
+
+void *mem_alloc_array(size_t count, size_t size)
+{
+    size_t total;
+    if (__builtin_mul_overflow(count, size, &total))
+        return NULL;
+    return mem_zalloc(total);
+}
+
+void *mem_realloc(void *block, size_t size)
+{
+    void *grown = fault_hits() ? NULL : realloc(block, size == 0 ? 1 : size);
+    if (block == NULL)
+        count_block(grown, 1);
+    return grown;
+}
+
+void mem_free(void *block)
+{
+    count_block(block, -1);
+    free(block);
+}
+
+char *mem_text(const void *text, size_t len)
+{
+    if (len == SIZE_MAX)
+        return NULL;
+    char *copy = mem_alloc(len + 1);
+    if (copy == NULL)
+        return NULL;
+    if (len != 0)
+        memcpy(copy, text, len);
+    copy[len] = '\0';
+    return copy;
+}
