@@ -53,7 +53,8 @@ enum expr_type {
     EXPR_STATUS,   /* OTLP's code: 0 unset, 1 ok, 2 error */
     EXPR_KIND,     /* OTLP's SpanKind */
     EXPR_BYTES,
-    EXPR_ARRAY /* of an attribute: bytes is the ArrayValue message */
+    EXPR_ARRAY, /* of an attribute: bytes is the ArrayValue message */
+    EXPR_MAP    /* of an attribute: bytes is the KeyValueList message; compares with nothing */
 };
 
 struct expr_value {
@@ -126,9 +127,12 @@ struct expr {
     enum expr_intrinsic intrinsic;
     struct bytes key;
     struct expr_regex *regex; /* EXPR_MATCH, EXPR_NOT_MATCH */
+    uint32_t depth;           /* of the tree below and including this node */
 };
+#define EXPR_DEPTH_MAX 128
 
-/* Building; NULL when the arena is exhausted (or an argument was NULL, so calls nest). */
+/* Building; an operator over a tree EXPR_DEPTH_MAX deep is refused with NULL too, so parsers bound their
+ * nesting below it. NULL when the arena is exhausted (or an argument was NULL, so calls nest). */
 struct expr *expr_const(struct arena *a, struct expr_value value);
 struct expr *expr_attribute(struct arena *a, enum expr_scope scope, struct bytes key);
 struct expr *expr_intrinsic_field(struct arena *a, enum expr_intrinsic intrinsic);
@@ -141,8 +145,12 @@ NODISCARD enum err expr_match(struct arena *a, enum expr_op op, struct expr *fie
 /* Release compiled regular expressions of a tree; NULL does nothing. */
 void expr_deinit(struct expr *e);
 
+/* Rows on which a regular expression was given up, since the process started. */
+uint64_t expr_regex_runaways(void);
+
 /* What the tree needs from a row. A field may have many values; each is passed to `emit`, which returns
- * false when it has seen enough. */
+ * false when it has seen enough. An attribute whose value is an empty AnyValue is emitted as EXPR_NIL: it
+ * is nil like an absent one, and its text is empty. */
 typedef bool expr_emit_fn(void *emit_context, const struct expr_value *value);
 struct expr_row {
     /* Values of a field; none when absent. Trace-level intrinsics when the trace is not known: return
@@ -154,7 +162,6 @@ struct expr_row {
 enum expr_truth { EXPR_FALSE, EXPR_TRUE, EXPR_UNKNOWN };
 /* Kleene's logic over unknowns; no recursion deeper than EXPR_DEPTH_MAX. NULL is true. */
 enum expr_truth expr_evaluate(const struct expr *e, const struct expr_row *row);
-#define EXPR_DEPTH_MAX 128
 
 /* The conjunction's parts that prune: each `field cmp const` (EQ, LT.., MATCH, CONTAINS, TEXT_EQ,
  * IS_NOT_NIL) that must hold for the whole to hold. Returns their number, at most max. */

@@ -25,6 +25,10 @@ struct segment_row {
 /* Returns false to stop the scan. */
 typedef bool segment_row_fn(void *context, const struct segment_row *row);
 
+/* An attribute key of a segment. Returns false to stop. */
+typedef bool segment_key_fn(void *context, enum expr_scope scope, struct bytes key,
+                            enum otlp_value_type type, uint64_t rows);
+
 struct segment_bounds {
     enum signal signal;
     uint32_t rows;
@@ -48,6 +52,9 @@ struct segment_ops {
      * rows that share resource, scope and schema URLs. The bytes are checked and canonical. */
     enum err (*read)(struct segment *s, const struct query_context *q, const uint32_t *rows,
                      size_t count, struct buffer *out);
+    /* Visit each distinct (scope, key, type) of the rows' attributes at least once, with a number of rows
+     * it is in, cheaply: a rank. NULL: not offered, the caller reads rows. */
+    enum err (*keys)(struct segment *s, segment_key_fn *on_key, void *context);
     void (*close)(struct segment *s);
 };
 
