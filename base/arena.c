@@ -63,8 +63,8 @@ static struct arena_block *block_add(struct arena *a, size_t size)
         wanted = BLOCK_LARGEST;
     if (a->held_bytes + wanted > a->limit_bytes)
         wanted = size; /* near the limit, take no more than is asked for */
-    if (wanted < size)
-        wanted = size;
+    if (wanted < size || size > wanted / 4)
+        wanted = size; /* large things get a block of their own, which arena_grow() can resize */
 
     size_t held;
     if (__builtin_add_overflow(wanted, sizeof(struct arena_block), &held) ||
@@ -136,6 +136,47 @@ void *arena_alloc_array(struct arena *a, size_t count, size_t size)
     if (p != NULL)
         memset(p, 0, total);
     return p;
+}
+
+/* Where the pointer to the block that holds nothing but `data` is, or NULL. */
+static struct arena_block **block_of(struct arena *a, const uint8_t *data)
+{
+    struct arena_block **at = &a->blocks;
+    while (*at != NULL && (*at)->data != data)
+        at = &(*at)->next;
+    return *at != NULL && (*at)->used == (*at)->size ? at : NULL;
+}
+
+uint8_t *arena_grow(struct arena *a, uint8_t *data, size_t old_size, size_t new_size)
+{
+    assert(new_size >= old_size);
+    struct arena_block **at = data == NULL ? NULL : block_of(a, data);
+    if (at == NULL || (*at)->size != old_size) {
+        uint8_t *moved = arena_alloc_bytes(a, new_size);
+        if (moved != NULL && old_size != 0)
+            memcpy(moved, data, old_size);
+        return moved;
+    }
+    size_t more = new_size - old_size;
+    if (more > a->limit_bytes || a->held_bytes > a->limit_bytes - more) {
+        a->failure = ERR_TOO_LARGE;
+        return NULL;
+    }
+    if (a->budget != NULL && !budget_reserve(a->budget, more)) {
+        a->failure = ERR_BUDGET;
+        return NULL;
+    }
+    struct arena_block *block = mem_realloc(*at, sizeof *block + new_size);
+    if (block == NULL) {
+        if (a->budget != NULL)
+            budget_release(a->budget, more);
+        a->failure = ERR_NOMEM;
+        return NULL;
+    }
+    *at = block;
+    block->size = block->used = new_size;
+    a->held_bytes += more;
+    return block->data;
 }
 
 enum err arena_dup(struct arena *a, struct bytes from, struct bytes *out)

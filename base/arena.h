@@ -35,6 +35,9 @@ void *arena_alloc(struct arena *a, size_t size);
 void *arena_alloc_array(struct arena *a, size_t count, size_t size);
 /* Without alignment, for bytes. */
 uint8_t *arena_alloc_bytes(struct arena *a, size_t size);
+/* The same bytes with room for new_size >= old_size, moved where needed; as realloc() for what is
+ * large. data may be NULL with old_size 0. On failure NULL, and the old bytes stay valid. */
+uint8_t *arena_grow(struct arena *a, uint8_t *data, size_t old_size, size_t new_size);
 /* A copy; *out untouched on failure. Returns arena_failure(). */
 NODISCARD enum err arena_dup(struct arena *a, struct bytes from, struct bytes *out);
 /* A NUL-terminated copy, or NULL. */

@@ -62,6 +62,28 @@ static void limit_and_budget_are_kept(void **state)
     assert_int_equal(budget_used(&wide), 0);
 }
 
+static void growing_keeps_the_bytes(void **state)
+{
+    (void)state;
+    struct budget budget;
+    budget_init(&budget, 1 << 20, NULL);
+    struct arena a;
+    arena_init(&a, SIZE_MAX, &budget);
+    uint8_t *data = arena_grow(&a, NULL, 0, 10);
+    memset(data, 7, 10);
+    for (size_t size = 10; size <= 100000; size += size / 2) {
+        assert_non_null(arena_alloc(&a, 3)); /* something in between */
+        data = arena_grow(&a, data, size, size + size / 2);
+        for (size_t i = 0; i < size; i++)
+            assert_int_equal(data[i], 7);
+        memset(data, 7, size + size / 2);
+    }
+    assert_true(a.held_bytes < 200000);
+    assert_null(arena_grow(&a, data, 100, 2 << 20));
+    arena_deinit(&a);
+    assert_int_equal(budget_used(&budget), 0);
+}
+
 static void reset_keeps_one_block(void **state)
 {
     (void)state;
@@ -103,6 +125,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(allocations_do_not_overlap),
         cmocka_unit_test(limit_and_budget_are_kept),
+        cmocka_unit_test(growing_keeps_the_bytes),
         cmocka_unit_test(reset_keeps_one_block),
         cmocka_unit_test(failed_allocations_leak_nothing),
     };

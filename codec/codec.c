@@ -116,7 +116,7 @@ static enum err fail(struct err_note *note, size_t offset, const char *what)
     return ERR_INVALID;
 }
 
-/* ---- Growing output: a buffer in the arena that doubles by moving
+/* ---- Growing output: a buffer in the arena that doubles
  * ------------------------------------ */
 
 struct sink {
@@ -133,11 +133,9 @@ static enum err sink_grow(struct sink *s, size_t wanted)
     size_t capacity = s->capacity > s->cap_bytes / 2 ? s->cap_bytes : s->capacity * 2;
     if (capacity < wanted)
         capacity = wanted < s->cap_bytes ? wanted : s->cap_bytes;
-    uint8_t *data = arena_alloc_bytes(s->arena, capacity);
+    uint8_t *data = arena_grow(s->arena, s->data, s->capacity, capacity);
     if (data == NULL)
         return arena_failure(s->arena);
-    if (s->len != 0)
-        memcpy(data, s->data, s->len);
     s->data = data;
     s->capacity = capacity;
     return ERR_OK;

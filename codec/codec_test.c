@@ -76,7 +76,7 @@ static void the_cap_is_exact(void **state)
             struct bytes back;
             enum err e = decompress(codecs[c], buffer_bytes(&small), CAP, &arena, &back);
             assert_int_equal(e, over ? ERR_TOO_LARGE : ERR_OK);
-            assert_true(arena.held_bytes <= 3 * CAP);
+            assert_true(arena.held_bytes <= 2 * CAP);
             arena_deinit(&arena);
             buffer_deinit(&small);
         }
