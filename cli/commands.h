@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* commands.h - the sub-commands of `spindle`.
+ *
+ * Role       one function a command. argv[0] is the command's name, argv[1..argc) its arguments;
+ * with
+ *            --help among them it prints its help and returns 0. The result is the exit status. */
+#ifndef SPINDLE_CLI_COMMANDS_H
+#define SPINDLE_CLI_COMMANDS_H
+
+#define COMMAND_LIST(X) \
+    X(version, "Print the version") \
+    X(help, "Print help, of a command when one is named")
+
+int serve_main(int argc, char **argv);
+int demo_main(int argc, char **argv);
+int load_main(int argc, char **argv);
+int verify_main(int argc, char **argv);
+int version_main(int argc, char **argv);
+int help_main(int argc, char **argv);
+
+/* Exit statuses, from sysexits.h where it has one. */
+enum {
+    EXIT_STATUS_OK = 0,
+    EXIT_STATUS_FAILED = 1, /* it was tried and did not work; verify: something is damaged */
+    EXIT_STATUS_USAGE = 64, /* EX_USAGE: the command line, the environment or the file is wrong */
+    EXIT_STATUS_NEWER = 78  /* EX_CONFIG: the data directory was written by a newer version */
+};
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* options_private.h - what the sources of options.h share. */
+#ifndef SPINDLE_CLI_OPTIONS_PRIVATE_H
+#define SPINDLE_CLI_OPTIONS_PRIVATE_H
+
+#include "cli/options.h"
+
+#define OPTION_NAME_MAX 64
+
+/* The row whose name, with '-' written as `dash`, is `name`; SIZE_MAX when there is none. */
+size_t options_find(const struct option_table *table, struct bytes name, char dash);
+/* `name` with '-' written as '_', lower case, as the keys of a file are. */
+void options_key(const char *name, char out[OPTION_NAME_MAX]);
+/* "; did you mean 'x'?" for an unknown name, or an empty text. */
+void options_suggest(const struct option_table *table, const char *typed, const char *before,
+                     char dash, char *out, size_t out_bytes);
+/* Number of the word in "fsync|process", or -1. */
+int options_choice(const char *choices, const char *word);
+
+#endif
