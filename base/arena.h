@@ -23,6 +23,7 @@ struct arena {
     enum err failure;      /* why the last failed allocation failed, or ERR_OK */
 };
 
+/* An empty arena; budget may be NULL. */
 void arena_init(struct arena *a, size_t limit_bytes, struct budget *budget);
 /* Frees everything; safe on a zeroed arena, and twice. */
 void arena_deinit(struct arena *a);

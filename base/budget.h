@@ -15,6 +15,7 @@ struct budget {
     struct budget *parent; /* NULL, or a wider budget that is charged as well */
 };
 
+/* parent may be NULL. */
 void budget_init(struct budget *b, size_t limit_bytes, struct budget *parent);
 /* False, and nothing reserved, when it would go over this limit or a parent's. */
 bool budget_reserve(struct budget *b, size_t bytes);

@@ -30,6 +30,7 @@ NODISCARD enum err buffer_error(const struct buffer *b);
 uint8_t *buffer_reserve(struct buffer *b, size_t len);
 void buffer_grew(struct buffer *b, size_t len);
 
+/* Appending; after a failure these do nothing. */
 void buffer_append(struct buffer *b, const void *data, size_t len);
 void buffer_append_bytes(struct buffer *b, struct bytes bytes);
 void buffer_append_text(struct buffer *b, const char *text);

@@ -12,9 +12,11 @@
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_S  UINT64_C(1000000000)
 
+/* Nanoseconds since 1970 (may jump), and since an arbitrary moment (never goes back). */
 uint64_t clock_unix_ns(void);
 uint64_t clock_mono_ns(void);
 
+/* Both clocks stand still at what is set, until advanced or until the real ones are back. */
 void clock_fake_set(uint64_t unix_ns, uint64_t mono_ns);
 void clock_fake_advance(uint64_t ns);
 void clock_fake_off(void);

@@ -9,6 +9,7 @@
 #define SPINDLE_BASE_CRASH_POINT_H
 
 #if SPINDLE_FAULTS
+/* Only through the macro. */
 void crash_point_pass(const char *name);
 #define CRASH_POINT(name) crash_point_pass(name)
 #else

@@ -16,6 +16,7 @@ struct hash_key {
     uint8_t b[192]; /* an XXH3 secret; see hash_key_derive() */
 };
 
+/* XXH3, 64 bits. */
 uint64_t hash_bytes(struct bytes bytes);
 uint64_t hash_bytes_seeded(struct bytes bytes, uint64_t seed);
 /* Stretch 32 secret bytes to a key. */

@@ -19,9 +19,12 @@ struct intern {
     uint32_t count_max;
 };
 
+/* init: empty, allocates nothing; reset: forget all entries, keep memory; deinit: free, safe twice.
+ */
 void intern_init(struct intern *in, uint32_t count_max);
 void intern_deinit(struct intern *in);
 void intern_reset(struct intern *in);
+/* The number of an entry, which is added when it is new. */
 NODISCARD enum err intern_put(struct intern *in, struct bytes entry, uint32_t *out_index);
 /* UINT32_MAX when absent. */
 uint32_t intern_find(const struct intern *in, struct bytes entry);

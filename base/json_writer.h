@@ -18,8 +18,10 @@ struct json_writer {
     bool needs_comma;
 };
 
+/* One value is written into `out`, after what is there. */
 void json_init(struct json_writer *w, struct buffer *out);
 
+/* Containers; end matches begin. */
 void json_object_begin(struct json_writer *w);
 void json_object_end(struct json_writer *w);
 void json_array_begin(struct json_writer *w);
@@ -27,6 +29,7 @@ void json_array_end(struct json_writer *w);
 void json_key(struct json_writer *w, const char *key);        /* plain ASCII literal */
 void json_key_bytes(struct json_writer *w, struct bytes key); /* escaped */
 
+/* Values; in an object, each after its key. */
 void json_string(struct json_writer *w, struct bytes text);
 void json_text(struct json_writer *w, const char *text);
 void json_hex(struct json_writer *w, struct bytes raw);    /* lower-case hex string */

@@ -13,6 +13,7 @@
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
+/* Lines below this level are not written; LOG_INFO at first. */
 void log_set_level(enum log_level lowest);
 /* room: "net", "storage", ... At most 2 KiB a line; the rest is cut and marked. */
 void log_line(enum log_level level, const char *room, const char *format, ...) PRINTF_LIKE(3, 4);

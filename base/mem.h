@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* A block, zeroed or not. */
 void *mem_alloc(size_t size);
 void *mem_zalloc(size_t size);
 /* NULL also when count * size does not fit a size_t. Zeroed. */

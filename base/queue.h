@@ -28,6 +28,7 @@ struct queue {
 
 #define QUEUE_WAIT_FOREVER UINT64_MAX
 
+/* bytes_max: bound of what waits. */
 void queue_init(struct queue *q, size_t bytes_max);
 void queue_deinit(struct queue *q); /* must be empty */
 /* False when closed, or when it would pass the bound and is not empty (one larger entry alone

@@ -15,7 +15,9 @@ struct random {
     uint64_t state[4];
 };
 
+/* Equal seeds give equal sequences. */
 void random_init(struct random *r, uint64_t seed);
+/* 64 random bits; then bounded, real and distributed ones. */
 uint64_t random_next(struct random *r);
 uint64_t random_below(struct random *r,
                       uint64_t bound); /* 0..bound-1 by multiply-shift; bound > 0 */

@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Every test of the project, step by step, and one closing line: N passed, N failed, N skipped.
+
+A step is a command. It passes or fails by its exit code; a step that ends with a line of the form
+"N passed, N failed, N skipped" of its own, or that is ctest, counts as many. Output goes to
+build/test-logs/STEP.log; what failed is shown. A skip names its reason.
+"""
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+LOGS = ROOT / "build" / "test-logs"
+SUMMARY = re.compile(r"^(?:\w+: )?(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", re.M)
+CTEST = re.compile(r"^(\d+)% tests passed, (\d+) tests failed out of (\d+)", re.M)
+
+
+class Totals:
+    passed = failed = skipped = 0
+
+
+def count(output, code):
+    """(passed, failed, skipped) of a step's output and exit code."""
+    own = SUMMARY.findall(output)
+    ctest = CTEST.findall(output)
+    if own:
+        passed, failed, skipped = (int(n or 0) for n in own[-1])
+    elif ctest:
+        passed = sum(int(total) - int(failed) for _, failed, total in ctest)
+        failed = sum(int(failed) for _, failed, _ in ctest)
+        skipped = 0
+    else:
+        passed, failed, skipped = (1, 0, 0) if code == 0 else (0, 1, 0)
+    if code != 0 and failed == 0:
+        failed = 1
+    return passed, failed, skipped
+
+
+def run(name, command, env, timeout):
+    print(f"-- {name} ... ", end="", flush=True)
+    start = time.monotonic()
+    log = LOGS / f"{name}.log"
+    with open(log, "wb") as out:
+        try:
+            code = subprocess.run(command, cwd=ROOT, env={**os.environ, **env}, stdout=out,
+                                  stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                  timeout=timeout).returncode
+        except subprocess.TimeoutExpired:
+            code = 124
+            out.write(f"\ntimed out after {timeout} s\n".encode())
+    output = log.read_text(errors="replace")
+    passed, failed, skipped = count(output, code)
+    Totals.passed += passed
+    Totals.failed += failed
+    Totals.skipped += skipped
+    print(f"{passed} passed, {failed} failed, {skipped} skipped in {time.monotonic() - start:.0f} s",
+          flush=True)
+    for line in output.splitlines():
+        if line.startswith("skip:") or line.startswith("SKIP "):
+            print("   " + line)
+    if failed:
+        print("\n".join("   | " + line for line in output.splitlines()[-80:]), flush=True)
+    return failed == 0
+
+
+def skip(name, reason):
+    Totals.skipped += 1
+    print(f"-- {name} ... skipped: {reason}", flush=True)
+
+
+def preset(name, targets=()):
+    """Configure and build a preset."""
+    build = f"cmake --preset {name} -DCMAKE_C_COMPILER_LAUNCHER={shutil.which('ccache') or ''} >/dev/null"
+    target = " ".join(f"--target {t}" for t in targets)
+    return ["bash", "-c", f"set -e; {build}; cmake --build --preset {name} {target} -- --quiet"]
+
+
+def ctest(name, *options):
+    return ["ctest", "--test-dir", f"build/{name}", "--output-on-failure", "-j2", *options]
+
+
+def steps(long):
+    scale = {"SPINDLE_TEST_LONG": "1"} if long else {}
+    asan = {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}
+    tsan = {"TSAN_OPTIONS": "second_deadlock_stack=1 halt_on_error=1"}
+    quick = {"SPINDLE_TEST_QUICK": "1"}  # sanitizer builds run the randomised suites with fewer rounds
+    yield "structure", ["python3", "tests/structure/check.py"], {}, 120
+    yield "build-dev", preset("dev"), {}, 1200
+    yield "unit-dev", ctest("dev"), scale, 3600
+    yield "build-clang", preset("clang"), {}, 1200
+    yield "build-asan", preset("asan"), {}, 1200
+    yield "unit-asan", ctest("asan"), {**scale, **asan, **({} if long else quick)}, 3600
+    yield "build-tsan", preset("tsan"), {}, 1200
+    yield "unit-tsan", ctest("tsan"), {**scale, **tsan, **({} if long else quick)}, 3600
+    yield "build-release", preset("release"), {}, 1200
+    yield "build-fuzz", preset("fuzz"), {}, 1200
+    yield "fuzz", ["python3", "tests/fuzz/run.py", "--seconds", "3600" if long else "60"], {}, 90000
+    for script in sorted((ROOT / "tests").glob("*/step.py")):
+        name = script.parent.name
+        yield name, ["python3", str(script.relative_to(ROOT))] + (["--long"] if long else []), scale, 7200
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--long", action="store_true", help="the long runs, hours")
+    parser.add_argument("--only", default="", help="these steps alone, comma-separated")
+    parser.add_argument("--list", action="store_true")
+    options = parser.parse_args()
+    only = set(filter(None, options.only.split(",")))
+    LOGS.mkdir(parents=True, exist_ok=True)
+    broken = set()
+    for name, command, env, timeout in steps(options.long):
+        if options.list:
+            print(name)
+            continue
+        if only and name not in only:
+            continue
+        kind = name.split("-", 1)[-1]
+        if name.startswith("unit-") and kind in broken:
+            skip(name, f"build-{kind} failed")
+            continue
+        if not run(name, command, env, timeout) and name.startswith("build-"):
+            broken.add(kind)
+    if not options.list:
+        print(f"{Totals.passed} passed, {Totals.failed} failed, {Totals.skipped} skipped")
+    return 1 if Totals.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
