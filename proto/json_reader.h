@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* json_reader.h - JSON tokens, pulled one after the other out of a complete text.
  *
- * Role       OTLP/JSON requests and the small JSON values in query parameters. No tree; depth is counted.
- * Ownership  tokens borrow from the text; json_token_string() writes the unescaped form where asked.
- * Source     RFC 8259. A byte order mark is skipped. Lone surrogates are kept as the three bytes that
- *            UTF-8 would give them: invalid UTF-8, and that value's own problem. */
+ * Role       OTLP/JSON requests and the small JSON values in query parameters. No tree; depth is
+ * counted. Ownership  tokens borrow from the text; json_token_string() writes the unescaped form
+ * where asked. Source     RFC 8259. A byte order mark is skipped. Lone surrogates are kept as the
+ * three bytes that UTF-8 would give them: invalid UTF-8, and that value's own problem. */
 #ifndef SPINDLE_PROTO_JSON_READER_H
 #define SPINDLE_PROTO_JSON_READER_H
 
@@ -44,7 +44,8 @@ void json_reader_init(struct json_reader *r, struct bytes text, size_t depth_max
 /* ERR_INVALID or ERR_TOO_DEEP with a note; further calls give the same. */
 NODISCARD enum err json_reader_next(struct json_reader *r, struct json_token *out,
                                     struct err_note *note);
-/* Skip the value that begins with `first` (already read): a scalar, or to the end of its container. */
+/* Skip the value that begins with `first` (already read): a scalar, or to the end of its container.
+ */
 NODISCARD enum err json_reader_skip(struct json_reader *r, const struct json_token *first,
                                     struct err_note *note);
 /* Append the string with its escapes resolved. */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* otlp.h - reading OTLP protobuf where it lies.
  *
- * Role       received telemetry stays OTLP protobuf bytes; these calls walk over them. There are two
- *            kinds of bytes. *Strange* bytes come from a peer and go through otlp_check() once. *Checked*
- *            bytes are what otlp_check() accepted, rewritten by otlp_rewrite() where its report says so:
- *            well-formed, within the limits, and **canonical**, that is: singular fields at most once,
- *            oneofs with at most one member, no groups. All readers below take checked bytes only and
+ * Role       received telemetry stays OTLP protobuf bytes; these calls walk over them. There are
+ * two kinds of bytes. *Strange* bytes come from a peer and go through otlp_check() once. *Checked*
+ *            bytes are what otlp_check() accepted, rewritten by otlp_rewrite() where its report
+ * says so: well-formed, within the limits, and **canonical**, that is: singular fields at most
+ * once, oneofs with at most one member, no groups. All readers below take checked bytes only and
  *            therefore have no errors; on a broken promise they stop early and never read outside.
  * Ownership  everything returned borrows from the bytes given.
  * Threads    pure, allocation-free, no recursion on the input.
@@ -37,40 +37,42 @@ static inline bool span_id_is_zero(const struct span_id *id)
     return load_le64(id->b) == 0;
 }
 
-/* ---- The door: one bounded walk over strange bytes ---------------------------------------------- */
+/* ---- The door: one bounded walk over strange bytes ----------------------------------------------
+ */
 
 struct otlp_limits {
-    size_t depth_max;              /* nested values (AnyValue in AnyValue); 64 */
-    size_t elements_max;           /* messages and values in one request; 8 M */
-    size_t attributes_max;         /* of a span, log record, event, link, scope, resource each; 1,024 */
-    size_t events_max, links_max;  /* of a span; 1,024 each */
-    size_t key_bytes_max;          /* 1 KiB */
-    size_t value_bytes_max;        /* of one string or bytes value; 1 MiB */
-    uint64_t time_past_ns;         /* reject items older than this against `now`; 0: never */
-    uint64_t time_future_ns;       /* likewise in the future; 0: never */
+    size_t depth_max;      /* nested values (AnyValue in AnyValue); 64 */
+    size_t elements_max;   /* messages and values in one request; 8 M */
+    size_t attributes_max; /* of a span, log record, event, link, scope, resource each; 1,024 */
+    size_t events_max, links_max; /* of a span; 1,024 each */
+    size_t key_bytes_max;         /* 1 KiB */
+    size_t value_bytes_max;       /* of one string or bytes value; 1 MiB */
+    uint64_t time_past_ns;        /* reject items older than this against `now`; 0: never */
+    uint64_t time_future_ns;      /* likewise in the future; 0: never */
 };
 extern const struct otlp_limits otlp_limits_default;
 
 /* Why an item is rejected, its neighbours kept. */
-#define OTLP_REJECT_LIST(X) \
-    X(TRACE_ID_LENGTH, "trace_id_length", "trace_id must have 16 bytes") \
-    X(TRACE_ID_ZERO, "trace_id_zero", "trace_id is all zeros") \
-    X(SPAN_ID_LENGTH, "span_id_length", "span_id must have 8 bytes") \
-    X(SPAN_ID_ZERO, "span_id_zero", "span_id is all zeros") \
-    X(PARENT_ID_LENGTH, "parent_span_id_length", "parent_span_id must be empty or have 8 bytes") \
-    X(TOO_OLD, "too_old", "the span or record is older than the configured window") \
+#define OTLP_REJECT_LIST(X)                                                                        \
+    X(TRACE_ID_LENGTH, "trace_id_length", "trace_id must have 16 bytes")                           \
+    X(TRACE_ID_ZERO, "trace_id_zero", "trace_id is all zeros")                                     \
+    X(SPAN_ID_LENGTH, "span_id_length", "span_id must have 8 bytes")                               \
+    X(SPAN_ID_ZERO, "span_id_zero", "span_id is all zeros")                                        \
+    X(PARENT_ID_LENGTH, "parent_span_id_length", "parent_span_id must be empty or have 8 bytes")   \
+    X(TOO_OLD, "too_old", "the span or record is older than the configured window")                \
     X(TOO_NEW, "too_new", "the span or record is later than the configured window")
 
 /* What is changed in an item that is kept; changed spans carry it in their dropped counts. */
-#define OTLP_WARN_LIST(X) \
-    X(UTF8, "invalid_utf8", "a string is not valid UTF-8; it is kept as sent and shown with U+FFFD") \
-    X(ATTRIBUTES_CUT, "attributes_cut", "attributes over the limit were dropped") \
-    X(EVENTS_CUT, "events_cut", "events over the limit were dropped") \
-    X(LINKS_CUT, "links_cut", "links over the limit were dropped") \
-    X(KEY_CUT, "key_cut", "an attribute key over the limit was dropped with its value") \
-    X(VALUE_CUT, "value_cut", "a value over the limit was cut") \
-    X(LINK_ID, "link_id", "a link with a malformed ID was dropped") \
-    X(LOG_ID, "log_id", "a log record's malformed trace or span ID was removed") \
+#define OTLP_WARN_LIST(X)                                                                          \
+    X(UTF8, "invalid_utf8",                                                                        \
+      "a string is not valid UTF-8; it is kept as sent and shown with U+FFFD")                     \
+    X(ATTRIBUTES_CUT, "attributes_cut", "attributes over the limit were dropped")                  \
+    X(EVENTS_CUT, "events_cut", "events over the limit were dropped")                              \
+    X(LINKS_CUT, "links_cut", "links over the limit were dropped")                                 \
+    X(KEY_CUT, "key_cut", "an attribute key over the limit was dropped with its value")            \
+    X(VALUE_CUT, "value_cut", "a value over the limit was cut")                                    \
+    X(LINK_ID, "link_id", "a link with a malformed ID was dropped")                                \
+    X(LOG_ID, "log_id", "a log record's malformed trace or span ID was removed")                   \
     X(END_BEFORE_START, "end_before_start", "a span ends before it starts")
 
 enum otlp_reject {
@@ -99,12 +101,14 @@ struct otlp_report {
     enum otlp_reject first_reject;
     uint64_t unknown_fields;
     uint64_t elements;
-    uint64_t start_min_unix_ns, start_max_unix_ns; /* of the kept items; UINT64_MAX and 0 when none */
-    bool needs_rewrite; /* something is rejected, cut, or not canonical: store otlp_rewrite()'s bytes */
+    uint64_t start_min_unix_ns,
+        start_max_unix_ns; /* of the kept items; UINT64_MAX and 0 when none */
+    bool needs_rewrite;    /* something is rejected, cut, or not canonical: store otlp_rewrite()'s
+                              bytes */
 };
 
-/* Validate one ExportTraceServiceRequest or ExportLogsServiceRequest (same wire form as TracesData and
- * LogsData). One pass, no allocation, no recursion.
+/* Validate one ExportTraceServiceRequest or ExportLogsServiceRequest (same wire form as TracesData
+ * and LogsData). One pass, no allocation, no recursion.
  *
  *   now_unix_ns  for the time window; ignored when both windows are 0
  *
@@ -114,28 +118,31 @@ NODISCARD enum err otlp_check(enum signal signal, struct bytes strange,
                               const struct otlp_limits *limits, uint64_t now_unix_ns,
                               struct otlp_report *out_report, struct err_note *out_note);
 
-/* Append the canonical form of what otlp_check() accepted with the same limits and time: rejected items
- * left out, limits applied, split sub-messages merged, last one of repeated singular fields, unknown
- * fields dropped. Rewriting canonical bytes gives the same bytes. Errors: the buffer's. */
+/* Append the canonical form of what otlp_check() accepted with the same limits and time: rejected
+ * items left out, limits applied, split sub-messages merged, last one of repeated singular fields,
+ * unknown fields dropped. Rewriting canonical bytes gives the same bytes. Errors: the buffer's. */
 NODISCARD enum err otlp_rewrite(enum signal signal, struct bytes accepted,
                                 const struct otlp_limits *limits, uint64_t now_unix_ns,
                                 struct buffer *out);
 
-/* ---- Readers over checked bytes ------------------------------------------------------------------ */
+/* ---- Readers over checked bytes
+ * ------------------------------------------------------------------ */
 
 /* A message's fields, one after the other. */
 struct otlp_field {
     uint32_t number;
-    uint32_t wire_type;  /* 0 varint, 1 fixed64, 2 length, 5 fixed32 */
-    uint64_t value;      /* of wire types 0, 1, 5 */
-    struct bytes bytes;  /* of wire type 2 */
+    uint32_t wire_type; /* 0 varint, 1 fixed64, 2 length, 5 fixed32 */
+    uint64_t value;     /* of wire types 0, 1, 5 */
+    struct bytes bytes; /* of wire type 2 */
 };
 struct otlp_fields {
     const uint8_t *at, *end;
 };
 static inline struct otlp_fields otlp_fields(struct bytes message)
 {
-    return (struct otlp_fields){ message.data, message.data + message.len };
+    /* An empty run may have no address, to which nothing may be added, not even 0. */
+    const uint8_t *end = message.len == 0 ? message.data : message.data + message.len;
+    return (struct otlp_fields){ message.data, end };
 }
 bool otlp_fields_next(struct otlp_fields *f, struct otlp_field *out);
 
@@ -188,7 +195,7 @@ struct otlp_items {
     struct otlp_repeated resource_groups, scope_groups, items;
     struct otlp_resource_group resource;
     struct otlp_scope_group scope;
-    struct bytes item; /* a Span or LogRecord message */
+    struct bytes item;                  /* a Span or LogRecord message */
     bool is_new_resource, is_new_scope; /* this item is the first under it */
 };
 struct otlp_items otlp_items(struct bytes body);

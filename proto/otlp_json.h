@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* otlp_json.h - OTLP/JSON into protobuf and back.
  *
- * Role       in: a bounded stream, never a tree, written straight as protobuf (strange bytes still: they
- *            go through otlp_check() like any other). Lenient: snake_case names, enum names, numbers as
- *            strings and strings as numbers, IDs in either case, base64 of either alphabet, a BOM, unknown
- *            names at any depth, null as absent, lone surrogates (kept as their three bytes, so that they
- *            count as invalid UTF-8 of that value alone). Out: canonical, as the specification writes it.
+ * Role       in: a bounded stream, never a tree, written straight as protobuf (strange bytes still:
+ * they go through otlp_check() like any other). Lenient: snake_case names, enum names, numbers as
+ *            strings and strings as numbers, IDs in either case, base64 of either alphabet, a BOM,
+ * unknown names at any depth, null as absent, lone surrogates (kept as their three bytes, so that
+ * they count as invalid UTF-8 of that value alone). Out: canonical, as the specification writes it.
  * Source     facts: OTLP/JSON mapping; RFC 8259. */
 #ifndef SPINDLE_PROTO_OTLP_JSON_H
 #define SPINDLE_PROTO_OTLP_JSON_H

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* otlp_wire.h - the few inline steps over protobuf's wire form that all of this room's walkers
- * share.
+/* otlp_wire.h - steps over protobuf's wire form that all of this room's walkers share.
  *
- * Role       private to proto/. Every step compares with the end first; NULL means "does not fit".
- * Source     protobuf encoding specification. */
+ * Role       private to proto/. Numbers in the input are the peer's: each is compared with what is
+ * left before it is used. Source     protobuf encoding specification. */
 #ifndef SPINDLE_PROTO_OTLP_WIRE_H
 #define SPINDLE_PROTO_OTLP_WIRE_H
 
 #include "base/bytes.h"
+#include "base/err.h"
 
 enum {
     WIRE_VARINT = 0,
@@ -21,9 +21,11 @@ enum {
 /* Other runtimes read tags and lengths as 32-bit numbers, so those end within five bytes. */
 #define WIRE_SHORT_VARINT_MAX 5
 #define WIRE_VARINT_MAX       10
+/* Groups inside groups; nobody sends any. */
+#define WIRE_GROUP_DEPTH_MAX 64
 
-/* Of more than one byte. NULL when it does not end within bytes_max bytes or before end. Bits above
- * the 64th are dropped, as everywhere. */
+/* NULL when it does not end within bytes_max bytes and before end. Bits above the 64th are dropped,
+ * as other runtimes do. */
 static inline const uint8_t *wire_varint_long(const uint8_t *p, const uint8_t *end,
                                               size_t bytes_max, uint64_t *out)
 {
@@ -67,6 +69,116 @@ static inline const uint8_t *wire_length(const uint8_t *p, const uint8_t *end, s
 static inline size_t wire_varint_size(uint64_t v)
 {
     return (size_t)(70 - __builtin_clzll(v | 1)) / 7;
+}
+
+/* ---- Strange bytes, field by field
+ * --------------------------------------------------------------- */
+
+struct wire {
+    const uint8_t *at, *end;
+    bool is_odd; /* a varint in a longer form than needed, or a group, was met */
+    enum err error;
+    const uint8_t *error_at;
+    const char *error_what;
+};
+
+struct wire_field {
+    const uint8_t *begin; /* of its tag */
+    uint32_t number, wire;
+    uint64_t value;     /* of varints and fixed numbers */
+    struct bytes bytes; /* of lengths; of groups all up to and with the end tag */
+};
+
+/* NULL for an empty run without an address, to which nothing may be added, not even 0. */
+static inline const uint8_t *bytes_end(struct bytes b)
+{
+    return b.len == 0 ? b.data : b.data + b.len;
+}
+
+static inline struct wire wire_of(struct bytes message)
+{
+    return (struct wire){ .at = message.data, .end = bytes_end(message) };
+}
+
+/* The rare cases of wire_next(). They return NULL after noting the error. */
+const uint8_t *wire_slow_varint(struct wire *w, const uint8_t *p, size_t bytes_max, uint64_t *out,
+                                const char *what);
+const uint8_t *wire_slow_group(struct wire *w, const uint8_t *p, uint32_t number);
+const uint8_t *wire_fail(struct wire *w, enum err e, const uint8_t *at, const char *what);
+
+/* The next field. False at the end, and on an error, which w->error tells. Groups are skipped to
+ * their end and come as one field of wire type 3. */
+static inline bool wire_next(struct wire *w, struct wire_field *out)
+{
+    const uint8_t *p = w->at, *end = w->end;
+    uint64_t tag;
+    if (p >= end)
+        return false;
+    out->begin = p;
+    if (*p < 0x80) {
+        tag = *p++;
+    } else {
+        p = wire_slow_varint(w, p, WIRE_SHORT_VARINT_MAX, &tag, "a field tag");
+        if (p == NULL)
+            return false;
+    }
+    if (tag >> 3 == 0 || tag > UINT32_MAX)
+        return wire_fail(w, ERR_INVALID, out->begin, "a field number from 1 to 536870911") != NULL;
+    out->number = (uint32_t)(tag >> 3);
+    out->wire = tag & 7;
+
+    switch (out->wire) {
+    case WIRE_VARINT:
+        if (p < end && *p < 0x80)
+            out->value = *p++;
+        else
+            p = wire_slow_varint(w, p, WIRE_VARINT_MAX, &out->value,
+                                 "a varint of at most 10 bytes");
+        break;
+    case WIRE_FIXED64:
+        if (end - p < 8) {
+            p = wire_fail(w, ERR_INVALID, p, "8 bytes of a fixed64");
+        } else {
+            out->value = load_le64(p);
+            p += 8;
+        }
+        break;
+    case WIRE_LENGTH: {
+        uint64_t len = 0;
+        if (p < end && *p < 0x80)
+            len = *p++;
+        else
+            p = wire_slow_varint(w, p, WIRE_SHORT_VARINT_MAX, &len, "a length");
+        if (p != NULL && len > (size_t)(end - p))
+            p = wire_fail(w, ERR_INVALID, out->begin, "a length within its message");
+        if (p != NULL) {
+            out->bytes = (struct bytes){ p, (size_t)len };
+            p += len;
+        }
+        break;
+    }
+    case WIRE_FIXED32:
+        if (end - p < 4) {
+            p = wire_fail(w, ERR_INVALID, p, "4 bytes of a fixed32");
+        } else {
+            out->value = load_le32(p);
+            p += 4;
+        }
+        break;
+    case WIRE_GROUP_BEGIN:
+        p = wire_slow_group(w, p, out->number);
+        break;
+    case WIRE_GROUP_END:
+        p = wire_fail(w, ERR_INVALID, out->begin, "no end of a group that never began");
+        break;
+    default:
+        p = wire_fail(w, ERR_INVALID, out->begin, "a wire type from 0 to 5");
+        break;
+    }
+    if (p == NULL)
+        return false;
+    w->at = p;
+    return true;
 }
 
 #endif

@@ -25,7 +25,8 @@ void pb_bytes(struct buffer *b, uint32_t field, struct bytes v);
  *     ...
  *     pb_end(b, mark);
  *
- * The length is put in place at the end; the bytes move when it needs more than the one byte set aside. */
+ * The length is put in place at the end; the bytes move when it needs more than the one byte set
+ * aside. */
 size_t pb_begin(struct buffer *b, uint32_t field);
 void pb_end(struct buffer *b, size_t mark);
 

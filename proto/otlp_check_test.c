@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* That the walk and the rewriter agree, over random requests: what is generated valid is accepted
+ * as it stands, what is accepted can be rewritten, and what was rewritten is accepted, canonical
+ * and stays. */
+#include "proto/otlp.h"
+#include "proto/otlp_random.h"
+#include "proto/pb_writer.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define SEED 20260131u
+
+static const struct otlp_random_options options = {
+    .items_max = 4, .depth_max = 6, .has_bad_utf8 = true, .has_extra_order = true
+};
+
+static void random_requests_are_canonical(void **state)
+{
+    (void)state;
+    struct random random;
+    random_init(&random, SEED);
+    struct buffer in, out;
+    buffer_init(&in, 64u << 20);
+    buffer_init(&out, 64u << 20);
+    for (unsigned i = 0; i < 20000; i++) {
+        enum signal signal = i % 2 == 0 ? SIGNAL_TRACES : SIGNAL_LOGS;
+        buffer_reset(&in);
+        otlp_random(&random, signal, &options, &in);
+        struct otlp_report report;
+        struct err_note note = { 0 };
+        enum err e = otlp_check(signal, buffer_bytes(&in), &otlp_limits_default, 0, &report, &note);
+        if (e != ERR_OK || report.needs_rewrite)
+            print_error("seed %u, request %u: %s at %zu\n", SEED, i, note.what, note.offset);
+        assert_int_equal(e, ERR_OK);
+        assert_false(report.needs_rewrite);
+        buffer_reset(&out);
+        assert_int_equal(otlp_rewrite(signal, buffer_bytes(&in), &otlp_limits_default, 0, &out),
+                         ERR_OK);
+        assert_int_equal(in.len, out.len);
+        assert_true(bytes_equal(buffer_bytes(&in), buffer_bytes(&out)));
+    }
+    buffer_deinit(&in);
+    buffer_deinit(&out);
+}
+
+/* Small limits, so that everything is cut now and then. */
+static void random_limits(struct random *random, struct otlp_limits *limits)
+{
+    *limits = otlp_limits_default;
+    limits->attributes_max = (size_t)random_below(random, 4);
+    limits->events_max = (size_t)random_below(random, 3);
+    limits->links_max = (size_t)random_below(random, 3);
+    limits->key_bytes_max = (size_t)random_below(random, 200);
+    limits->value_bytes_max = (size_t)random_below(random, 200);
+    if (random_below(random, 4) == 0) {
+        limits->time_past_ns = 500000000;
+        limits->time_future_ns = 200000000;
+    }
+}
+
+static void accepted_means_rewritable(void **state)
+{
+    (void)state;
+    struct random random;
+    random_init(&random, SEED + 1);
+    struct buffer in, out, again;
+    buffer_init(&in, 64u << 20);
+    buffer_init(&out, 64u << 20);
+    buffer_init(&again, 64u << 20);
+    unsigned accepted = 0, rewritten = 0, rejected_items = 0;
+    for (unsigned i = 0; i < 60000; i++) {
+        enum signal signal = i % 2 == 0 ? SIGNAL_TRACES : SIGNAL_LOGS;
+        uint64_t now = UINT64_C(1700000000500000000);
+        struct otlp_limits limits = otlp_limits_default;
+        if (i % 4 < 2)
+            random_limits(&random, &limits);
+        buffer_reset(&in);
+        otlp_random(&random, signal, &options, &in);
+        if (i % 8 >= 2)
+            otlp_random_break(&random, &in, 0);
+        struct otlp_report before, after;
+        if (otlp_check(signal, buffer_bytes(&in), &limits, now, &before, NULL) != ERR_OK)
+            continue;
+        accepted++;
+        rewritten += before.needs_rewrite;
+        rejected_items += before.items_rejected > 0;
+
+        buffer_reset(&out);
+        assert_int_equal(otlp_rewrite(signal, buffer_bytes(&in), &limits, now, &out), ERR_OK);
+        if (!before.needs_rewrite)
+            assert_true(bytes_equal(buffer_bytes(&in), buffer_bytes(&out)));
+        struct err_note note = { 0 };
+        enum err e = otlp_check(signal, buffer_bytes(&out), &limits, now, &after, &note);
+        if (e != ERR_OK || after.needs_rewrite)
+            print_error("seed %u, request %u: %s\n", SEED + 1, i, note.what);
+        assert_int_equal(e, ERR_OK);
+        assert_false(after.needs_rewrite);
+        assert_int_equal(after.items, before.items - before.items_rejected);
+        assert_int_equal(after.items_rejected, 0);
+        assert_true(after.start_min_unix_ns == before.start_min_unix_ns);
+        assert_true(after.start_max_unix_ns == before.start_max_unix_ns);
+
+        buffer_reset(&again);
+        assert_int_equal(otlp_rewrite(signal, buffer_bytes(&out), &limits, now, &again), ERR_OK);
+        assert_true(bytes_equal(buffer_bytes(&out), buffer_bytes(&again)));
+    }
+    /* The loop above saw all that it is meant to see. */
+    assert_true(accepted > 10000);
+    assert_true(rewritten > 3000);
+    assert_true(rejected_items > 300);
+    buffer_deinit(&in);
+    buffer_deinit(&out);
+    buffer_deinit(&again);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_requests_are_canonical),
+        cmocka_unit_test(accepted_means_rewritable),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
