@@ -64,6 +64,9 @@ struct expr_value {
     struct bytes bytes; /* string, bytes, array */
 };
 
+/* An attribute's value; an empty AnyValue is EXPR_NIL. Borrows. */
+struct expr_value expr_value_of(const struct otlp_value *value);
+
 /* Where a field is looked for. */
 enum expr_scope {
     EXPR_SCOPE_INTRINSIC,
