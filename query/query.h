@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* query.h - answering questions: the native API, Jaeger's API, on a pool of threads.
  *
- * Role       adds its routes to a router; each request becomes a job on a reader thread, which asks the
- *            engine and writes the answer. One file per API family; TraceQL and every family's parameters
+ * Role       adds its routes to a router; each request becomes a job on a reader thread, which asks
+ * the engine and writes the answer. One file per API family; TraceQL and every family's parameters
  *            become the one filter tree of storage/expr.h.
  * Threads    handlers run on event loops and only queue; workers do the rest. */
 #ifndef SPINDLE_QUERY_QUERY_H
@@ -17,12 +17,12 @@ struct query_service;
 struct query_options {
     struct engine *engine;
     struct metrics *metrics;
-    unsigned workers;       /* 0: the number of cores, at least 2 */
-    unsigned queue_max;     /* queries that may wait; 0: 256; more are 503 with Retry-After */
-    uint64_t timeout_ns;    /* of a query; 0: 10 s */
-    size_t memory_bytes;    /* of a query; 0: 64 MiB */
-    struct budget *budget;  /* shared by all queries; may be NULL */
-    const char *version;    /* for /meta */
+    unsigned workers;      /* 0: the number of cores, at least 2 */
+    unsigned queue_max;    /* queries that may wait; 0: 256; more are 503 with Retry-After */
+    uint64_t timeout_ns;   /* of a query; 0: 10 s */
+    size_t memory_bytes;   /* of a query; 0: 64 MiB */
+    struct budget *budget; /* shared by all queries; may be NULL */
+    const char *version;   /* for /meta */
 };
 
 NODISCARD enum err query_open(const struct query_options *options, struct query_service **out);
