@@ -2,9 +2,10 @@
 /* json_reader.h - JSON tokens, pulled one after the other out of a complete text.
  *
  * Role       OTLP/JSON requests and the small JSON values in query parameters. No tree; depth is
- * counted. Ownership  tokens borrow from the text; json_token_string() writes the unescaped form
- * where asked. Source     RFC 8259. A byte order mark is skipped. Lone surrogates are kept as the
- * three bytes that UTF-8 would give them: invalid UTF-8, and that value's own problem. */
+ * counted. Ownership  tokens borrow from the text; json_token_unescape() writes the unescaped form
+ * where asked. Threads    one at a time. Source     RFC 8259. A byte order mark is skipped. Text is
+ * not checked to be UTF-8, and lone surrogates are kept as the three bytes that UTF-8 would give
+ * them: that value's own problem. */
 #ifndef SPINDLE_PROTO_JSON_READER_H
 #define SPINDLE_PROTO_JSON_READER_H
 
@@ -26,7 +27,7 @@ enum json_token_type {
 
 struct json_token {
     enum json_token_type type;
-    struct bytes raw;
+    struct bytes raw; /* of the others: empty, at their place in the text */
     bool has_escapes;
 };
 
@@ -38,10 +39,14 @@ struct json_reader {
     size_t depth, depth_max;
     uint64_t in_object[JSON_READER_DEPTH_MAX / 64]; /* a bit a level */
     unsigned state;
+    enum err error; /* sticks */
+    struct err_note error_note;
 };
 
+/* depth_max: objects and arrays inside each other, at most JSON_READER_DEPTH_MAX. */
 void json_reader_init(struct json_reader *r, struct bytes text, size_t depth_max);
-/* ERR_INVALID or ERR_TOO_DEEP with a note; further calls give the same. */
+/* ERR_INVALID or ERR_TOO_DEEP with a note (may be NULL); further calls give the same. After
+ * JSON_END comes JSON_END again. */
 NODISCARD enum err json_reader_next(struct json_reader *r, struct json_token *out,
                                     struct err_note *note);
 /* Skip the value that begins with `first` (already read): a scalar, or to the end of its container.
@@ -50,7 +55,7 @@ NODISCARD enum err json_reader_skip(struct json_reader *r, const struct json_tok
                                     struct err_note *note);
 /* Append the string with its escapes resolved. */
 void json_token_unescape(const struct json_token *t, struct buffer *out);
-/* Compare a key with a plain ASCII name, without unescaping where there is nothing to unescape. */
+/* Compare a key or string with a plain ASCII text. */
 bool json_token_is(const struct json_token *t, const char *name);
 
 #endif

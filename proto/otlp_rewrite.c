@@ -11,6 +11,7 @@
  * I2: without a reason to change something, the bytes written are the bytes read. */
 #include "proto/otlp_rules.h"
 #include "proto/otlp_wire.h"
+#include "proto/pb_nest.h"
 #include "proto/pb_writer.h"
 
 #include "base/mem.h"
@@ -23,7 +24,7 @@ enum { CUT_ATTRIBUTES, CUT_EVENTS, CUT_LINKS, CUT_COUNT };
 struct cut {
     uint32_t kept;    /* elements */
     uint64_t dropped; /* elements, and values that were shortened */
-    size_t at, len;   /* of the dropped count in the output; len 0: none so far */
+    size_t at, len;   /* of the dropped count in the message as written; len 0: none so far */
     uint32_t value;   /* that count */
 };
 
@@ -35,7 +36,6 @@ struct frame {
     struct wire wire;              /* in it */
     const uint8_t *last[OTLP_FIELD_NUMBER_MAX + 1]; /* occurrence to write, of singular fields */
     size_t child_first, child_end;                  /* parts of the singular sub-message */
-    size_t mark;                                    /* of pb_begin(); 0 for the outermost */
     struct cut cuts[CUT_COUNT];
 };
 
@@ -43,6 +43,7 @@ struct rewrite {
     const struct otlp_limits *limits;
     uint64_t now_unix_ns;
     struct buffer *out;
+    struct pb_nest nest; /* of all frames but the outermost */
     enum err error;
     struct bytes *parts;
     size_t parts_count, parts_capacity;
@@ -134,7 +135,7 @@ static void message_begin(struct rewrite *r, enum otlp_kind kind, uint32_t numbe
         return;
     }
     if (number != 0)
-        f->mark = pb_begin(r->out, number);
+        pb_nest_begin(&r->nest, number);
     r->depth++;
 }
 
@@ -145,8 +146,8 @@ static void cut_write(struct rewrite *r, struct frame *f, struct cut *cut, uint3
     if (out->error != ERR_OK)
         return;
     if (cut->len > 0) {
-        size_t after = cut->at + cut->len;
-        memmove(out->data + cut->at, out->data + after, out->len - after);
+        size_t at = pb_nest_start(&r->nest) + cut->at, after = at + cut->len;
+        memmove(out->data + at, out->data + after, out->len - after);
         out->len -= cut->len;
         for (int i = 0; i < CUT_COUNT; i++) {
             if (f->cuts[i].at > cut->at)
@@ -181,8 +182,8 @@ static void message_end(struct rewrite *r)
         else if (r->depth > 0) /* a value inside a value, a status: its owner tells */
             r->frames[r->depth - 1].cuts[i].dropped += f->cuts[i].dropped;
     }
-    if (f->mark != 0)
-        pb_end(r->out, f->mark);
+    if (r->depth > 0)
+        pb_nest_end(&r->nest);
     r->parts_count = f->parts_restore;
 }
 
@@ -227,12 +228,12 @@ static void message_write(struct rewrite *r, struct frame *f, const struct otlp_
         message_begin(r, field->child, at->number, restore, restore + 1, restore);
 }
 
-static void dropped_count_note(struct frame *f, enum otlp_role role, size_t begin, size_t end,
-                               uint32_t value)
+static void dropped_count_note(struct rewrite *r, struct frame *f, enum otlp_role role,
+                               size_t begin, uint32_t value)
 {
     struct cut *cut = &f->cuts[role - OTLP_ROLE_DROPPED_ATTRIBUTES];
-    cut->at = begin;
-    cut->len = end - begin;
+    cut->at = begin - pb_nest_start(&r->nest); /* messages move, their contents keep their places */
+    cut->len = r->out->len - begin;
     cut->value = value;
 }
 
@@ -259,7 +260,7 @@ static void field_write(struct rewrite *r, struct frame *f, const struct otlp_fi
     case OTLP_TYPE_UINT32:
         pb_uint(out, at->number, (uint32_t)at->value);
         if (field->role != OTLP_ROLE_NONE)
-            dropped_count_note(f, field->role, begin, out->len, (uint32_t)at->value);
+            dropped_count_note(r, f, field->role, begin, (uint32_t)at->value);
         break;
     case OTLP_TYPE_ENUM:
         pb_uint(out, at->number, (uint64_t)(int64_t)(int32_t)(uint32_t)at->value);
@@ -308,6 +309,7 @@ enum err otlp_rewrite(enum signal signal, struct bytes accepted, const struct ot
     r->limits = limits;
     r->now_unix_ns = now_unix_ns;
     r->out = out;
+    pb_nest_init(&r->nest, out);
     r->error = ERR_OK;
     r->parts = NULL;
     r->parts_count = r->parts_capacity = 0;

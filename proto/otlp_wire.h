@@ -71,6 +71,18 @@ static inline size_t wire_varint_size(uint64_t v)
     return (size_t)(70 - __builtin_clzll(v | 1)) / 7;
 }
 
+/* Write v in its shortest form, at most WIRE_VARINT_MAX bytes; returns how many. */
+static inline size_t wire_varint_put(uint8_t *at, uint64_t v)
+{
+    size_t n = 0;
+    while (v >= 0x80) {
+        at[n++] = (uint8_t)(v | 0x80);
+        v >>= 7;
+    }
+    at[n++] = (uint8_t)v;
+    return n;
+}
+
 /* ---- Strange bytes, field by field
  * --------------------------------------------------------------- */
 

@@ -5,22 +5,11 @@
 
 #include <assert.h>
 
-static size_t varint_put(uint8_t *at, uint64_t v)
-{
-    size_t n = 0;
-    while (v >= 0x80) {
-        at[n++] = (uint8_t)(v | 0x80);
-        v >>= 7;
-    }
-    at[n++] = (uint8_t)v;
-    return n;
-}
-
 void pb_varint(struct buffer *b, uint64_t v)
 {
     uint8_t *at = buffer_reserve(b, WIRE_VARINT_MAX);
     if (at != NULL)
-        buffer_grew(b, varint_put(at, v));
+        buffer_grew(b, wire_varint_put(at, v));
 }
 
 void pb_tag(struct buffer *b, uint32_t field, uint32_t wire_type)
@@ -85,5 +74,5 @@ void pb_end(struct buffer *b, size_t mark)
         memmove(b->data + mark + more, b->data + mark, len);
         buffer_grew(b, more);
     }
-    varint_put(b->data + mark - 1, len);
+    wire_varint_put(b->data + mark - 1, len);
 }
