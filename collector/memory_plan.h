@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* memory_plan.h - how much memory there is to plan with, and who gets which share.
+ *
+ * Role       memory is bounded by configuration, not by what is sent: bytes are reserved out of
+ * these shares before they are used. Blocking   memory_available() reads a few small files of /proc
+ * and /sys. */
+#ifndef SPINDLE_COLLECTOR_MEMORY_PLAN_H
+#define SPINDLE_COLLECTOR_MEMORY_PLAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MEMORY_LIMIT_MIN ((uint64_t)32 << 20) /* below it the shares no longer do their work */
+
+struct memory_plan {
+    uint64_t limit_bytes;
+    size_t requests_bytes;    /* 25 %: of requests in flight, all together */
+    size_t request_bytes_max; /* of one request, decoded: an eighth, at most 64 MiB */
+    size_t queries_bytes;     /* 20 %: of queries under way */
+    size_t storage_bytes;     /* 40 %: pending bodies, builders, caches */
+                              /* the rest: connections, threads, the allocator's slack */
+};
+
+/* The smallest of physical memory and the limits of this process' control groups, version 2 or 1.
+ * root: "" ; tests give a directory in which proc/ and sys/ are looked for. */
+uint64_t memory_available(const char *root);
+
+/* Half of what is available, at most 1 GiB: a guest on the machine, not its owner. */
+uint64_t memory_limit_default(uint64_t available_bytes);
+
+void memory_plan_make(uint64_t limit_bytes, struct memory_plan *out);
+
+#endif
