@@ -220,7 +220,7 @@ def main():
             try:
                 with Server() as server:
                     compare(report, server, send(command(protocol), server, protocol))
-                with Server("dev", env={"SPINDLE_REFUSE_FIRST": "1"}) as server:
+                with Server("dev", env={"SPINDLE_DEFECT": "refuse-first"}) as server:
                     sent = send(command(protocol), server, protocol)
                     found = sum(server.get(f"/api/spindle/v1/trace/{t}")[0] == 200
                                 for t in {s["traceId"] for s in sent["spans"]})
