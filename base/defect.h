@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* defect.h - known defects that a test can put back, to see that it would notice.
  *
- * Role       with SPINDLE_DEFECT=name in the environment of a build with SPINDLE_FAULTS, defect_is("name")
- *            is true. Release builds contain nothing of it.
+ * Role       with SPINDLE_DEFECT=name in the environment of a build with SPINDLE_FAULTS,
+ * defect_is("name") is true. Release builds contain nothing of it.
  *
  *   ack-before-commit   the engine acknowledges requests before their transaction commits
- *   refuse-first        the collector refuses the first OTLP request as if overloaded, without holding it
+ *   refuse-first        the collector refuses the first OTLP request as if overloaded, without
+ * holding it
  *
  * Threads    any. */
 #ifndef SPINDLE_BASE_DEFECT_H

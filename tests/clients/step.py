@@ -12,6 +12,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import urllib.parse
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -118,10 +119,10 @@ def compare(report, server, sent):
         problems += [f"span {expected['name']!r}{d}" for d in differences(expected, got)]
     problems += [f"a span that was not sent: {s['name']!r}" for s in spans.values()]
 
-    logs = []
-    data = server.json("/api/spindle/v1/logs?limit=1000&from=0&q=" + "%7Bresource.service.name%3D%22"
-                       + sent["logs"][0]["resource"]["service.name"]["stringValue"] + "%22%7D" if sent["logs"] else "")
-    logs = [stored_log(*parts) for parts in flatten(data, "resourceLogs", "scopeLogs", "logRecords")]
+    service = sent["logs"][0]["resource"]["service.name"]["stringValue"]
+    query = urllib.parse.urlencode({"limit": 1000, "from": "0", "q": f'{{ resource.service.name = "{service}" }}'})
+    logs = [stored_log({"resource": row["resource"]}, {"scope": row["scope"]}, row["log"])
+            for row in server.json("/api/spindle/v1/logs?" + query)["rows"]]
     key = lambda log: (log["timeUnixNano"], log["observedTimeUnixNano"])  # noqa: E731
     for expected, got in zip(sorted(sent["logs"], key=key), sorted(logs, key=key)):
         fields += len(json.dumps(expected))
