@@ -8,6 +8,7 @@
 #define SPINDLE_CLI_COMMANDS_H
 
 #define COMMAND_LIST(X) \
+    X(load, "Send a benchmark workload and measure its acknowledgement") \
     X(version, "Print the version") \
     X(help, "Print help, of a command when one is named")
 
