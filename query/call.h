@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* call.h - one question on its way through a worker: what was asked, its bounds, and the answer so
+ * far.
+ *
+ * Role       a handler reads parameters, asks the engine, writes JSON into call.json and returns
+ *            ERR_OK; or it returns an error, whose words it may have chosen before by call_fail().
+ *            call_answer() then sends the one or the other, each API family in its own shape.
+ * Ownership  what a handler allocates in call.arena lives until the answer has been written.
+ * Threads    a call belongs to the thread that holds it: the loop until it is queued, then a
+ * worker. */
+#ifndef SPINDLE_QUERY_CALL_H
+#define SPINDLE_QUERY_CALL_H
+
+#include "base/json_writer.h"
+#include "base/queue.h"
+#include "query/query.h"
+#include "query/traceql.h"
+
+enum call_api { CALL_NATIVE, CALL_JAEGER, CALL_JAEGER_V3, CALL_API_COUNT };
+
+struct call;
+typedef enum err call_fn(struct call *c);
+
+/* One row of an API family's table; `path` as in net/router.h. */
+struct call_route {
+    const char *path;
+    call_fn *run;
+};
+
+struct call_error {
+    const char *parameter; /* static text, or NULL */
+    char text[320];        /* empty: the text of the error code */
+    bool has_position;     /* in the value of the parameter */
+    size_t offset;
+    unsigned line, column;
+};
+
+struct call {
+    struct queue_node node; /* the worker pool's */
+    struct exchange *x;
+    const struct request *request;
+    const struct query_options *options; /* with defaults filled in */
+    enum call_api api;
+    call_fn *run;
+    uint64_t received_mono_ns;
+
+    struct arena arena;
+    struct query_context context; /* for the engine; its arena is the one above */
+    const struct http_parameter *parameters;
+    size_t parameter_count;
+    struct expr *parsed; /* a tree with regular expressions to release */
+
+    struct buffer body;
+    struct json_writer json; /* into body */
+    const char *content_type;
+    bool is_damaged; /* part of what was asked for lies in a damaged file */
+    struct call_error error;
+};
+
+/* Fill in a call for a request, ready to run. `received_mono_ns` starts the deadline. */
+void call_init(struct call *c, struct exchange *x, const struct query_options *options,
+               enum call_api api, call_fn *run);
+/* Run the handler and answer; the exchange is gone afterwards. Returns the handler's error. */
+enum err call_run(struct call *c);
+/* Answer without running: ERR_BUSY, ERR_STOPPING. */
+void call_refuse(struct call *c, enum err e);
+void call_deinit(struct call *c);
+
+/* Choose the words of the error that the handler is about to return; returns e.
+ *
+ *   parameter  the parameter at fault, or NULL; static text */
+NODISCARD enum err call_fail(struct call *c, enum err e, const char *parameter, const char *format,
+                             ...) PRINTF_LIKE(4, 5);
+/* The words of a filter that does not parse. */
+NODISCARD enum err call_fail_filter(struct call *c, enum err e, const char *parameter,
+                                    const struct traceql_error *error);
+/* A short name for an error: the `code` of native answers, the label of the metric. */
+const char *call_error_code(enum err e);
+
+#endif

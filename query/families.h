@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* families.h - the routes of each API family: one table each, one file or few behind each table. */
+#ifndef SPINDLE_QUERY_FAMILIES_H
+#define SPINDLE_QUERY_FAMILIES_H
+
+#include "query/call.h"
+
+/* /api/spindle/v1/...: docs/API.md */
+extern const struct call_route native_routes[];
+extern const size_t native_route_count;
+/* /api/...: Jaeger's own, as of version 1 */
+extern const struct call_route jaeger_routes[];
+extern const size_t jaeger_route_count;
+/* /api/v3/...: Jaeger's */
+extern const struct call_route jaeger_v3_routes[];
+extern const size_t jaeger_v3_route_count;
+
+#endif

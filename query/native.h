@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* native.h - what the files behind the native routes share: pages, common fields, and the handlers.
+ *
+ * Threads    the call's. */
+#ifndef SPINDLE_QUERY_NATIVE_H
+#define SPINDLE_QUERY_NATIVE_H
+
+#include "query/cursor.h"
+#include "query/parameters.h"
+
+#define NATIVE_LIMIT_DEFAULT 100
+#define NATIVE_LIMIT_MAX     1000
+
+/* The range, and where to go on: from `cursor` if given, else from `from` and `to`. The cursor must
+ * have come from the same question: all parameters but cursor, limit, spans and timeout. */
+NODISCARD enum err native_page(struct call *c, struct page *out);
+
+/* The fields that end every answer of rows: complete, scanned, took_ms, cursor, and, without rows,
+ * the reason. `next` may be NULL: never paged. */
+void native_write_end(struct call *c, const struct find_progress *progress, size_t rows,
+                      const struct page *page, const struct find_cursor *next);
+
+/* A hex ID as a member. */
+void native_write_id(struct json_writer *j, const char *key, const uint8_t *id, size_t len);
+void native_write_text(struct json_writer *j, const char *key, struct bytes text);
+void native_write_ns(struct json_writer *j, const char *key, uint64_t ns);
+void native_write_count(struct json_writer *j, const char *key, uint64_t n);
+
+/* The path's {id}. */
+NODISCARD enum err native_trace_id(struct call *c, struct trace_id *out);
+
+enum err native_traces(struct call *c);
+enum err native_trace(struct call *c);
+enum err native_trace_logs(struct call *c);
+enum err native_trace_span(struct call *c);
+enum err native_logs(struct call *c);
+enum err native_meta(struct call *c);
+enum err native_services(struct call *c);
+enum err native_operations(struct call *c);
+enum err native_attributes(struct call *c);
+enum err native_attribute_values(struct call *c);
+enum err native_resolve(struct call *c);
+
+#endif

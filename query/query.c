@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "query/query.h"
+
+#include "base/mem.h"
+#include "query/families.h"
+#include "query/workers.h"
+
+#include <unistd.h>
+
+#define TIMEOUT_DEFAULT_NS   (10 * NS_PER_S)
+#define MEMORY_DEFAULT_BYTES ((size_t)64 << 20)
+#define QUEUE_DEFAULT        256
+
+static const struct {
+    enum call_api api;
+    const struct call_route *routes;
+    const size_t *count;
+} families[] = {
+    { CALL_NATIVE, native_routes, &native_route_count },
+    { CALL_JAEGER, jaeger_routes, &jaeger_route_count },
+    { CALL_JAEGER_V3, jaeger_v3_routes, &jaeger_v3_route_count },
+};
+#define FAMILY_COUNT (sizeof families / sizeof families[0])
+
+/* What a route's handler needs to make a call. */
+struct bound_route {
+    struct query_service *service;
+    enum call_api api;
+    call_fn *run;
+};
+
+struct query_service {
+    struct query_options options;
+    struct workers *workers;
+    struct bound_route *bound; /* [all routes] */
+};
+
+static void on_request(struct exchange *x, void *context)
+{
+    const struct bound_route *b = context;
+    struct call *c = mem_alloc(sizeof *c);
+    if (c == NULL) {
+        struct response head = { .status = 503 };
+        struct buffer empty;
+        buffer_init(&empty, 0);
+        exchange_respond(x, &head, &empty);
+        return;
+    }
+    call_init(c, x, &b->service->options, b->api, b->run);
+    workers_submit(b->service->workers, c);
+}
+
+enum err query_open(const struct query_options *options, struct query_service **out)
+{
+    struct query_service *s = mem_zalloc(sizeof *s);
+    if (s == NULL)
+        return ERR_NOMEM;
+    s->options = *options;
+    struct query_options *o = &s->options;
+    if (o->workers == 0) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        o->workers = cores < 2 ? 2 : (unsigned)cores;
+    }
+    if (o->queue_max == 0)
+        o->queue_max = QUEUE_DEFAULT;
+    if (o->timeout_ns == 0)
+        o->timeout_ns = TIMEOUT_DEFAULT_NS;
+    if (o->memory_bytes == 0)
+        o->memory_bytes = MEMORY_DEFAULT_BYTES;
+    if (o->version == NULL)
+        o->version = "";
+    enum err e = workers_start(o, &s->workers);
+    if (e != ERR_OK) {
+        query_close(s);
+        return e;
+    }
+    *out = s;
+    return ERR_OK;
+}
+
+enum err query_add_routes(struct query_service *s, struct router *r)
+{
+    size_t total = 0;
+    for (size_t f = 0; f < FAMILY_COUNT; f++)
+        total += *families[f].count;
+    s->bound = mem_alloc_array(total, sizeof s->bound[0]);
+    if (s->bound == NULL)
+        return ERR_NOMEM;
+    struct bound_route *b = s->bound;
+    for (size_t f = 0; f < FAMILY_COUNT; f++) {
+        for (size_t i = 0; i < *families[f].count; i++, b++) {
+            const struct call_route *route = &families[f].routes[i];
+            *b = (struct bound_route){ s, families[f].api, route->run };
+            enum err e = router_add(r, &(struct route){
+                                           .kind = ROUTE_HTTP,
+                                           .method = HTTP_GET,
+                                           .path = route->path,
+                                           .scope = SCOPE_READ,
+                                           .handler = on_request,
+                                           .context = b,
+                                       });
+            if (e != ERR_OK)
+                return e;
+        }
+    }
+    return ERR_OK;
+}
+
+void query_close(struct query_service *s)
+{
+    if (s == NULL)
+        return;
+    workers_stop(s->workers);
+    mem_free(s->bound);
+    mem_free(s);
+}
