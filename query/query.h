@@ -27,12 +27,12 @@ struct query_options {
 
 /* Starts the workers. Errors: ERR_NOMEM. */
 NODISCARD enum err query_open(const struct query_options *options, struct query_service **out);
-/* /api/spindle/v1/..., /api/... and /api/v3/... of Jaeger. Once; the service must outlive the router's
- * use. Errors: ERR_NOMEM, and those of router_add(). */
+/* /api/spindle/v1/..., /api/... and /api/v3/... of Jaeger. Once; the service must outlive the
+ * router's use. Errors: ERR_NOMEM, and those of router_add(). */
 NODISCARD enum err query_add_routes(struct query_service *s, struct router *r);
-/* Answers what waits, finishes what runs, joins the workers. After server_stop(), which cancels every
- * exchange that is still open: then what runs ends at its next check, else at its deadline at the
- * latest. */
+/* Answers what waits, finishes what runs, joins the workers. After server_stop(), which cancels
+ * every exchange that is still open: then what runs ends at its next check, else at its deadline at
+ * the latest. */
 void query_close(struct query_service *s);
 
 #endif

@@ -44,6 +44,7 @@ struct node {
     size_t offset;
 };
 
+/* Note a mistake at an offset, memory that ran out, a bound that was passed. */
 bool parser_fail(struct parser *p, size_t offset, const char *format, ...) PRINTF_LIKE(3, 4);
 bool parser_fail_memory(struct parser *p);
 bool parser_fail_bound(struct parser *p, enum err e, size_t offset, const char *what);
