@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What patterns mean (RE2's reading, both ends anchored), which are refused, and that none runs away:
- * every pattern of the hostile list ends within 50 ms, counted where it was given up. */
+/* What patterns mean (RE2's reading, both ends anchored), which are refused, and that none runs
+ * away: every pattern of the hostile list ends within 50 ms, counted where it was given up. */
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "storage/expr_private.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <cmocka.h>
 
 /* Sanitizers slow PCRE2's callers, not PCRE2 itself, but share the machine with others. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -114,18 +114,53 @@ static void what_re2_lacks_is_refused(void **state)
         const char *pattern;
         size_t offset;
     } cases[] = {
-        { "(a)\\1", 3 },      { "(?=a)a", 0 },  { "(?!a)b", 0 },     { "(?<=a)b", 0 },
-        { "(?<!a)b", 0 },     { "(?>a+)b", 0 }, { "(?|a|b)", 0 },    { "(?R)", 0 },
-        { "(?1)", 0 },        { "(?&x)", 0 },   { "(?P=x)", 0 },     { "(?P>x)", 0 },
-        { "(?(1)a|b)", 0 },   { "(?#note)", 0 }, { "(?x) a", 0 },    { "(*UTF)a", 0 },
-        { "(*COMMIT)", 0 },   { "a*+", 2 },     { "a++", 2 },        { "a?+", 2 },
-        { "a**", 2 },         { "a{2}+", 4 },   { "\\K", 0 },        { "\\G", 0 },
-        { "\\R", 0 },         { "\\X", 0 },     { "\\N", 0 },        { "\\h", 0 },
-        { "\\Z", 0 },         { "\\k<x>", 0 },  { "\\g1", 0 },       { "\\C", 0 },
-        { "\\e", 0 },         { "\\cA", 0 },    { "[\\b]", 1 },      { "a{1001}", 1 },
-        { "a{1,1001}", 1 },   { "*", 0 },       { "a|*", 2 },        { "(+)", 1 },
-        { "\\", 0 },          { "\\x4", 0 },    { "\\x{110000000}", 0 }, { "\\p{", 0 },
-        { "[[.a.]]", 1 },     { "(?<1-x>a)", 0 }, { "\\_", 0 },
+        { "(a)\\1", 3 },
+        { "(?=a)a", 0 },
+        { "(?!a)b", 0 },
+        { "(?<=a)b", 0 },
+        { "(?<!a)b", 0 },
+        { "(?>a+)b", 0 },
+        { "(?|a|b)", 0 },
+        { "(?R)", 0 },
+        { "(?1)", 0 },
+        { "(?&x)", 0 },
+        { "(?P=x)", 0 },
+        { "(?P>x)", 0 },
+        { "(?(1)a|b)", 0 },
+        { "(?#note)", 0 },
+        { "(?x) a", 0 },
+        { "(*UTF)a", 0 },
+        { "(*COMMIT)", 0 },
+        { "a*+", 2 },
+        { "a++", 2 },
+        { "a?+", 2 },
+        { "a**", 2 },
+        { "a{2}+", 4 },
+        { "\\K", 0 },
+        { "\\G", 0 },
+        { "\\R", 0 },
+        { "\\X", 0 },
+        { "\\N", 0 },
+        { "\\h", 0 },
+        { "\\Z", 0 },
+        { "\\k<x>", 0 },
+        { "\\g1", 0 },
+        { "\\C", 0 },
+        { "\\e", 0 },
+        { "\\cA", 0 },
+        { "[\\b]", 1 },
+        { "a{1001}", 1 },
+        { "a{1,1001}", 1 },
+        { "*", 0 },
+        { "a|*", 2 },
+        { "(+)", 1 },
+        { "\\", 0 },
+        { "\\x4", 0 },
+        { "\\x{110000000}", 0 },
+        { "\\p{", 0 },
+        { "[[.a.]]", 1 },
+        { "(?<1-x>a)", 0 },
+        { "\\_", 0 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct expr_regex *r = NULL;
@@ -134,8 +169,9 @@ static void what_re2_lacks_is_refused(void **state)
         if (e != ERR_INVALID || note.what == NULL || note.offset != cases[i].offset || r != NULL)
             fail_msg("%s: %d at %zu", cases[i].pattern, e, note.offset);
     }
-    static const char *const broken[] = { "(",     ")",  "[a",      "a)",       "[z-a]",
-                                          "a{3,2}", "(?P<n>a)(?P<n>b)", "\\p{Nope}", "[[:nope:]]" };
+    static const char *const broken[] = {
+        "(", ")", "[a", "a)", "[z-a]", "a{3,2}", "(?P<n>a)(?P<n>b)", "\\p{Nope}", "[[:nope:]]"
+    };
     for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
         struct expr_regex *r = NULL;
         struct err_note note = { 0, NULL };

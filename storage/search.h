@@ -30,20 +30,39 @@ struct segment_source {
     const struct hash_key *content_key;
 };
 
+/* What all searches share
+ * Memory    results in q->arena; scratch beside it, freed before they return, at most as much again as
+ *           the arena may still take.
+ * Bounds    when memory (the arena's limit or its budget) or time runs out, the two finding searches
+ *           return ERR_OK with what is certain, a prefix of the whole answer, is_complete false and a
+ *           cursor to go on from where there is one. The others return the error.
+ * Damage    a segment that is ERR_CORRUPT is left out and reported to on_damaged; the finding searches
+ *           then are not complete.
+ * Errors    besides those named: ERR_CANCELLED, ERR_NOMEM, and what opening and reading segments give. */
+
+/* Spans: ERR_NOT_FOUND when there are none. Log records: ERR_OK and empty. ERR_CORRUPT: a damaged segment
+ * may hold more; the rest is in *out_data, which may be empty. */
 NODISCARD enum err search_trace_get(const struct segment_source *source,
                                     const struct query_context *q, const struct trace_id *id,
                                     enum signal signal, struct bytes *out_data);
+/* In total order: by start or duration, latest or longest first; equal ones by trace ID, ascending. */
 NODISCARD enum err search_traces(const struct segment_source *source, const struct query_context *q,
                                  const struct trace_query *query, struct trace_result *out);
+/* In total order: by time; equal ones by content hash, which is the cursor's position and stays when a
+ * record moves to another segment. Records equal in time and content are one. */
 NODISCARD enum err search_logs(const struct segment_source *source, const struct query_context *q,
                                const struct log_query *query, struct log_result *out);
+/* The trace of the latest-starting span with this ID. */
 NODISCARD enum err search_span_trace(const struct segment_source *source,
                                      const struct query_context *q, const struct span_id *id,
                                      struct trace_id *out_trace_id);
+/* Keys that begin with the prefix, most seen first, then by scope and key. */
 NODISCARD enum err search_attribute_keys(const struct segment_source *source,
                                          const struct query_context *q, enum signal signal,
                                          struct time_range range, struct bytes prefix, size_t limit,
                                          struct attribute_key **out, size_t *out_count);
+/* Values of a key (scope ANY and EVERYWHERE as in filters) in matching rows, most frequent first. Of
+ * strings those that begin with the prefix; other types where the prefix is empty. */
 NODISCARD enum err search_attribute_values(const struct segment_source *source,
                                            const struct query_context *q, enum signal signal,
                                            enum expr_scope scope, struct bytes key,
@@ -55,6 +74,10 @@ NODISCARD enum err search_attribute_values(const struct segment_source *source,
 /* A checked body as a segment, in `arena`; borrowed for the segment's life. */
 NODISCARD enum err body_segment_open(enum signal signal, struct bytes body, struct arena *arena,
                                      struct segment **out);
+/* The same for whoever knows the bounds already, as otlp_check() reports them: saves a walk. */
+NODISCARD enum err body_segment_open_bounded(const struct segment_bounds *bounds,
+                                             struct bytes body, struct arena *arena,
+                                             struct segment **out);
 
 /* The summary of one whole trace (TracesData, each span once), in the arena. */
 NODISCARD enum err trace_summarize(struct bytes traces_data, struct arena *arena,
