@@ -4,9 +4,9 @@
  * Role       HTTP/1.1, HTTP/2 and unary gRPC all end here: a handler gets a complete, decompressed
  *            request and answers once, now or later, from any thread.
  * Threads    handlers run on the event loop and must not block or touch the disk: they hand work to
- *            another thread and return. exchange_*() may be called from any thread unless it says "loop".
- * Ownership  an exchange lives until its answer has been given (exchange_respond...(), once) and the
- *            handler has returned; the net side survives the client's leaving by itself. */
+ *            another thread and return. exchange_*() may be called from any thread unless it says
+ * "loop". Ownership  an exchange lives until its answer has been given (exchange_respond...(),
+ * once) and the handler has returned; the net side survives the client's leaving by itself. */
 #ifndef SPINDLE_NET_EXCHANGE_H
 #define SPINDLE_NET_EXCHANGE_H
 
@@ -18,7 +18,15 @@
 
 struct exchange;
 
-enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_OPTIONS, HTTP_OTHER };
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_DELETE,
+    HTTP_OPTIONS,
+    HTTP_OTHER
+};
 enum protocol { PROTOCOL_HTTP1, PROTOCOL_HTTP2, PROTOCOL_GRPC };
 
 /* What an Authorization header is good for. */
@@ -32,9 +40,10 @@ struct http_header {
 struct request {
     enum protocol protocol;
     enum http_method method; /* HEAD is answered from GET's handler without its body */
-    struct bytes path;       /* percent-decoded, normal: begins with '/', no empty, '.' or '..' part */
-    struct bytes query;      /* raw, after '?' */
-    const struct http_header *headers; /* the ones in use: content-type, accept, user-agent, origin, ... */
+    struct bytes path;  /* percent-decoded, normal: begins with '/', no empty, '.' or '..' part */
+    struct bytes query; /* raw, after '?' */
+    const struct http_header
+        *headers; /* the ones in use: content-type, accept, user-agent, origin, ... */
     size_t header_count;
     struct bytes parameters[4]; /* what {name} parts of the route's path matched, decoded */
     struct bytes body;          /* decompressed; of gRPC: the one message */
@@ -48,8 +57,8 @@ struct request {
 
 /* Value of a header in use, or an empty run. name in lower case. */
 struct bytes request_header(const struct request *r, const char *name);
-/* First value of a query parameter, decoded into the exchange's arena. False when absent; a bad escape
- * counts as absent there but makes request_query_is_valid() false. */
+/* First value of a query parameter, decoded into the exchange's arena. False when absent; a bad
+ * escape counts as absent there but makes request_query_is_valid() false. */
 bool request_parameter(struct exchange *x, const char *name, struct bytes *out);
 /* All (name, value) pairs in order, decoded. ERR_INVALID on a bad escape, ERR_TOO_MANY over 256. */
 struct http_parameter {
@@ -62,40 +71,43 @@ NODISCARD enum err request_parameters(struct exchange *x, const struct http_para
 const struct request *exchange_request(struct exchange *x);
 /* Holds the request; freed after the answer unless taken. */
 struct arena *exchange_arena(struct exchange *x);
-/* Move the arena with body and received bytes to *out: the caller frees it. The request's headers, path
- * and parameters stay valid with the exchange. Loop, in the handler. */
+/* Move the arena with body and received bytes to *out: the caller frees it. The request's headers,
+ * path and parameters stay valid with the exchange. Loop, in the handler. */
 void exchange_take_arena(struct exchange *x, struct arena *out);
-/* Becomes true when the client has left or the stream was reset; what is asked may still be finished. */
+/* Becomes true when the client has left or the stream was reset; what is asked may still be
+ * finished. */
 const _Atomic bool *exchange_cancelled(struct exchange *x);
 
 struct response {
-    unsigned status; /* HTTP status */
-    const char *content_type; /* static text; NULL without body */
+    unsigned status;                   /* HTTP status */
+    const char *content_type;          /* static text; NULL without body */
     const struct http_header *headers; /* extra ones; copied */
     size_t header_count;
     bool may_compress; /* gzip when the client accepts it and it is worth it */
 };
 
-/* Answer with a whole body, which the call takes (mem_free()d; may be empty and NULL). HTTP only. */
+/* Answer with a whole body, which the call takes (mem_free()d; may be empty and NULL). HTTP only.
+ */
 void exchange_respond(struct exchange *x, const struct response *head, struct buffer *take_body);
 
 /* Answer a gRPC call. message: borrowed text for grpc-message, any bytes; details: a serialized
- * google.rpc.Status for grpc-status-details-bin, or empty; take_body: the response message when status is
- * 0 (may be empty), else NULL. */
+ * google.rpc.Status for grpc-status-details-bin, or empty; take_body: the response message when
+ * status is 0 (may be empty), else NULL. */
 void exchange_respond_grpc(struct exchange *x, unsigned grpc_status, struct bytes message,
                            struct bytes details, struct buffer *take_body);
 
-/* An answer in pieces (server streams, event streams, very large answers): begin, any number of writes,
- * end. For gRPC each write is one message.
- * exchange_write() takes the piece even when it fails: ERR_BUSY when more than 1 MiB waits to be sent
- * (try later: on_writable, if given, is called on the loop when there is room), ERR_CANCELLED when the
- * client has left (end it all the same). */
+/* An answer in pieces (server streams, event streams, very large answers): begin, any number of
+ * writes, end. For gRPC each write is one message. exchange_write() takes the piece even when it
+ * fails: ERR_BUSY when more than 1 MiB waits to be sent (try later: on_writable, if given, is
+ * called on the loop when there is room), ERR_CANCELLED when the client has left (end it all the
+ * same). */
 void exchange_begin(struct exchange *x, const struct response *head,
                     void (*on_writable)(struct exchange *x, void *context), void *context);
 NODISCARD enum err exchange_write(struct exchange *x, struct buffer *take_piece);
 void exchange_end(struct exchange *x, unsigned grpc_status, struct bytes message);
 
-/* Run fn(context) on this exchange's loop after delay_ms (0: soon). Any thread. For holding a request. */
+/* Run fn(context) on this exchange's loop after delay_ms (0: soon). Any thread. For holding a
+ * request. */
 NODISCARD enum err exchange_later(struct exchange *x, uint64_t delay_ms, void (*fn)(void *context),
                                   void *context);
 

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* router.h - which handler answers which path, with which scope and which body limit.
  *
- * Role       the table is complete before the server starts and read-only afterwards. What is not listed
- *            is refused: HTTP 404, gRPC UNIMPLEMENTED.
- * Threads    building: one; looking up: any. */
+ * Role       the table is complete before the server starts and read-only afterwards. What is not
+ * listed is refused: HTTP 404, gRPC UNIMPLEMENTED. Threads    building: one; looking up: any. */
 #ifndef SPINDLE_NET_ROUTER_H
 #define SPINDLE_NET_ROUTER_H
 
@@ -18,8 +17,8 @@ enum route_kind { ROUTE_HTTP, ROUTE_GRPC };
 struct route {
     enum route_kind kind;
     enum http_method method; /* GET serves HEAD too; gRPC: POST */
-    /* "/api/traces/{id}"; a last part "{rest*}" takes all that is left, slashes included. Fixed parts win
-     * over {name}. gRPC: "/package.Service/Method". */
+    /* "/api/traces/{id}"; a last part "{rest*}" takes all that is left, slashes included. Fixed
+     * parts win over {name}. gRPC: "/package.Service/Method". */
     const char *path;
     enum scope scope;
     size_t body_max;      /* after decompression; 0: no body allowed */
@@ -37,8 +36,8 @@ NODISCARD enum err router_add(struct router *r, const struct route *route);
 size_t router_count(const struct router *r);
 const struct route *router_at(const struct router *r, size_t index);
 
-/* An answer for what no route matched: kind GRPC gets the method's path, to say what is not implemented
- * and why. Optional. NULL: the plain 404 or UNIMPLEMENTED. */
+/* An answer for what no route matched: kind GRPC gets the method's path, to say what is not
+ * implemented and why. Optional. NULL: the plain 404 or UNIMPLEMENTED. */
 void router_set_fallback(struct router *r, enum route_kind kind, route_handler_fn *handler,
                          void *context);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* server.h - listeners and event loops.
  *
- * Role       each listener tells HTTP/1.1, HTTP/2 with prior knowledge and gRPC apart by their first
- *            bytes, or by ALPN under TLS, enforces the limits below, and calls the routes of its router.
- * Threads    server_start() starts the loops' threads; server_drain() and server_stop() from any thread
- *            but theirs.
- * Source     RFC 9110, 9112, 9113, 7541; gRPC over HTTP/2; RELIABILITY 6.5 and 6.6 for the limits. */
+ * Role       each listener tells HTTP/1.1, HTTP/2 with prior knowledge and gRPC apart by their
+ * first bytes, or by ALPN under TLS, enforces the limits below, and calls the routes of its router.
+ * Threads    server_start() starts the loops' threads; server_drain() and server_stop() from any
+ * thread but theirs. Source     RFC 9110, 9112, 9113, 7541; gRPC over HTTP/2; RELIABILITY 6.5
+ * and 6.6 for the limits. */
 #ifndef SPINDLE_NET_SERVER_H
 #define SPINDLE_NET_SERVER_H
 
@@ -26,18 +26,18 @@ struct listener_options {
     struct router *router;
 };
 
-struct server_limits {         /* 0: the default in the comment */
-    unsigned connections;      /* 10,000 */
-    unsigned connections_per_ip; /* 256; loopback is one IP */
-    unsigned streams;          /* 100 a connection */
-    size_t header_bytes_http1; /* 32 KiB */
-    size_t header_bytes_http2; /* 16 KiB */
+struct server_limits {                               /* 0: the default in the comment */
+    unsigned connections;                            /* 10,000 */
+    unsigned connections_per_ip;                     /* 256; loopback is one IP */
+    unsigned streams;                                /* 100 a connection */
+    size_t header_bytes_http1;                       /* 32 KiB */
+    size_t header_bytes_http2;                       /* 16 KiB */
     unsigned header_fields_soft, header_fields_hard; /* 100: 431; 400: close */
-    uint64_t header_timeout_ns;  /* 10 s */
-    uint64_t idle_timeout_ns;    /* 60 s without a request under way */
-    uint64_t stalled_answer_ns;  /* 30 s without 1 KiB of progress */
-    size_t body_rate_min;        /* 1 KiB/s after body_rate_grace_ns */
-    uint64_t body_rate_grace_ns; /* 5 s */
+    uint64_t header_timeout_ns;                      /* 10 s */
+    uint64_t idle_timeout_ns;                        /* 60 s without a request under way */
+    uint64_t stalled_answer_ns;                      /* 30 s without 1 KiB of progress */
+    size_t body_rate_min;                            /* 1 KiB/s after body_rate_grace_ns */
+    uint64_t body_rate_grace_ns;                     /* 5 s */
 };
 
 struct server_options {
@@ -49,25 +49,27 @@ struct server_options {
     const char *tls_client_ca_path;           /* require client certificates from this CA */
     server_authorize_fn *authorize;           /* NULL: everything is allowed */
     void *authorize_context;
-    const char *const *hosts; /* accepted Host names besides IP addresses of loopback, "localhost" and the
-                                 bound addresses; against DNS rebinding. 421 otherwise */
+    const char *const *hosts; /* accepted Host names besides IP addresses of loopback, "localhost"
+                                 and the bound addresses; against DNS rebinding. 421 otherwise */
     size_t host_count;
     struct budget *request_budget; /* bytes of requests in flight; NULL: none */
     struct metrics *metrics;       /* may be NULL */
 };
 
-/* Binds all listeners, then starts the loops. On failure nothing runs, and *out_message (mem_free() it) says
- * which address or file, and why. */
+/* Binds all listeners, then starts the loops. On failure nothing runs, and *out_message (mem_free()
+ * it) says which address or file, and why. */
 NODISCARD enum err server_start(const struct server_options *options, struct server **out,
                                 char **out_message);
 /* The port that listener `index` is bound to. */
 unsigned server_port(const struct server *s, size_t index);
-/* Read certificate and key again; connections stay. ERR_INVALID or ERR_IO: the old ones stay in use. */
+/* Read certificate and key again; connections stay. ERR_INVALID or ERR_IO: the old ones stay in
+ * use. */
 NODISCARD enum err server_reload_tls(struct server *s, char **out_message);
-/* Stop accepting; GOAWAY in two steps, Connection: close; returns when nothing is in flight any more, or
- * after timeout_ns. Blocks. */
+/* Stop accepting; GOAWAY in two steps, Connection: close; returns when nothing is in flight any
+ * more, or after timeout_ns. Blocks. */
 void server_drain(struct server *s, uint64_t timeout_ns);
-/* Close everything, join the loops, free. Exchanges still unanswered may be answered later: into nothing. */
+/* Close everything, join the loops, free. Exchanges still unanswered may be answered later: into
+ * nothing. */
 void server_stop(struct server *s);
 
 #endif

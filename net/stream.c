@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stream.c - see stream.h. */
+#include "net/stream.h"
+#include "base/clock.h"
+#include "net/router_private.h"
+
+#include <assert.h>
+
+/* Past its body, what a handler may make of a request: RELIABILITY 8, "arena: 4 x decoded + 1 MiB".
+ */
+#define ARENA_FACTOR      4
+#define ARENA_EXTRA_BYTES ((size_t)1024 * 1024)
+/* A compressed body is hardly longer than what it holds; this much at most. */
+#define COMPRESSED_EXTRA_BYTES ((size_t)64 * 1024)
+#define PROGRESS_BYTES         1024
+
+#define TO(s) (1u << STREAM_##s)
+static const uint8_t stream_next[STREAM_STATE_COUNT] = {
+    [STREAM_HEAD] = TO(BODY) | TO(ANSWER),
+    [STREAM_BODY] = TO(WORK) | TO(ANSWER),
+    [STREAM_WORK] = TO(ANSWER),
+    [STREAM_ANSWER] = 0,
+};
+
+static void to_state(struct stream *s, enum stream_state state)
+{
+    assert((stream_next[s->state] & (1u << state)) != 0);
+    s->state = state;
+}
+
+/* GRPC statuses that net itself gives. */
+enum {
+    GRPC_INVALID_ARGUMENT = 3,
+    GRPC_DEADLINE_EXCEEDED = 4,
+    GRPC_PERMISSION_DENIED = 7,
+    GRPC_RESOURCE_EXHAUSTED = 8,
+    GRPC_UNIMPLEMENTED = 12,
+    GRPC_INTERNAL = 13,
+    GRPC_UNAVAILABLE = 14,
+    GRPC_UNAUTHENTICATED = 16,
+};
+
+static struct exchange *new_exchange(struct wire *w, enum protocol protocol)
+{
+    struct core *core = w->core;
+    size_t head_max = core->limits.header_bytes_http1 > core->limits.header_bytes_http2
+                          ? core->limits.header_bytes_http1
+                          : core->limits.header_bytes_http2;
+    /* The fields, the decoded path and parameters, and the table of fields. */
+    struct exchange *x = exchange_new(w->loop, core->request_budget, 4 * head_max + 8192);
+    if (x == NULL)
+        return NULL;
+    x->request.protocol = protocol;
+    x->request.peer = w->peer;
+    x->request.deadline_mono_ns = UINT64_MAX;
+    x->request.id = atomic_fetch_add(&core->next_request_id, 1);
+    return x;
+}
+
+bool stream_init(struct stream *s, const struct stream_ops *ops, struct wire *wire,
+                 enum protocol protocol)
+{
+    *s = (struct stream){ .ops = ops, .wire = wire, .began_ns = clock_mono_ns() };
+    s->x = new_exchange(wire, protocol);
+    if (s->x == NULL)
+        return false;
+    s->x->stream = s;
+    core_request_began(wire->core);
+    return true;
+}
+
+/* From here on the handler's answer goes nowhere. */
+static void let_go(struct stream *s)
+{
+    struct exchange *x = s->x;
+    if (x == NULL)
+        return;
+    s->x = NULL;
+    x->stream = NULL;
+    if (!exchange_is_drained(x))
+        atomic_store(&x->is_cancelled, true);
+    if (x->answer.is_streamed && !x->answer.has_ended && x->on_writable != NULL)
+        x->on_writable(x, x->on_writable_context); /* so that its writer learns of it */
+    exchange_unref(x);
+}
+
+void stream_deinit(struct stream *s)
+{
+    if (s->x == NULL)
+        return;
+    let_go(s);
+    core_request_ended(s->wire->core);
+}
+
+void stream_refuse(struct stream *s, const struct refusal *why)
+{
+    if (s->state == STREAM_WORK) {
+        /* The handler has the exchange and may be answering at this moment: answer through another
+         * one. */
+        struct exchange *other = new_exchange(s->wire, s->x->request.protocol);
+        if (other == NULL)
+            return;
+        other->request.method = s->x->request.method;
+        other->request.id = s->x->request.id;
+        other->route = s->x->route;
+        let_go(s);
+        s->x = other;
+        other->stream = s;
+    }
+    to_state(s, STREAM_ANSWER);
+    s->hold_until_ns = 0;
+    s->progress_ns = clock_mono_ns();
+    exchange_refuse(s->x, why);
+}
+
+static void refuse(struct stream *s, unsigned status, unsigned grpc_status, const char *text)
+{
+    s->was_refused = true;
+    stream_refuse(
+        s, &(struct refusal){ .status = s->x->request.protocol == PROTOCOL_GRPC ? 200 : status,
+                              .grpc_status = grpc_status,
+                              .text = text });
+}
+
+/* For what is refused by its HTTP status even when it is gRPC, as grpc-go does. */
+static void refuse_http(struct stream *s, unsigned status, unsigned grpc_status, const char *text,
+                        struct bytes allow)
+{
+    s->was_refused = true;
+    stream_refuse(s,
+                  &(struct refusal){
+                      .status = status, .grpc_status = grpc_status, .text = text, .allow = allow });
+}
+
+static void refuse_busy(struct stream *s)
+{
+    core_hit(s->wire->core, NET_LIMIT_BUDGET);
+    stream_refuse(s,
+                  &(struct refusal){ .status = s->x->request.protocol == PROTOCOL_GRPC ? 200 : 503,
+                                     .grpc_status = GRPC_UNAVAILABLE,
+                                     .text = "too much is in flight, try again",
+                                     .is_retryable = true });
+}
+
+static void refuse_large(struct stream *s)
+{
+    core_hit(s->wire->core, NET_LIMIT_BODY_BYTES);
+    refuse(s, 413, GRPC_RESOURCE_EXHAUSTED, "the request is larger than its limit");
+}
+
+static bool check_host(struct stream *s)
+{
+    /* Against DNS rebinding. A browser cannot be made to speak gRPC, and gRPC's clients come by any
+     * name. */
+    struct bytes host;
+    if (s->x->request.protocol == PROTOCOL_GRPC || s->head.authority.len == 0)
+        return true;
+    return host_split(s->head.authority, &host) &&
+           host_is_ours(s->wire->core, s->wire->listener, host);
+}
+
+static void refuse_unrouted(struct stream *s, enum route_kind kind, enum route_match match,
+                            struct bytes allow)
+{
+    if (match == ROUTE_OTHER_METHOD) {
+        refuse_http(s, 405, GRPC_INTERNAL, "this path does not take that method", allow);
+        return;
+    }
+    const struct route *other;
+    struct bytes parameters[4], unused = { 0 };
+    if (kind == ROUTE_HTTP &&
+        router_find(s->wire->listener->router, ROUTE_GRPC, s->x->request.method, s->head.target,
+                    &s->x->head, &other, parameters, &unused) == ROUTE_FOUND) {
+        refuse_http(s, 415, GRPC_INVALID_ARGUMENT, "this path takes application/grpc over HTTP/2",
+                    (struct bytes){ 0 });
+        return;
+    }
+    if (s->x->request.method == HTTP_OTHER)
+        refuse(s, 501, GRPC_UNIMPLEMENTED, "unknown method");
+    else
+        refuse(s, 404, GRPC_UNIMPLEMENTED,
+               kind == ROUTE_GRPC ? "unknown service or method" : "no such path");
+}
+
+/* True when a route was found, or there is a fallback to call. */
+static bool find_route(struct stream *s)
+{
+    struct request *r = &s->x->request;
+    enum route_kind kind = r->protocol == PROTOCOL_GRPC ? ROUTE_GRPC : ROUTE_HTTP;
+    struct bytes allow = { 0 };
+    struct router *router = s->wire->listener->router;
+    if (kind == ROUTE_GRPC && r->method != HTTP_POST) {
+        refuse_http(s, 405, GRPC_INTERNAL, "gRPC is POST", BYTES_LITERAL("POST"));
+        return false;
+    }
+    enum route_match match = router_find(router, kind, r->method, s->head.target, &s->x->head,
+                                         &s->x->route, r->parameters, &allow);
+    if (match == ROUTE_FOUND)
+        return true;
+    s->x->route = router_fallback(router, kind);
+    if (match == ROUTE_NOT_FOUND && s->x->route != NULL && r->method != HTTP_OTHER)
+        return true;
+    s->x->route = NULL;
+    refuse_unrouted(s, kind, match, allow);
+    return false;
+}
+
+static bool authorize(struct stream *s)
+{
+    const struct core *core = s->wire->core;
+    if (core->authorize == NULL)
+        return true;
+    enum err e = core->authorize(core->authorize_context, s->head.authorization, s->x->route->scope,
+                                 &s->x->request.principal);
+    if (e == ERR_OK)
+        return true;
+    core_hit(core, NET_LIMIT_UNAUTHENTICATED);
+    if (e == ERR_DENIED)
+        refuse(s, 403, GRPC_PERMISSION_DENIED, "not allowed with these credentials");
+    else
+        refuse(s, 401, GRPC_UNAUTHENTICATED, "credentials are missing or wrong");
+    return false;
+}
+
+/* Content type, coding and length: all that can be judged before the body. */
+static bool check_body_head(struct stream *s)
+{
+    struct request *r = &s->x->request;
+    struct request_head *h = &s->head;
+    bool is_grpc = r->protocol == PROTOCOL_GRPC;
+    if (!is_grpc && s->x->route->consumes != NULL &&
+        !media_type_in(s->x->route->consumes, media_type(h->content_type))) {
+        refuse(s, 415, GRPC_INVALID_ARGUMENT, "unsupported content type");
+        return false;
+    }
+    if (!codec_from_name(is_grpc ? h->grpc_encoding : h->content_encoding, &r->received_codec) ||
+        (is_grpc && r->received_codec == CODEC_DEFLATE)) {
+        refuse(s, 415, GRPC_UNIMPLEMENTED, "unsupported compression");
+        return false;
+    }
+    size_t body_max = s->x->route->body_max;
+    s->body.is_grpc = is_grpc;
+    s->body.cap_bytes = body_max;
+    if (r->received_codec != CODEC_IDENTITY && body_max > 0)
+        s->body.cap_bytes += COMPRESSED_EXTRA_BYTES;
+    if (!is_grpc && h->has_content_length) {
+        if (h->content_length > s->body.cap_bytes) {
+            refuse_large(s);
+            return false;
+        }
+        s->body.declared = (size_t)h->content_length;
+        s->body.has_declared = true;
+    }
+    return true;
+}
+
+static void call_handler(struct stream *s)
+{
+    struct exchange *x = s->x;
+    to_state(s, STREAM_WORK);
+    exchange_ref(x); /* the handler's, until its answer has been taken */
+    exchange_ref(x); /* for this call */
+    x->route->handler(x, x->route->context);
+    exchange_unref(x);
+}
+
+void stream_head_done(struct stream *s)
+{
+    struct request *r = &s->x->request;
+    struct core *core = s->wire->core;
+    if (r->protocol == PROTOCOL_HTTP2 && is_grpc_content_type(s->head.content_type))
+        r->protocol = PROTOCOL_GRPC;
+    metric_add(s->wire->listener->requests[r->protocol], 1);
+    bool good_head =
+        !s->head.is_over && !s->head.is_no_memory && request_head_finish(&s->head, s->x);
+    if (s->head.is_over) {
+        core_hit(core, s->head.fields > core->limits.header_fields_soft ? NET_LIMIT_HEADER_FIELDS
+                                                                        : NET_LIMIT_HEADER_BYTES);
+        r->protocol = r->protocol == PROTOCOL_GRPC ? PROTOCOL_HTTP2 : r->protocol;
+        refuse(s, 431, GRPC_RESOURCE_EXHAUSTED, "the header fields are larger than their limit");
+    } else if (s->head.is_no_memory) {
+        refuse_busy(s);
+    } else if (!good_head) {
+        core_hit(core, NET_LIMIT_BAD_REQUEST);
+        refuse_http(s, 400, GRPC_INTERNAL, s->head.fault, (struct bytes){ 0 });
+    } else if (!check_host(s)) {
+        core_hit(core, NET_LIMIT_HOST);
+        refuse(s, 421, GRPC_UNAVAILABLE, "this server does not answer to that host name");
+    } else if (s->head.grpc_timeout.data != NULL && r->protocol == PROTOCOL_GRPC) {
+        uint64_t timeout_ns;
+        if (!grpc_timeout_parse(s->head.grpc_timeout, &timeout_ns)) {
+            refuse_http(s, 400, GRPC_INTERNAL, "grpc-timeout is malformed", (struct bytes){ 0 });
+        } else {
+            r->deadline_mono_ns =
+                timeout_ns > UINT64_MAX - s->began_ns ? UINT64_MAX : s->began_ns + timeout_ns;
+        }
+    }
+    if (s->state != STREAM_HEAD || !find_route(s) || !authorize(s))
+        return;
+    s->x->accepts_gzip = accepts_coding(request_header(r, "accept-encoding"), "gzip");
+    if (s->x->route->method == HTTP_OTHER) {
+        /* The fallback: it names what is missing, whatever the body is. */
+        to_state(s, STREAM_BODY);
+        call_handler(s);
+        return;
+    }
+    if (!check_body_head(s))
+        return;
+    to_state(s, STREAM_BODY);
+    s->body_began_ns = clock_mono_ns();
+    /* While it arrives; what the handler may add is set when the size is known. */
+    s->x->arena.limit_bytes = ARENA_FACTOR * s->body.cap_bytes + ARENA_EXTRA_BYTES;
+}
+
+/* No room now: wait for some, unless this request has waited long enough or so much waits already.
+ */
+static enum err hold(struct stream *s, size_t left)
+{
+    uint64_t now = clock_mono_ns();
+    if (s->hold_until_ns == 0) {
+        s->hold_until_ns = now + STREAM_HOLD_NS;
+        core_hit(s->wire->core, NET_LIMIT_HELD);
+    }
+    if (now < s->hold_until_ns && s->wire->loop->held_bytes + left <= LOOP_HELD_MAX_BYTES)
+        return ERR_BUSY;
+    refuse_busy(s);
+    return ERR_OK;
+}
+
+enum err stream_put(struct stream *s, struct bytes chunk, size_t *out_taken)
+{
+    *out_taken = chunk.len;
+    if (s->state != STREAM_BODY)
+        return ERR_OK; /* refused: thrown away */
+    size_t taken = 0;
+    enum err e = request_body_put(&s->body, &s->x->arena, chunk, &taken);
+    switch (e) {
+    case ERR_OK:
+        s->hold_until_ns = 0;
+        break;
+    case ERR_BUDGET:
+    case ERR_NOMEM:
+        if (hold(s, chunk.len - taken) == ERR_BUSY) {
+            *out_taken = taken;
+            return ERR_BUSY;
+        }
+        break;
+    case ERR_INVALID:
+        refuse(s, 400, GRPC_INTERNAL, "a gRPC message begins with a flag that is neither 0 nor 1");
+        break;
+    case ERR_TOO_MANY:
+        refuse(s, 400, GRPC_INTERNAL, "more than one message in a unary call");
+        break;
+    default: /* the body's cap, or the arena's limit */
+        refuse_large(s);
+        break;
+    }
+    return ERR_OK;
+}
+
+static bool decompress(struct stream *s)
+{
+    struct request *r = &s->x->request;
+    struct err_note note = { 0 };
+    bool is_plain = r->protocol == PROTOCOL_GRPC && !s->body.is_compressed;
+    if (r->protocol == PROTOCOL_GRPC && s->body.is_compressed &&
+        r->received_codec == CODEC_IDENTITY) {
+        refuse(s, 400, GRPC_INTERNAL,
+               "the message is marked compressed, but grpc-encoding names no coding");
+        return false;
+    }
+    r->received = bytes_of(s->body.data, s->body.len);
+    if (is_plain)
+        r->received_codec = CODEC_IDENTITY;
+    size_t body_max = s->x->route->body_max;
+    /* An empty body is empty in every coding. */
+    enum err e = r->received.len == 0 ? ERR_OK
+                                      : codec_decompress(r->received_codec, r->received, body_max,
+                                                         &s->x->arena, &r->body, &note);
+    switch (e) {
+    case ERR_OK:
+        s->x->arena.limit_bytes =
+            s->x->arena.held_bytes + ARENA_FACTOR * r->body.len + ARENA_EXTRA_BYTES;
+        return true;
+    case ERR_BUDGET:
+    case ERR_NOMEM:
+        refuse_busy(s);
+        return false;
+    case ERR_TOO_LARGE:
+        refuse_large(s);
+        return false;
+    default:
+        refuse(s, 400, r->protocol == PROTOCOL_GRPC ? GRPC_INTERNAL : GRPC_INVALID_ARGUMENT,
+               "the body cannot be decompressed");
+        return false;
+    }
+}
+
+static void refuse_end(struct stream *s, enum err e)
+{
+    if (e == ERR_NOT_FOUND)
+        refuse(s, 400, GRPC_INTERNAL, "no message in a unary call");
+    else
+        refuse(s, 400, GRPC_INTERNAL, "the request ends inside a message");
+}
+
+void stream_body_done(struct stream *s)
+{
+    if (s->state != STREAM_BODY)
+        return;
+    enum err e = request_body_end(&s->body);
+    if (e != ERR_OK) {
+        refuse_end(s, e);
+        return;
+    }
+    if (decompress(s))
+        call_handler(s);
+}
+
+void stream_progress(struct stream *s, size_t bytes, uint64_t now_ns)
+{
+    s->progress_bytes += bytes;
+    if (s->progress_bytes >= PROGRESS_BYTES) {
+        s->progress_bytes = 0;
+        s->progress_ns = now_ns;
+    }
+}
+
+static enum stream_timeout tick_body(struct stream *s, uint64_t now_ns)
+{
+    const struct server_limits *limits = &s->wire->core->limits;
+    if (s->hold_until_ns != 0) {
+        s->body_began_ns = now_ns - s->body.arrived_bytes * (NS_PER_S / limits->body_rate_min);
+        return STREAM_RETRY_HELD;
+    }
+    uint64_t elapsed_ns = now_ns - s->body_began_ns;
+    if (elapsed_ns <= limits->body_rate_grace_ns)
+        return STREAM_IN_TIME;
+    uint64_t due =
+        (elapsed_ns - limits->body_rate_grace_ns) / NS_PER_MS * limits->body_rate_min / 1000;
+    if (s->body.arrived_bytes >= due)
+        return STREAM_IN_TIME;
+    core_hit(s->wire->core, NET_LIMIT_SLOW_BODY);
+    return STREAM_SLOW_BODY;
+}
+
+enum stream_timeout stream_tick(struct stream *s, uint64_t now_ns)
+{
+    const struct server_limits *limits = &s->wire->core->limits;
+    if (s->x == NULL)
+        return STREAM_IN_TIME;
+    if ((s->state == STREAM_BODY || s->state == STREAM_WORK) &&
+        now_ns >= s->x->request.deadline_mono_ns && !s->x->answer.is_streamed) {
+        core_hit(s->wire->core, NET_LIMIT_DEADLINE);
+        stream_refuse(s, &(struct refusal){ .status = 200,
+                                            .grpc_status = GRPC_DEADLINE_EXCEEDED,
+                                            .text = "the deadline has passed" });
+        return STREAM_IN_TIME;
+    }
+    switch (s->state) {
+    case STREAM_HEAD:
+        if (now_ns - s->began_ns > limits->header_timeout_ns) {
+            core_hit(s->wire->core, NET_LIMIT_HEADER_TIMEOUT);
+            return STREAM_SLOW_BODY;
+        }
+        return STREAM_IN_TIME;
+    case STREAM_BODY:
+        return tick_body(s, now_ns);
+    case STREAM_WORK:
+    case STREAM_ANSWER:
+    case STREAM_STATE_COUNT:
+        break;
+    }
+    if (exchange_pending(s->x).len == 0 || s->progress_ns == 0) {
+        s->progress_ns = now_ns; /* nothing to send: nobody stalls */
+        return STREAM_IN_TIME;
+    }
+    if (now_ns - s->progress_ns <= limits->stalled_answer_ns)
+        return STREAM_IN_TIME;
+    core_hit(s->wire->core, NET_LIMIT_STALLED_ANSWER);
+    return STREAM_STALLED;
+}
+
+bool accepts_coding(struct bytes list, const char *coding)
+{
+    while (list.len > 0) {
+        size_t comma = bytes_find(list, ',');
+        struct bytes one = bytes_slice(list, 0, comma);
+        if (bytes_equal_nocase(media_type(one), coding)) {
+            /* "q=0" and "q=0.000" forbid it. */
+            struct bytes q = bytes_slice(one, bytes_find(one, '='), SIZE_MAX);
+            bool is_zero = q.len > 1;
+            for (size_t i = 1; i < q.len; i++)
+                if (q.data[i] >= '1' && q.data[i] <= '9')
+                    is_zero = false;
+            return !is_zero;
+        }
+        list = comma == SIZE_MAX ? (struct bytes){ 0 } : bytes_slice(list, comma + 1, SIZE_MAX);
+    }
+    return false;
+}
