@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rowgroup_columns.h - the values of a group that is being built, column by column.
+ *
+ * Role       the builder walks items in their final order and pushes each value to its column;
+ * attributes come by shape. Byte strings are borrowed from the bodies, and numbered per column
+ * until a column turns out to have few equal ones. Private    to storage/rowgroup. Errors stick in
+ * columns.error. */
+#ifndef SPINDLE_STORAGE_ROWGROUP_COLUMNS_H
+#define SPINDLE_STORAGE_ROWGROUP_COLUMNS_H
+
+#include "storage/rowgroup/rowgroup_write.h"
+
+/* Distinct byte strings, borrowed. */
+struct dictionary {
+    struct bytes *entries;
+    uint32_t count, capacity;
+    uint64_t *slots; /* open addressing: upper half of the hash, entry number + 1; NULL before the
+                        first */
+    uint32_t slot_mask;
+};
+
+/* A map from a key's 64 bits to a number. */
+struct int_map {
+    uint64_t *keys;
+    uint32_t *values; /* UINT32_MAX: free */
+    uint32_t count, mask;
+};
+
+struct column {
+    enum column_kind kind;
+    bool is_random;   /* of bytes: no two alike, and not worth compressing */
+    bool is_numbered; /* of bytes: equal ones have equal codes; false once that was given up */
+    bool keep_numbered;
+    bool is_constant; /* all values so far are `first`, or the dictionary's first; no array is kept
+                       */
+    uint32_t count, capacity;
+    uint32_t chunk; /* of the last value, + 1 */
+    uint32_t last_code;
+    struct ints_choice choice;
+    uint64_t first;
+    uint64_t *ints;
+    uint32_t *codes;
+    struct dictionary dictionary;
+};
+
+/* That a column has values in a chunk. */
+struct column_chunk {
+    uint32_t column, first, count;
+};
+
+struct shape_node {
+    uint32_t key;    /* number of the key that led here */
+    uint32_t parent; /* node, or UINT32_MAX for a table's root */
+    uint32_t depth;  /* keys from the root */
+    uint32_t shape;  /* number of the shape that ends here, or UINT32_MAX */
+    uint32_t
+        last_child; /* where the walk went on from here the last time; UINT32_MAX before that */
+};
+
+struct attribute_name {
+    struct bytes text;
+    uint32_t kind; /* table * 16 + type */
+};
+
+struct columns {
+    struct column *list; /* fixed ones, then the keys' */
+    uint32_t count, capacity;
+    struct attribute_name *keys;
+    uint32_t keys_capacity;
+    struct int_map key_map;   /* hash of (kind, text) to key */
+    struct shape_node *nodes; /* the first TABLE_COUNT are the roots */
+    uint32_t nodes_count, nodes_capacity;
+    struct int_map node_map;       /* (node, key) to node */
+    uint32_t *shapes[TABLE_COUNT]; /* the node where each ends */
+    uint32_t shapes_count[TABLE_COUNT], shapes_capacity[TABLE_COUNT];
+    struct column_chunk *touched; /* of all chunks, one chunk after the other */
+    uint32_t touched_count, touched_capacity;
+    uint32_t *chunk_ends; /* touched_count at each chunk's end */
+    uint32_t chunks, chunks_capacity;
+    enum err error;
+};
+
+NODISCARD enum err columns_init(struct columns *c, enum signal signal);
+void columns_deinit(struct columns *c);
+void columns_reset(struct columns *c, enum signal signal);
+
+uint32_t dictionary_put(struct dictionary *d, struct bytes entry, enum err *error);
+void dictionary_reset(struct dictionary *d);
+void dictionary_deinit(struct dictionary *d);
+/* The number under this key; *value as given when it is new. UINT32_MAX after a failure. */
+uint32_t int_map_put(struct int_map *m, uint64_t key, uint32_t value, enum err *error);
+/* The number under this key, or UINT32_MAX. */
+uint32_t int_map_find(const struct int_map *m, uint64_t key);
+void int_map_reset(struct int_map *m);
+void int_map_deinit(struct int_map *m);
+
+/* The rows from here on belong to the next chunk. */
+void columns_chunk_begin(struct columns *c);
+void columns_chunk_end(struct columns *c);
+
+void columns_touch(struct columns *c, uint32_t column);
+void columns_int_slow(struct columns *c, struct column *column, uint64_t v);
+void columns_bytes_slow(struct columns *c, struct column *column, struct bytes v);
+
+static inline void columns_int(struct columns *c, uint32_t number, uint64_t v)
+{
+    struct column *column = &c->list[number];
+    if (column->chunk != c->chunks)
+        columns_touch(c, number);
+    if (column->is_constant && v == column->first)
+        column->count++;
+    else if (!column->is_constant && column->count < column->capacity)
+        column->ints[column->count++] = v;
+    else
+        columns_int_slow(c, column, v);
+}
+
+static inline void columns_bytes(struct columns *c, uint32_t number, struct bytes v)
+{
+    struct column *column = &c->list[number];
+    if (column->chunk != c->chunks)
+        columns_touch(c, number);
+    if (column->is_constant && bytes_equal(v, column->dictionary.entries[0]))
+        column->count++;
+    else
+        columns_bytes_slow(c, column, v);
+}
+
+/* One more attribute after `node`: the value goes to its column, and the node after it is returned.
+ * `any_value` is the AnyValue message, with has_value as OTLP has it. */
+uint32_t columns_attribute(struct columns *c, uint32_t node, uint32_t table, struct bytes key,
+                           bool has_value, struct bytes any_value);
+/* The number of the shape that ends at `node`. */
+uint32_t columns_shape(struct columns *c, uint32_t table, uint32_t node);
+
+/* Everything but the contexts, into sections: the first must have been begun. */
+void columns_write(struct columns *c, struct group_writer *w);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rowgroup_filter.h - filters over columns.
+ *
+ * Role       an expr_row that reads the columns a filter names and no other, and the questions that
+ *            dictionaries and statistics answer for a whole group.
+ * Private    to storage/rowgroup. */
+#ifndef SPINDLE_STORAGE_ROWGROUP_FILTER_H
+#define SPINDLE_STORAGE_ROWGROUP_FILTER_H
+
+#include "storage/rowgroup/rowgroup_rows.h"
+
+struct filter_row {
+    struct expr_row row; /* first; pass &r.row to expr_evaluate() */
+    struct filter_row *self;
+    struct chunk *chunk;
+    uint32_t number;    /* in the chunk */
+    struct buffer text; /* scratch for the text forms of values */
+};
+void filter_row_init(struct filter_row *r);
+void filter_row_deinit(struct filter_row *r);
+/* False after an error. */
+bool filter_row_set(struct filter_row *r, struct chunk *c, uint32_t number);
+
+/* False when no row of the group can satisfy a part that must hold (expr_required()), by
+ * dictionaries and statistics alone; also true when they cannot be read. */
+bool filter_may_match(struct group *g, const struct expr *filter);
+
+#endif

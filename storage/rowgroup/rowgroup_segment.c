@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/rowgroup/rowgroup_filter.h"
+
+#include "proto/pb_writer.h"
+
+#include <assert.h>
+
+#define ROWS_PER_CHECK 256
+
+static struct group *group_from(struct segment *s)
+{
+    return (struct group *)(void *)s;
+}
+
+/* Begin an operation: an error of an earlier one says nothing about what this one needs. */
+static struct group *begin(struct segment *s)
+{
+    struct group *g = group_from(s);
+    g->error = ERR_OK;
+    return g;
+}
+
+static bool may_match(struct segment *s, const struct expr *filter, uint64_t min_unix_ns,
+                      uint64_t max_unix_ns)
+{
+    if (s->bounds.rows == 0 || s->bounds.start_max_unix_ns < min_unix_ns ||
+        s->bounds.start_min_unix_ns >= max_unix_ns)
+        return false;
+    return filter == NULL || filter_may_match(begin(s), filter);
+}
+
+/* ---- Scanning */
+
+static struct segment_row row_of(struct chunk *c, uint32_t row, enum expr_truth truth)
+{
+    struct segment_row out = { .row = c->first_row + row,
+                               .start_unix_ns = c->times[row],
+                               .truth = truth };
+    struct bytes id = chunk_trace_id(c, row);
+    if (id.len == sizeof out.trace_id.b)
+        memcpy(out.trace_id.b, id.data, sizeof out.trace_id.b);
+    if (c->group->segment.bounds.signal == SIGNAL_TRACES) {
+        uint64_t duration = chunk_int(c, COLUMN_DURATION, row);
+        out.duration_ns = duration > UINT64_MAX - c->times[row] ? 0 : duration;
+    }
+    return out;
+}
+
+static enum err scan(struct segment *s, const struct query_context *q, const struct expr *filter,
+                     uint64_t min_unix_ns, uint64_t max_unix_ns, segment_row_fn *on_row,
+                     void *context)
+{
+    if (!may_match(s, filter, min_unix_ns, max_unix_ns))
+        return ERR_OK;
+    struct group *g = begin(s);
+    struct filter_row r;
+    filter_row_init(&r);
+    bool goes_on = true;
+    for (uint32_t row = 0; row < s->bounds.rows && goes_on && g->error == ERR_OK; row++) {
+        struct chunk *c = chunk_of_row(g, row);
+        if (row % ROWS_PER_CHECK == 0)
+            group_fail(g, query_check(q));
+        if (g->error != ERR_OK || !chunk_times(c))
+            break;
+        uint32_t at = row - c->first_row;
+        if (c->times[at] < min_unix_ns || c->times[at] >= max_unix_ns)
+            continue;
+        enum expr_truth truth = EXPR_TRUE;
+        if (filter != NULL && filter_row_set(&r, c, at))
+            truth = expr_evaluate(filter, &r.row);
+        if (g->error != ERR_OK || truth == EXPR_FALSE)
+            continue;
+        struct segment_row found = row_of(c, at, truth);
+        if (g->error == ERR_OK)
+            goes_on = on_row(context, &found);
+    }
+    filter_row_deinit(&r);
+    return g->error;
+}
+
+/* ---- Finding a trace */
+
+static void row_found(uint32_t row, uint32_t *out, size_t max, size_t *count)
+{
+    if (*count < max)
+        out[*count] = row;
+    (*count)++;
+}
+
+/* Spans lie in runs, one ID each. */
+static void spans_find(struct chunk *c, const struct trace_id *id, uint32_t *out, size_t max,
+                       size_t *count)
+{
+    struct group *g = c->group;
+    struct stream *ids = group_stream(g, c->section, COLUMN_TRACE_ID);
+    if (ids == NULL) {
+        group_fail(g, ERR_CORRUPT);
+        return;
+    }
+    for (uint32_t run = 0; run < ids->count && g->error == ERR_OK; run++) {
+        if (!bytes_equal(group_bytes(g, ids, run), bytes_of(id->b, sizeof id->b)) ||
+            !chunk_times(c))
+            continue;
+        for (uint32_t row = 0; row < c->rows; row++)
+            if (c->runs[row] == run)
+                row_found(c->first_row + row, out, max, count);
+    }
+}
+
+static void logs_find(struct chunk *c, const struct trace_id *id, uint32_t *out, size_t max,
+                      size_t *count)
+{
+    for (uint32_t row = 0; row < c->rows && c->group->error == ERR_OK; row++)
+        if (bytes_equal(chunk_bytes(c, COLUMN_TRACE_ID, row), bytes_of(id->b, sizeof id->b)))
+            row_found(c->first_row + row, out, max, count);
+}
+
+static enum err find_trace(struct segment *s, const struct trace_id *id, uint32_t *out, size_t max,
+                           size_t *out_count)
+{
+    struct group *g = begin(s);
+    size_t count = 0;
+    for (uint32_t row = 0; row < s->bounds.rows && g->error == ERR_OK; row += g->chunk_rows) {
+        struct chunk *c = chunk_of_row(g, row);
+        if (c == NULL)
+            break;
+        if (s->bounds.signal == SIGNAL_TRACES)
+            spans_find(c, id, out, max, &count);
+        else
+            logs_find(c, id, out, max, &count);
+    }
+    if (g->error == ERR_OK)
+        *out_count = count;
+    return g->error;
+}
+
+/* ---- Reading rows */
+
+struct open_groups {
+    struct buffer *out;
+    const struct group_context *context; /* NULL: none is open */
+    size_t resource_mark, scope_mark;
+};
+
+static void groups_end(struct open_groups *o)
+{
+    if (o->context == NULL)
+        return;
+    if (o->context->scope_schema.len > 0)
+        pb_bytes(o->out, 3, o->context->scope_schema);
+    pb_end(o->out, o->scope_mark);
+    if (o->context->resource_schema.len > 0)
+        pb_bytes(o->out, 3, o->context->resource_schema);
+    pb_end(o->out, o->resource_mark);
+    o->context = NULL;
+}
+
+static void groups_begin(struct open_groups *o, const struct group_context *context)
+{
+    o->context = context;
+    o->resource_mark = pb_begin(o->out, OTLP_DATA_RESOURCE_GROUPS);
+    if (context->has_resource)
+        pb_bytes(o->out, 1, context->resource);
+    o->scope_mark = pb_begin(o->out, OTLP_GROUP_SCOPE_GROUPS);
+    if (context->has_scope)
+        pb_bytes(o->out, 1, context->scope);
+}
+
+static void row_read(struct group *g, uint32_t row, struct open_groups *o)
+{
+    struct chunk *c = chunk_of_row(g, row);
+    if (c == NULL)
+        return;
+    uint64_t number = chunk_int(c, COLUMN_CONTEXT, row - c->first_row);
+    if (g->error == ERR_OK && number >= g->contexts_count)
+        group_fail(g, ERR_CORRUPT);
+    if (g->error != ERR_OK)
+        return;
+    const struct group_context *context = &g->contexts[number];
+    if (context != o->context) {
+        groups_end(o);
+        groups_begin(o, context);
+    }
+    size_t mark = pb_begin(o->out, OTLP_SCOPE_ITEMS);
+    chunk_write_row(c, row - c->first_row, o->out);
+    pb_end(o->out, mark);
+    if (buffer_error(o->out) != ERR_OK)
+        group_fail(g, buffer_error(o->out));
+}
+
+static enum err read_rows(struct segment *s, const struct query_context *q, const uint32_t *rows,
+                          size_t count, struct buffer *out)
+{
+    struct group *g = begin(s);
+    struct open_groups o = { .out = out };
+    size_t before = out->len;
+    for (size_t i = 0; i < count && g->error == ERR_OK; i++) {
+        assert(rows[i] < s->bounds.rows && (i == 0 || rows[i] > rows[i - 1]));
+        if (i % ROWS_PER_CHECK == 0)
+            group_fail(g, query_check(q));
+        if (g->error == ERR_OK)
+            row_read(g, rows[i], &o);
+    }
+    groups_end(&o);
+    if (g->error == ERR_OK)
+        group_fail(g, buffer_error(out));
+    if (g->error != ERR_OK && buffer_error(out) == ERR_OK)
+        out->len = before; /* outputs are written on success only */
+    return g->error;
+}
+
+/* ---- Keys */
+
+static uint64_t key_rows(struct group *g, uint32_t key)
+{
+    uint64_t rows = 0;
+    for (uint32_t chunk = 0; chunk < g->chunks_count && g->error == ERR_OK; chunk++) {
+        /* The counts stand in the directory: nothing is read. */
+        rows += group_stream_count(g, 1 + chunk, COLUMN_FIXED_COUNT + key);
+    }
+    return rows;
+}
+
+/* The attributes of a message that is kept whole. */
+static bool visit_message(struct bytes message, uint32_t number, enum expr_scope scope,
+                          segment_key_fn *on_key, void *context)
+{
+    struct otlp_repeated all = otlp_repeated(message, number);
+    struct bytes one;
+    while (message.len > 0 && otlp_repeated_next(&all, &one)) {
+        struct otlp_key_value kv;
+        struct otlp_value v = { .type = OTLP_EMPTY };
+        otlp_key_value_read(one, &kv);
+        if (kv.has_value)
+            otlp_value_read(kv.value, &v);
+        if (!on_key(context, scope, kv.key, v.type, 1))
+            return false;
+    }
+    return true;
+}
+
+static enum err keys(struct segment *s, segment_key_fn *on_key, void *context)
+{
+    struct group *g = begin(s);
+    if (!group_load(g))
+        return g->error;
+    for (uint32_t k = 0; k < g->keys_count; k++) {
+        const struct group_key *key = &g->keys[k];
+        enum expr_scope scope = key->table == TABLE_EVENT         ? EXPR_SCOPE_EVENT
+                                : key->table == TABLE_LINK        ? EXPR_SCOPE_LINK
+                                : s->bounds.signal == SIGNAL_LOGS ? EXPR_SCOPE_LOG
+                                                                  : EXPR_SCOPE_SPAN;
+        enum otlp_value_type type =
+            key->type == ROWGROUP_NO_VALUE ? OTLP_EMPTY : (enum otlp_value_type)key->type;
+        uint64_t rows = key->table == TABLE_BODY ? 0 : key_rows(g, k);
+        if (g->error != ERR_OK)
+            return g->error;
+        if (key->table != TABLE_BODY && !on_key(context, scope, key->name, type, rows))
+            return ERR_OK;
+    }
+    for (uint32_t i = 0; i < g->contexts_count; i++)
+        if (!visit_message(g->contexts[i].resource, OTLP_RESOURCE_ATTRIBUTES, EXPR_SCOPE_RESOURCE,
+                           on_key, context) ||
+            !visit_message(g->contexts[i].scope, OTLP_SCOPE_ATTRIBUTES, EXPR_SCOPE_INSTRUMENTATION,
+                           on_key, context))
+            return ERR_OK;
+    return ERR_OK;
+}
+
+enum err rowgroup_keys(struct segment *s, rowgroup_key_fn *on_key, void *context)
+{
+    return keys(s, on_key, context);
+}
+
+/* ---- Opening and checking */
+
+static void segment_close(struct segment *s)
+{
+    group_close(group_from(s));
+}
+
+static const struct segment_ops rowgroup_ops = {
+    .may_match = may_match,
+    .scan = scan,
+    .find_trace = find_trace,
+    .read = read_rows,
+    .keys = keys,
+    .close = segment_close,
+};
+
+enum err rowgroup_segment_open(const struct rowgroup_source *take_source, struct arena *arena,
+                               struct segment **out)
+{
+    struct group *g;
+    enum err e = group_open(take_source, arena, &g);
+    if (e != ERR_OK)
+        return e;
+    g->segment.ops = &rowgroup_ops;
+    *out = &g->segment;
+    return ERR_OK;
+}
+
+static enum err memory_read(void *context, uint64_t offset, size_t len, uint8_t *out)
+{
+    const struct bytes *all = context;
+    if (offset > all->len || len > all->len - offset)
+        return ERR_CORRUPT;
+    if (len > 0)
+        memcpy(out, all->data + offset, len);
+    return ERR_OK;
+}
+
+/* Everything that a reader may ever look at. */
+static void verify_all(struct group *g, struct buffer *out, const char **what)
+{
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = g->arena };
+    *what = "a block differs from its hash, or a column from its description";
+    for (uint32_t section = 0; section <= g->chunks_count && g->error == ERR_OK; section++)
+        group_section_check(g, section);
+    if (g->error != ERR_OK)
+        return;
+    *what = "a row refers to what is not there";
+    for (uint32_t row = 0; row < g->segment.bounds.rows && g->error == ERR_OK; row++) {
+        buffer_reset(out);
+        enum err e = read_rows(&g->segment, &q, &row, 1, out);
+        group_fail(g, e);
+    }
+}
+
+enum err rowgroup_verify(struct bytes encoded, struct err_note *note)
+{
+    struct arena arena;
+    arena_init(&arena, SIZE_MAX, NULL);
+    struct buffer out;
+    buffer_init(&out, UINT32_MAX / 2);
+    struct rowgroup_source source = { .context = &encoded,
+                                      .size = encoded.len,
+                                      .read = memory_read };
+    struct group *g = NULL;
+    const char *what = "the header or the directory is damaged";
+    enum err e = group_open(&source, &arena, &g);
+    if (e == ERR_OK) {
+        g->segment.ops = &rowgroup_ops;
+        verify_all(g, &out, &what);
+        e = g->error;
+        group_close(g);
+    }
+    if (e != ERR_OK && note != NULL)
+        *note = (struct err_note){ .what = what };
+    buffer_deinit(&out);
+    arena_deinit(&arena);
+    return e;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A trace filter never says no to a trace that is in it, and says yes to few others. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/random.h"
+#include "storage/rowgroup/rowgroup.h"
+
+static struct trace_id random_id(struct random *r)
+{
+    struct trace_id id;
+    store_le64(id.b, random_next(r));
+    store_le64(id.b + 8, random_next(r));
+    return id;
+}
+
+static void finds_all_and_few_others(void **state)
+{
+    (void)state;
+    static const size_t counts[] = { 1, 2, 7, 24, 25, 1000, 2731, 20000 };
+    struct random r;
+    random_init(&r, 17);
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        size_t count = counts[c], hits = 0, probes = 200000;
+        struct trace_id *ids = mem_alloc_array(count, sizeof *ids);
+        struct buffer filter;
+        buffer_init(&filter, SIZE_MAX);
+        for (size_t i = 0; i < count; i++)
+            ids[i] = random_id(&r);
+        assert_int_equal(trace_filter_build(ids, count, &filter), ERR_OK);
+        for (size_t i = 0; i < count; i++)
+            assert_true(trace_filter_may_contain(buffer_bytes(&filter), &ids[i]));
+        for (size_t i = 0; i < probes; i++) {
+            struct trace_id other = random_id(&r);
+            hits += trace_filter_may_contain(buffer_bytes(&filter), &other);
+        }
+        print_message("%zu traces: %.2f bits a trace, %.3f %% false hits\n", count,
+                      8.0 * (double)filter.len / (double)count,
+                      100.0 * (double)hits / (double)probes);
+        assert_true(hits * 100 < probes * 2);
+        if (count >= 1000)
+            assert_true(filter.len * 8 < count * 11);
+        mem_free(ids);
+        buffer_deinit(&filter);
+    }
+}
+
+static void unreadable_filters_rule_nothing_out(void **state)
+{
+    (void)state;
+    struct trace_id id = { { 1 } };
+    static const uint8_t odd[40] = { 9 };
+    assert_true(trace_filter_may_contain(bytes_of(odd, sizeof odd), &id));
+    assert_true(trace_filter_may_contain(bytes_of(odd, 3), &id));
+    assert_false(trace_filter_may_contain((struct bytes){ 0 }, &id)); /* no trace at all */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(finds_all_and_few_others),
+        cmocka_unit_test(unreadable_filters_rule_nothing_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
