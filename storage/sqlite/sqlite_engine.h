@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sqlite_engine.h - the engine for one machine: journal, row groups and partitions in SQLite files.
  *
- * Role       see docs/ARCHITECTURE and DESIGN: requests are made durable by group commit in the open
- *            partition's journal and visible to queries at that moment; a builder turns them into row
- *            groups within seconds, in the transaction that removes them from the journal; partitions are
- *            files, and a catalogue lists them.
- * Threads    its own: a writer for the open partition and a maintenance thread. Queries run on the
- *            caller's thread with read-only connections from a pool. */
+ * Role       see docs/ARCHITECTURE and DESIGN: requests are made durable by group commit in the
+ * open partition's journal and visible to queries at that moment; a builder turns them into row
+ *            groups within seconds, in the transaction that removes them from the journal;
+ * partitions are files, and a catalogue lists them. Threads    its own: a writer for the open
+ * partition and a maintenance thread. Queries run on the caller's thread with read-only connections
+ * from a pool. */
 #ifndef SPINDLE_STORAGE_SQLITE_ENGINE_H
 #define SPINDLE_STORAGE_SQLITE_ENGINE_H
 
@@ -17,28 +17,30 @@ enum durability { DURABILITY_FSYNC, DURABILITY_PROCESS };
 struct sqlite_engine_options {
     const char *directory; /* made with mode 0700 when absent */
     enum durability durability;
-    size_t memory_bytes;       /* for pending bodies, builders, caches; the engine's share of the limit */
-    size_t builder_rows;       /* a row group is built at this many items (0: 32,768) ... */
-    uint64_t builder_age_ns;   /* ... or when the oldest pending one is this old (0: 5 s) */
-    uint64_t partition_bytes_max, partition_age_ns; /* a partition is closed at either; 0: 1 GiB, 1 h */
+    size_t memory_bytes; /* for pending bodies, builders, caches; the engine's share of the limit */
+    size_t builder_rows; /* a row group is built at this many items (0: 32,768) ... */
+    uint64_t builder_age_ns; /* ... or when the oldest pending one is this old (0: 5 s) */
+    uint64_t partition_bytes_max,
+        partition_age_ns; /* a partition is closed at either; 0: 1 GiB, 1 h */
     struct metrics *metrics;
     const char *vfs; /* SQLite VFS name, NULL for the default: tests put faults here */
 };
 
-/* Opens or creates the data directory, takes its lock, replays the journal: after this returns every
- * acknowledged item is visible to queries.
+/* Opens or creates the data directory, takes its lock, replays the journal: after this returns
+ * every acknowledged item is visible to queries.
  *
  * Errors  ERR_LOCKED   another process has the directory
- *         ERR_NEWER    a file has a newer format: nothing was changed; out_message names file and versions
- *         ERR_CORRUPT  the catalogue is damaged (a damaged partition is set aside and counted instead)
- *         ERR_IO, ERR_FULL, ERR_NOMEM
- * out_message  on failure: a sentence for people, mem_free() it; may be NULL */
+ *         ERR_NEWER    a file has a newer format: nothing was changed; out_message names file and
+ * versions ERR_CORRUPT  the catalogue is damaged (a damaged partition is set aside and counted
+ * instead) ERR_IO, ERR_FULL, ERR_NOMEM out_message  on failure: a sentence for people, mem_free()
+ * it; may be NULL */
 NODISCARD enum err sqlite_engine_open(const struct sqlite_engine_options *options,
                                       struct engine **out, char **out_message);
 
-/* Check every file of a directory that no server has open: SQLite's own integrity check, every row group,
- * the journal's groups and hashes, the catalogue against the files. Prints what is wrong, and where, by
- * `report`. ERR_OK: all is well; ERR_CORRUPT: something was reported; ERR_LOCKED; ERR_NEWER; ERR_IO. */
+/* Check every file of a directory that no server has open: SQLite's own integrity check, every row
+ * group, the journal's groups and hashes, the catalogue against the files. Prints what is wrong,
+ * and where, by `report`. ERR_OK: all is well; ERR_CORRUPT: something was reported; ERR_LOCKED;
+ * ERR_NEWER; ERR_IO. */
 typedef void verify_report_fn(void *context, const char *file, const char *what);
 NODISCARD enum err sqlite_engine_verify(const char *directory, verify_report_fn *report,
                                         void *context);

@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* builder.c - pending bodies become row groups.
+ *
+ * Building runs beside the writer's commits; only the finished group passes through the writer, in
+ * the one transaction that takes its entries out of the journal. The builder alone takes from the
+ * chains, so what it has looked at is still their beginning when the group is written. */
+#include "base/crash_point.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "storage/content_hash.h"
+#include "storage/sqlite/engine_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <time.h>
+
+#define RETRY_BUILD_NS          (200 * NS_PER_MS)
+#define LOOKBACK_GROUPS_MAX     256 /* that one span is looked up in, newest first */
+#define LOOKBACK_UNFILTERED_MAX 16  /* likewise, of groups from before the start */
+#define LOOKBACK_ARENA_BYTES    ((size_t)64 << 20)
+
+/* ---- Look-back: is this span in a row group already?
+ * ------------------------------------------------ */
+
+struct lookback {
+    struct sqlite_engine *engine;
+    struct snapshot snapshot;
+    struct arena arena; /* of the open segments, and of the trace at hand */
+    struct lookback_group {
+        struct segment *segment;
+        struct db *reader;
+        bool is_tried;
+    } * opened; /* [snapshot.groups->count], made when the first span hits the filter */
+    uint64_t oldest_unix_ns; /* groups built before are not looked at */
+    uint64_t found;
+};
+
+static enum err lookback_open(struct lookback *l, size_t index)
+{
+    struct lookback_group *o = &l->opened[index];
+    struct group *g = l->snapshot.groups->groups[index];
+    o->is_tried = true;
+    enum err e = reader_pool_take(&g->partition->readers, &o->reader);
+    struct rowgroup_source source;
+    if (e == ERR_OK)
+        e = partition_group_open(o->reader, g, &source);
+    if (e == ERR_OK)
+        e = rowgroup_segment_open(&source, &l->arena, &o->segment);
+    return e;
+}
+
+/* Is there a row of this trace with this span ID and content? */
+static bool segment_has(struct lookback *l, struct segment *s, const struct trace_id *trace_id,
+                        const struct span_id *span_id, struct hash128 content)
+{
+    enum { ROWS_MAX = 4096 };
+    uint32_t rows[ROWS_MAX];
+    size_t count = 0;
+    if (s->ops->find_trace(s, trace_id, rows, ROWS_MAX, &count) != ERR_OK || count == 0)
+        return false;
+    if (count > ROWS_MAX)
+        count = ROWS_MAX; /* the rest is hidden when it is read */
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &l->arena };
+    struct buffer data;
+    buffer_init(&data, LOOKBACK_ARENA_BYTES);
+    bool is_found = false;
+    if (s->ops->read(s, &q, rows, count, &data) == ERR_OK && buffer_error(&data) == ERR_OK) {
+        struct otlp_items it = otlp_items(buffer_bytes(&data));
+        while (!is_found && otlp_items_next(&it)) {
+            struct otlp_span span;
+            otlp_span_read(it.item, &span);
+            is_found =
+                memcmp(span.span_id.b, span_id->b, sizeof span_id->b) == 0 &&
+                hash128_equal(content_hash(&l->engine->content_key, SIGNAL_TRACES, &it), content);
+        }
+    }
+    buffer_deinit(&data);
+    return is_found;
+}
+
+/* Look for the span in groups [from, to), newest first. */
+static bool lookback_in(struct lookback *l, size_t from, size_t to, const struct trace_id *trace_id,
+                        const struct span_id *span_id, struct hash128 content)
+{
+    const struct group_list *list = l->snapshot.groups;
+    for (size_t i = to; i-- > from;) {
+        const struct group *g = list->groups[i];
+        if (g->built_unix_ns < l->oldest_unix_ns)
+            break;
+        if (!trace_filter_may_contain(g->trace_filter, trace_id))
+            continue;
+        if (l->opened == NULL) {
+            l->opened = mem_alloc_array(list->count, sizeof *l->opened);
+            if (l->opened == NULL)
+                return false;
+        }
+        if (!l->opened[i].is_tried && lookback_open(l, i) != ERR_OK)
+            continue;
+        if (l->opened[i].segment != NULL &&
+            segment_has(l, l->opened[i].segment, trace_id, span_id, content)) {
+            l->found++;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What was built since the start is in the span filter, as far back as its size allows. Groups from
+ * before the start are not, so a few of the newest are asked in any case. */
+static bool is_stored(void *context, const struct trace_id *trace_id, const struct span_id *span_id,
+                      struct hash128 content)
+{
+    struct lookback *l = context;
+    const struct builder *b = &l->engine->builder;
+    size_t count = l->snapshot.groups->count;
+    size_t old = b->groups_at_start < count ? b->groups_at_start : count;
+    if (span_filter_may_contain(&b->recent, trace_id, span_id)) {
+        size_t from = count > LOOKBACK_GROUPS_MAX ? count - LOOKBACK_GROUPS_MAX : 0;
+        return lookback_in(l, from, count, trace_id, span_id, content);
+    }
+    size_t from = old > LOOKBACK_UNFILTERED_MAX ? old - LOOKBACK_UNFILTERED_MAX : 0;
+    return lookback_in(l, from, old, trace_id, span_id, content);
+}
+
+static void lookback_begin(struct lookback *l, struct sqlite_engine *e, uint64_t now_unix_ns)
+{
+    *l = (struct lookback){ .engine = e };
+    l->oldest_unix_ns = now_unix_ns > SPAN_LOOKBACK_NS ? now_unix_ns - SPAN_LOOKBACK_NS : 0;
+    arena_init(&l->arena, LOOKBACK_ARENA_BYTES, NULL);
+    view_snapshot(&e->view, SIGNAL_TRACES, &l->snapshot);
+}
+
+static void lookback_end(struct lookback *l)
+{
+    for (size_t i = 0; l->opened != NULL && i < l->snapshot.groups->count; i++) {
+        if (l->opened[i].segment != NULL)
+            l->opened[i].segment->ops->close(l->opened[i].segment);
+        reader_pool_give(&l->snapshot.groups->groups[i]->partition->readers, l->opened[i].reader);
+    }
+    mem_free(l->opened);
+    arena_deinit(&l->arena);
+    snapshot_release(&l->snapshot);
+}
+
+/* ---- One row group
+ * ---------------------------------------------------------------------------------- */
+
+/* What is made of one range, and the memory it is made in. */
+struct build {
+    struct retirement retirement;
+    struct rowgroup_builder *builder; /* borrowed from the thread, with its memory */
+    struct buffer group, requests;
+    struct pending **aside;
+    const char **aside_reasons;
+    uint64_t found_stored;
+};
+
+/* The disk, the heap or the clock: the same entry may do better later. Anything else is in the
+ * entry. */
+static bool is_transient(enum err e)
+{
+    return e == ERR_NOMEM || e == ERR_BUDGET || e == ERR_IO || e == ERR_FULL || e == ERR_BUSY;
+}
+
+static enum err group_finish(struct sqlite_engine *e, struct build *b)
+{
+    struct retirement *r = &b->retirement;
+    if (r->signal == SIGNAL_LOGS) /* a record has no ID by which it could be told to be the same */
+        return rowgroup_builder_finish(b->builder, NULL, NULL, &b->group, &r->summary);
+    struct lookback l;
+    lookback_begin(&l, e, r->built_unix_ns);
+    enum err error = rowgroup_builder_finish(b->builder, is_stored, &l, &b->group, &r->summary);
+    b->found_stored = l.found;
+    lookback_end(&l);
+    return error;
+}
+
+/* A group of the entries that are not set aside. */
+static enum err group_build(struct sqlite_engine *e, struct build *b)
+{
+    struct retirement *r = &b->retirement;
+    rowgroup_builder_reset(b->builder);
+    buffer_reset(&b->group);
+    struct pending *entry = r->entries.first;
+    size_t next_aside = 0;
+    for (size_t i = 0; i < r->entries.count; i++, entry = entry->next) {
+        if (next_aside < r->aside_count && b->aside[next_aside] == entry) {
+            next_aside++;
+            continue;
+        }
+        enum err error = rowgroup_builder_add(b->builder, entry->body);
+        if (error != ERR_OK)
+            return error;
+    }
+    r->has_group = false;
+    if (next_aside == r->entries.count || rowgroup_builder_rows(b->builder) == 0)
+        return ERR_OK;
+    enum err error = group_finish(e, b);
+    if (error == ERR_OK)
+        error = buffer_error(&b->group);
+    if (error != ERR_OK)
+        return error;
+    r->group = buffer_bytes(&b->group);
+    r->has_group = r->summary.rows > 0;
+    return ERR_OK;
+}
+
+/* Which entries cannot be built even alone? */
+static enum err poison_find(struct sqlite_engine *e, struct build *b)
+{
+    struct retirement *r = &b->retirement;
+    r->aside_count = 0;
+    struct pending *entry = r->entries.first;
+    for (size_t i = 0; i < r->entries.count; i++, entry = entry->next) {
+        rowgroup_builder_reset(b->builder);
+        buffer_reset(&b->group);
+        enum err error = rowgroup_builder_add(b->builder, entry->body);
+        if (error == ERR_OK && rowgroup_builder_rows(b->builder) > 0)
+            error = rowgroup_builder_finish(b->builder, NULL, NULL, &b->group, &r->summary);
+        if (is_transient(error))
+            return error;
+        if (error != ERR_OK) {
+            log_line(LOG_ERROR, "storage", "a request of %llu items is set aside: %s",
+                     (unsigned long long)entry->items, err_text(error));
+            b->aside[r->aside_count] = entry;
+            b->aside_reasons[r->aside_count++] = err_text(error);
+        }
+    }
+    (void)e;
+    return ERR_OK;
+}
+
+static enum err build_group(struct sqlite_engine *e, struct build *b)
+{
+    struct retirement *r = &b->retirement;
+    enum err error = group_build(e, b);
+    if (error == ERR_OK || is_transient(error))
+        return error;
+    error = poison_find(e, b);
+    if (error != ERR_OK)
+        return error;
+    error = group_build(e, b);
+    if (error == ERR_OK || is_transient(error))
+        return error;
+    /* Each is good alone, and all are not together: keep them all readable as they are. */
+    const char *reason = err_text(error);
+    r->aside_count = r->entries.count;
+    struct pending *entry = r->entries.first;
+    for (size_t i = 0; i < r->entries.count; i++, entry = entry->next) {
+        b->aside[i] = entry;
+        b->aside_reasons[i] = reason;
+    }
+    return group_build(e, b);
+}
+
+static void requests_list(struct build *b)
+{
+    const struct pending *entry = b->retirement.entries.first;
+    for (size_t i = 0; i < b->retirement.entries.count; i++, entry = entry->next) {
+        uint8_t record[24];
+        hash128_store(entry->request_hash, record);
+        store_le64(record + 16, entry->arrival_unix_ns);
+        buffer_append(&b->requests, record, sizeof record);
+    }
+    b->retirement.requests = buffer_bytes(&b->requests);
+}
+
+static void recent_add(struct sqlite_engine *e, const struct retirement *r)
+{
+    if (r->signal != SIGNAL_TRACES)
+        return;
+    const struct pending *entry = r->entries.first;
+    for (size_t i = 0; i < r->entries.count; i++, entry = entry->next) {
+        struct otlp_items it = otlp_items(entry->body);
+        while (otlp_items_next(&it)) {
+            struct otlp_span span;
+            otlp_span_read(it.item, &span);
+            span_filter_add(&e->builder.recent, &span.trace_id, &span.span_id);
+        }
+    }
+    span_filter_turn(&e->builder.recent, r->built_unix_ns);
+}
+
+static enum err builder_borrow(struct sqlite_engine *e, enum signal signal,
+                               struct rowgroup_builder **out)
+{
+    struct rowgroup_builder **kept = &e->builder.rowgroup_builders[signal];
+    struct rowgroup_options options = { .signal = signal, .content_key = &e->content_key };
+    enum err error = *kept == NULL ? rowgroup_builder_open(&options, kept) : ERR_OK;
+    if (error == ERR_OK)
+        *out = *kept;
+    return error;
+}
+
+/* A quiet server gives the memory of building back. */
+static void builders_drop(struct sqlite_engine *e)
+{
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        rowgroup_builder_close(e->builder.rowgroup_builders[s]);
+        e->builder.rowgroup_builders[s] = NULL;
+    }
+}
+
+static enum err range_retire(struct sqlite_engine *e, struct build *b)
+{
+    struct retirement *r = &b->retirement;
+    size_t count = r->entries.count;
+    b->aside = mem_alloc_array(count, sizeof(struct pending *));
+    b->aside_reasons = mem_alloc_array(count, sizeof(const char *));
+    if (b->aside == NULL || b->aside_reasons == NULL)
+        return ERR_NOMEM;
+    r->aside = b->aside;
+    r->aside_reasons = b->aside_reasons;
+    CRASH_POINT("build_begun");
+    uint64_t begun = clock_mono_ns();
+    r->built_unix_ns = clock_unix_ns();
+    enum err error = builder_borrow(e, r->signal, &b->builder);
+    if (error == ERR_OK)
+        error = build_group(e, b);
+    if (error == ERR_OK) {
+        requests_list(b);
+        error = buffer_error(&b->requests);
+    }
+    CRASH_POINT("build_finished");
+    metric_add(e->metrics.build_ns, clock_mono_ns() - begun);
+    if (error == ERR_OK)
+        error = writer_task_run(e, TASK_RETIRE, r);
+    if (error == ERR_OK) {
+        metric_add(e->metrics.resent_stored, b->found_stored);
+        if (r->has_group)
+            metric_add(e->metrics.resent_group, r->summary.duplicates - b->found_stored);
+        recent_add(e, r);
+    }
+    return error;
+}
+
+/* Make one row group of the oldest entries of a signal; ERR_OK also when there are none. */
+static enum err build_oldest(struct sqlite_engine *e, enum signal signal)
+{
+    struct build b = { .retirement = { .signal = signal } };
+    view_oldest(&e->view, signal, e->builder_rows, BUILD_BYTES_MAX, &b.retirement.entries);
+    enum err error = ERR_OK;
+    if (b.retirement.entries.count > 0) {
+        buffer_init(&b.group, (size_t)1 << 30);
+        buffer_init(&b.requests, (size_t)64 << 20);
+        error = range_retire(e, &b);
+        if (error != ERR_OK)
+            metric_add(e->metrics.builds_failed, 1);
+    }
+    if (b.builder != NULL)
+        rowgroup_builder_reset(b.builder);
+    buffer_deinit(&b.group);
+    buffer_deinit(&b.requests);
+    mem_free(b.aside);
+    mem_free(b.aside_reasons);
+    pending_range_release(&b.retirement.entries);
+    return error;
+}
+
+/* ---- When
+ * ------------------------------------------------------------------------------------------- */
+
+/* Enough rows, old enough, or enough memory: then *out_signal is to be built now. Else *out_wait_ns
+ * says when to look again. */
+static bool build_is_due(struct sqlite_engine *e, enum signal *out_signal, uint64_t *out_wait_ns)
+{
+    struct view_totals totals;
+    view_totals(&e->view, &totals);
+    uint64_t now = clock_mono_ns(), wait = NS_PER_S;
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        if (totals.arrival_mono_ns[s] == 0)
+            continue;
+        uint64_t age = now - totals.arrival_mono_ns[s];
+        if (totals.items[s] >= e->builder_rows || age >= e->builder_age_ns ||
+            totals.bytes[s] >= e->memory_bytes / 8) {
+            *out_signal = (enum signal)s;
+            return true;
+        }
+        if (e->builder_age_ns - age < wait)
+            wait = e->builder_age_ns - age;
+    }
+    *out_wait_ns = wait;
+    return false;
+}
+
+static void builder_wait(struct builder *b, uint64_t wait_ns, uint64_t flushes_done)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    uint64_t ns = (uint64_t)until.tv_nsec + wait_ns;
+    until.tv_sec += (time_t)(ns / NS_PER_S);
+    until.tv_nsec = (long)(ns % NS_PER_S);
+    (void)pthread_mutex_lock(&b->lock);
+    if (!b->is_stopping && b->flushes_asked == flushes_done)
+        (void)pthread_cond_timedwait(&b->changed, &b->lock, &until);
+    (void)pthread_mutex_unlock(&b->lock);
+}
+
+/* Everything that is pending now; what comes meanwhile may go along. */
+static enum err flush_all(struct sqlite_engine *e)
+{
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        struct view_totals totals;
+        view_totals(&e->view, &totals);
+        uint64_t begun = clock_mono_ns();
+        while (totals.arrival_mono_ns[s] != 0 && totals.arrival_mono_ns[s] <= begun) {
+            enum err error = build_oldest(e, (enum signal)s);
+            if (error != ERR_OK)
+                return error;
+            view_totals(&e->view, &totals);
+        }
+    }
+    return ERR_OK;
+}
+
+static void *builder_main(void *context)
+{
+    struct sqlite_engine *e = context;
+    struct builder *b = &e->builder;
+    for (;;) {
+        (void)pthread_mutex_lock(&b->lock);
+        bool is_stopping = b->is_stopping;
+        uint64_t asked = b->flushes_asked, done = b->flushes_done;
+        (void)pthread_mutex_unlock(&b->lock);
+        if (asked != done) {
+            enum err error = flush_all(e);
+            (void)pthread_mutex_lock(&b->lock);
+            b->flushes_done = asked;
+            b->flush_result = error;
+            (void)pthread_cond_broadcast(&b->changed);
+            (void)pthread_mutex_unlock(&b->lock);
+            continue;
+        }
+        if (is_stopping)
+            return NULL;
+        enum signal signal = SIGNAL_TRACES;
+        uint64_t wait_ns = 0;
+        if (!build_is_due(e, &signal, &wait_ns)) {
+            if (wait_ns == NS_PER_S)
+                builders_drop(e);
+            builder_wait(b, wait_ns, done);
+        } else if (build_oldest(e, signal) != ERR_OK) {
+            builder_wait(b, RETRY_BUILD_NS, done);
+        }
+    }
+}
+
+void builder_notify(struct sqlite_engine *e)
+{
+    struct view_totals totals;
+    view_totals(&e->view, &totals);
+    bool is_enough = false;
+    for (int s = 0; s < SIGNAL_COUNT; s++)
+        is_enough = is_enough || totals.items[s] >= e->builder_rows ||
+                    totals.bytes[s] >= e->memory_bytes / 8;
+    if (!is_enough)
+        return; /* age alone: the builder looks by itself */
+    (void)pthread_mutex_lock(&e->builder.lock);
+    (void)pthread_cond_broadcast(&e->builder.changed);
+    (void)pthread_mutex_unlock(&e->builder.lock);
+}
+
+enum err builder_flush(struct sqlite_engine *e)
+{
+    struct builder *b = &e->builder;
+    (void)pthread_mutex_lock(&b->lock);
+    uint64_t mine = ++b->flushes_asked;
+    (void)pthread_cond_broadcast(&b->changed);
+    while (b->flushes_done < mine && b->is_started)
+        (void)pthread_cond_wait(&b->changed, &b->lock);
+    enum err result = b->flush_result;
+    (void)pthread_mutex_unlock(&b->lock);
+    return result;
+}
+
+enum err builder_init(struct sqlite_engine *e)
+{
+    struct builder *b = &e->builder;
+    (void)pthread_mutex_init(&b->lock, NULL);
+    pthread_condattr_t monotonic;
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&b->changed, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    return span_filter_init(&b->recent, clock_unix_ns());
+}
+
+enum err builder_start(struct sqlite_engine *e)
+{
+    if (pthread_create(&e->builder.thread, NULL, builder_main, e) != 0)
+        return ERR_NOMEM;
+    e->builder.is_started = true;
+    return ERR_OK;
+}
+
+void builder_stop(struct sqlite_engine *e)
+{
+    struct builder *b = &e->builder;
+    if (!b->is_started)
+        return;
+    (void)pthread_mutex_lock(&b->lock);
+    b->is_stopping = true;
+    (void)pthread_cond_broadcast(&b->changed);
+    (void)pthread_mutex_unlock(&b->lock);
+    (void)pthread_join(b->thread, NULL);
+    b->is_started = false;
+}
+
+void builder_deinit(struct sqlite_engine *e)
+{
+    (void)pthread_mutex_destroy(&e->builder.lock);
+    (void)pthread_cond_destroy(&e->builder.changed);
+    builders_drop(e);
+    span_filter_deinit(&e->builder.recent);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/sqlite/catalog.h"
+
+#include "base/crash_point.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "storage/sqlite/schema.h"
+
+#include <stdio.h>
+
+struct catalog {
+    struct db db;
+    char *path;
+};
+
+#define CONTENT_KEY_BYTES 32
+
+/* The key is made in the same run as the file, but not in its transaction, so it may be missing. */
+static enum err content_key_make(struct catalog *c)
+{
+    uint8_t seed[CONTENT_KEY_BYTES];
+    enum err e = random_system(seed, sizeof seed);
+    if (e != ERR_OK)
+        return e;
+    sqlite3_stmt *s = NULL;
+    e = db_prepare(&c->db, "INSERT OR IGNORE INTO setting (key, value) VALUES ('content_key', ?1)",
+                   &s);
+    if (e == ERR_OK) {
+        db_bind_bytes(s, 1, bytes_of(seed, sizeof seed));
+        e = db_run(&c->db, s);
+    }
+    (void)sqlite3_finalize(s);
+    return e;
+}
+
+enum err catalog_open(const char *directory, const char *vfs, struct catalog **out,
+                      uint32_t *out_version)
+{
+    struct catalog *c = mem_zalloc(sizeof *c);
+    if (c == NULL)
+        return ERR_NOMEM;
+    enum err e = ERR_NOMEM;
+    size_t size = strlen(directory) + sizeof "/catalog.db";
+    c->path = mem_alloc(size);
+    if (c->path == NULL)
+        goto fail;
+    (void)snprintf(c->path, size, "%s/catalog.db", directory);
+
+    e = schema_check(SCHEMA_CATALOG, c->path, vfs, out_version);
+    bool is_new = e == ERR_NOT_FOUND;
+    if (e != ERR_OK && !is_new)
+        goto fail;
+    e = db_open(c->path, vfs, DB_WRITER, DURABILITY_FSYNC, &c->db);
+    if (e == ERR_OK && is_new) {
+        e = schema_create(SCHEMA_CATALOG, &c->db);
+        CRASH_POINT("catalog_created");
+        if (e == ERR_OK)
+            e = db_sync_directory(&c->db, directory);
+    }
+    if (e == ERR_OK)
+        e = content_key_make(c);
+    if (e != ERR_OK)
+        goto fail;
+    *out = c;
+    return ERR_OK;
+
+fail:
+    catalog_close(c);
+    return e;
+}
+
+void catalog_close(struct catalog *c)
+{
+    if (c == NULL)
+        return;
+    db_close(&c->db);
+    mem_free(c->path);
+    mem_free(c);
+}
+
+struct db *catalog_db(struct catalog *c)
+{
+    return &c->db;
+}
+
+enum err catalog_content_key(struct catalog *c, struct hash_key *out)
+{
+    sqlite3_stmt *s = NULL;
+    bool is_row = false;
+    enum err e = db_prepare(&c->db, "SELECT value FROM setting WHERE key = 'content_key'", &s);
+    if (e == ERR_OK)
+        e = db_step(&c->db, s, &is_row);
+    if (e == ERR_OK) {
+        struct bytes seed = is_row ? db_column_bytes(s, 0) : (struct bytes){ 0 };
+        if (seed.len == CONTENT_KEY_BYTES)
+            hash_key_derive(seed.data, out);
+        else
+            e = ERR_CORRUPT;
+    }
+    (void)sqlite3_finalize(s);
+    return e;
+}
+
+enum err catalog_partitions(struct catalog *c, struct catalog_partition **out, size_t *out_count)
+{
+    int64_t rows = 0;
+    enum err e = db_integer(&c->db, "SELECT count(*) FROM partition", 0, &rows);
+    if (e != ERR_OK)
+        return e;
+    struct catalog_partition *list = mem_alloc_array((size_t)rows + 1, sizeof *list);
+    if (list == NULL)
+        return ERR_NOMEM;
+    size_t count = 0;
+    sqlite3_stmt *s = NULL;
+    e = db_prepare(
+        &c->db, "SELECT id, state, opened_unix_ns, closed_unix_ns FROM partition ORDER BY id", &s);
+    bool is_row = true;
+    while (e == ERR_OK && count < (size_t)rows) {
+        e = db_step(&c->db, s, &is_row);
+        if (e != ERR_OK || !is_row)
+            break;
+        list[count++] = (struct catalog_partition){
+            .id = db_column_u64(s, 0),
+            .state = (enum partition_state)sqlite3_column_int(s, 1),
+            .opened_unix_ns = db_column_u64(s, 2),
+            .closed_unix_ns = db_column_u64(s, 3),
+        };
+    }
+    (void)sqlite3_finalize(s);
+    if (e != ERR_OK) {
+        mem_free(list);
+        return e;
+    }
+    *out = list;
+    *out_count = count;
+    return ERR_OK;
+}
+
+enum err catalog_partition_add(struct catalog *c, const struct catalog_partition *p)
+{
+    sqlite3_stmt *s = NULL;
+    enum err e = db_prepare(&c->db, "INSERT INTO partition VALUES (?1, ?2, ?3, ?4, '')", &s);
+    if (e == ERR_OK) {
+        db_bind_u64(s, 1, p->id);
+        db_bind_u64(s, 2, (uint64_t)p->state);
+        db_bind_u64(s, 3, p->opened_unix_ns);
+        db_bind_u64(s, 4, p->closed_unix_ns);
+        e = db_run(&c->db, s);
+    }
+    (void)sqlite3_finalize(s);
+    return e;
+}
+
+enum err catalog_partition_set(struct catalog *c, uint64_t id, enum partition_state state,
+                               uint64_t closed_unix_ns, const char *reason)
+{
+    sqlite3_stmt *s = NULL;
+    enum err e = db_prepare(&c->db,
+                            "UPDATE partition SET state = ?2, closed_unix_ns = ?3, reason = ?4"
+                            " WHERE id = ?1",
+                            &s);
+    if (e == ERR_OK) {
+        db_bind_u64(s, 1, id);
+        db_bind_u64(s, 2, (uint64_t)state);
+        db_bind_u64(s, 3, closed_unix_ns);
+        (void)sqlite3_bind_text(s, 4, reason, -1, SQLITE_STATIC);
+        e = db_run(&c->db, s);
+    }
+    (void)sqlite3_finalize(s);
+    return e;
+}

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/sqlite/db.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdalign.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- SQLite's memory
+ * ------------------------------------------------------------------------------- SQLite asks for
+ * the size of a block, which base/mem.h does not keep: it stands in front of the block. */
+
+#define BLOCK_HEADER 16 /* keeps what malloc promises: alignment for any type */
+static_assert(BLOCK_HEADER >= sizeof(size_t) && BLOCK_HEADER % alignof(max_align_t) == 0,
+              "the header must not spoil the alignment");
+
+static size_t *block_size(void *block)
+{
+    return (size_t *)(void *)((uint8_t *)block - BLOCK_HEADER);
+}
+
+static void *library_alloc(int size)
+{
+    uint8_t *block = mem_alloc((size_t)size + BLOCK_HEADER);
+    if (block == NULL)
+        return NULL;
+    block += BLOCK_HEADER;
+    *block_size(block) = (size_t)size;
+    return block;
+}
+
+static void library_free(void *block)
+{
+    if (block != NULL)
+        mem_free(block_size(block));
+}
+
+static void *library_realloc(void *block, int size)
+{
+    uint8_t *grown = mem_realloc(block_size(block), (size_t)size + BLOCK_HEADER);
+    if (grown == NULL)
+        return NULL;
+    grown += BLOCK_HEADER;
+    *block_size(grown) = (size_t)size;
+    return grown;
+}
+
+static int library_size(void *block)
+{
+    return block == NULL ? 0 : (int)*block_size(block);
+}
+
+static int library_roundup(int size)
+{
+    return (size + 15) & ~15;
+}
+
+static int library_start(void *context)
+{
+    (void)context;
+    return SQLITE_OK;
+}
+
+static void library_stop(void *context)
+{
+    (void)context;
+}
+
+static void library_init(void)
+{
+    static const sqlite3_mem_methods methods = {
+        .xMalloc = library_alloc,
+        .xFree = library_free,
+        .xRealloc = library_realloc,
+        .xSize = library_size,
+        .xRoundup = library_roundup,
+        .xInit = library_start,
+        .xShutdown = library_stop,
+    };
+    /* These fail only when the library is in use already: then somebody broke the rule of db.h. */
+    int rc = sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
+    assert(rc == SQLITE_OK);
+    rc = sqlite3_config(
+        SQLITE_CONFIG_MULTITHREAD); /* connections are used by one thread at a time */
+    assert(rc == SQLITE_OK);
+    rc = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    assert(rc == SQLITE_OK);
+    (void)rc;
+}
+
+void db_library_init(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, library_init);
+}
+
+/* ---- Errors
+ * ---------------------------------------------------------------------------------------- */
+
+enum err db_result(struct db *db, int code)
+{
+    switch (code) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+        return ERR_OK;
+    case SQLITE_IOERR_NOMEM:
+        return ERR_NOMEM;
+    case SQLITE_IOERR_FSYNC:
+    case SQLITE_IOERR_DIR_FSYNC:
+        db->is_sync_failed = true;
+        return ERR_IO;
+    default:
+        break;
+    }
+    switch (code & 0xff) {
+    case SQLITE_NOMEM:
+        return ERR_NOMEM;
+    case SQLITE_FULL:
+        return ERR_FULL;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return ERR_CORRUPT;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return ERR_BUSY;
+    case SQLITE_TOOBIG:
+        return ERR_TOO_LARGE;
+    case SQLITE_INTERRUPT:
+        return ERR_CANCELLED;
+    case SQLITE_CONSTRAINT: /* a bind that ran out of memory left a NULL; see db_bind_bytes() */
+        return ERR_NOMEM;
+    default:
+        return ERR_IO;
+    }
+}
+
+/* ---- Opening
+ * --------------------------------------------------------------------------------------- */
+
+static int on_commit(void *context, sqlite3 *handle, const char *name, int frames)
+{
+    (void)handle;
+    (void)name;
+    struct db *db = context;
+    if ((uint32_t)frames < db->wal_frames)
+        db->wal_backfilled = 0; /* the log was recycled: it began again at its start */
+    db->wal_frames = (uint32_t)frames;
+    return SQLITE_OK;
+}
+
+static void limits_set(sqlite3 *handle)
+{
+    static const struct {
+        int id, value;
+    } limits[] = {
+        { SQLITE_LIMIT_LENGTH, 512 << 20 }, /* a row group's blob */
+        { SQLITE_LIMIT_SQL_LENGTH, 64 << 10 }, { SQLITE_LIMIT_COLUMN, 64 },
+        { SQLITE_LIMIT_EXPR_DEPTH, 32 },       { SQLITE_LIMIT_COMPOUND_SELECT, 8 },
+        { SQLITE_LIMIT_ATTACHED, 0 },          { SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 256 },
+        { SQLITE_LIMIT_VARIABLE_NUMBER, 32 },  { SQLITE_LIMIT_TRIGGER_DEPTH, 1 },
+        { SQLITE_LIMIT_WORKER_THREADS, 0 },
+    };
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
+        (void)sqlite3_limit(handle, limits[i].id, limits[i].value);
+}
+
+static enum err settings_apply(struct db *db, enum db_role role, enum durability durability)
+{
+    (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+    (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
+    (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    (void)sqlite3_busy_timeout(db->handle, 1000); /* recovery of the log by another connection */
+    limits_set(db->handle);
+    /* mmap off: a lost page is an error code, not a SIGBUS. */
+    enum err e =
+        db_exec(db, "PRAGMA mmap_size=0; PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY;"
+                    "PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=OFF;");
+    if (e != ERR_OK)
+        return e;
+    if (role == DB_READER)
+        return db_exec(db, "PRAGMA query_only=ON; PRAGMA cache_size=-1024;");
+    e = db_exec(db, "PRAGMA page_size=65536; PRAGMA journal_mode=WAL; PRAGMA cache_size=-8192;"
+                    "PRAGMA journal_size_limit=-1;");
+    if (e != ERR_OK)
+        return e;
+    (void)sqlite3_wal_hook(db->handle, on_commit, db);
+    return db_exec(db, durability == DURABILITY_FSYNC ? "PRAGMA synchronous=FULL"
+                                                      : "PRAGMA synchronous=NORMAL");
+}
+
+enum err db_open(const char *path, const char *vfs, enum db_role role, enum durability durability,
+                 struct db *out)
+{
+    db_library_init();
+    *out = (struct db){ 0 };
+    int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE;
+    flags |= role == DB_READER ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    int rc = sqlite3_open_v2(path, &out->handle, flags, vfs);
+    enum err e = out->handle == NULL ? ERR_NOMEM : db_result(out, rc);
+    if (e == ERR_OK) {
+        /* Before the log exists, which takes its mode from the file. Not all VFS have a file here.
+         */
+        if (role == DB_WRITER)
+            (void)chmod(path, S_IRUSR | S_IWUSR);
+        e = settings_apply(out, role, durability);
+    }
+    if (e != ERR_OK)
+        db_close(out);
+    return e;
+}
+
+void db_close(struct db *db)
+{
+    if (db->handle == NULL)
+        return;
+    int rc = sqlite3_close(db->handle);
+    assert(rc == SQLITE_OK); /* statements and blobs are closed by their owners first */
+    (void)rc;
+    db->handle = NULL;
+}
+
+bool db_exists(const char *path, const char *vfs_name)
+{
+    db_library_init();
+    if (sqlite3_initialize() != SQLITE_OK)
+        return false;
+    sqlite3_vfs *vfs = sqlite3_vfs_find(vfs_name);
+    int exists = 0;
+    return vfs != NULL && vfs->xAccess(vfs, path, SQLITE_ACCESS_EXISTS, &exists) == SQLITE_OK &&
+           exists != 0;
+}
+
+/* Offsets in the header of an SQLite file: https://sqlite.org/fileformat2.html, section 1.3. */
+enum { HEADER_BYTES = 100, HEADER_USER_VERSION = 60, HEADER_APPLICATION_ID = 68 };
+
+enum err db_peek(const char *path, const char *vfs_name, bool *out_is_empty,
+                 uint32_t *out_application_id, uint32_t *out_user_version)
+{
+    db_library_init();
+    if (sqlite3_initialize() != SQLITE_OK)
+        return ERR_NOMEM;
+    sqlite3_vfs *vfs = sqlite3_vfs_find(vfs_name);
+    if (vfs == NULL)
+        return ERR_IO;
+    if (!db_exists(path, vfs_name))
+        return ERR_NOT_FOUND;
+    sqlite3_file *file = mem_zalloc((size_t)vfs->szOsFile);
+    if (file == NULL)
+        return ERR_NOMEM;
+
+    /* SQLite passes names that end in two NULs to xOpen, and so must we. */
+    size_t len = strlen(path);
+    char *name = mem_zalloc(len + 4);
+    int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB;
+    sqlite3_int64 size = 0;
+    uint8_t header[HEADER_BYTES];
+    enum err e = ERR_NOMEM;
+    if (name != NULL) {
+        memcpy(name, path, len);
+        struct db unused = { 0 };
+        int rc = vfs->xOpen(vfs, name, file, flags, NULL);
+        if (rc == SQLITE_OK)
+            rc = file->pMethods->xFileSize(file, &size);
+        if (rc == SQLITE_OK && size >= HEADER_BYTES)
+            rc = file->pMethods->xRead(file, header, HEADER_BYTES, 0);
+        e = db_result(&unused, rc);
+        if (file->pMethods != NULL)
+            (void)file->pMethods->xClose(file);
+    }
+    mem_free(name);
+    mem_free(file);
+    if (e != ERR_OK)
+        return e;
+    if (size == 0) {
+        *out_is_empty = true;
+        return ERR_OK;
+    }
+    if (size < HEADER_BYTES || memcmp(header, "SQLite format 3", 16) != 0)
+        return ERR_CORRUPT;
+    *out_is_empty = false;
+    *out_application_id = load_be32(header + HEADER_APPLICATION_ID);
+    *out_user_version = load_be32(header + HEADER_USER_VERSION);
+    return ERR_OK;
+}
+
+/* ---- Statements
+ * ------------------------------------------------------------------------------------ */
+
+enum err db_exec(struct db *db, const char *sql)
+{
+    return db_result(db, sqlite3_exec(db->handle, sql, NULL, NULL, NULL));
+}
+
+enum err db_prepare(struct db *db, const char *sql, sqlite3_stmt **out)
+{
+    sqlite3_stmt *statement = NULL;
+    enum err e = db_result(
+        db, sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL));
+    if (e == ERR_OK)
+        *out = statement;
+    return e;
+}
+
+enum err db_step(struct db *db, sqlite3_stmt *statement, bool *out_row)
+{
+    int rc = sqlite3_step(statement);
+    enum err e = db_result(db, rc);
+    if (e == ERR_OK)
+        *out_row = rc == SQLITE_ROW;
+    return e;
+}
+
+enum err db_run(struct db *db, sqlite3_stmt *statement)
+{
+    int rc = sqlite3_step(statement);
+    (void)sqlite3_reset(statement);
+    assert(rc != SQLITE_ROW);
+    return db_result(db, rc);
+}
+
+enum err db_integer(struct db *db, const char *sql, int64_t fallback, int64_t *out)
+{
+    sqlite3_stmt *statement = NULL;
+    enum err e = db_prepare(db, sql, &statement);
+    if (e != ERR_OK)
+        return e;
+    bool is_row = false;
+    e = db_step(db, statement, &is_row);
+    if (e == ERR_OK)
+        *out = is_row && sqlite3_column_type(statement, 0) != SQLITE_NULL
+                   ? sqlite3_column_int64(statement, 0)
+                   : fallback;
+    (void)sqlite3_finalize(statement);
+    return e;
+}
+
+void db_rollback(struct db *db)
+{
+    /* SQLite has rolled back by itself after some errors. What a ROLLBACK reports changes nothing.
+     */
+    if (db->handle != NULL && sqlite3_get_autocommit(db->handle) == 0)
+        (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+}
+
+/* ---- Checkpoints and sizes
+ * ------------------------------------------------------------------------- */
+
+enum err db_checkpoint(struct db *db, bool truncate)
+{
+    assert(!db->is_sync_failed);
+    int frames = 0, copied = 0;
+    (void)sqlite3_busy_timeout(db->handle, 0);
+    int rc = sqlite3_wal_checkpoint_v2(
+        db->handle, NULL, truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE,
+        &frames, &copied);
+    (void)sqlite3_busy_timeout(db->handle, 1000);
+    enum err e = db_result(db, rc);
+    if (e == ERR_OK && frames >= 0 && copied >= 0) {
+        db->wal_frames = (uint32_t)frames;
+        db->wal_backfilled = (uint32_t)copied;
+    }
+    return e;
+}
+
+static uint64_t file_bytes(struct db *db, int operation)
+{
+    sqlite3_file *file = NULL;
+    sqlite3_int64 size = 0;
+    if (sqlite3_file_control(db->handle, "main", operation, &file) != SQLITE_OK || file == NULL ||
+        file->pMethods == NULL || file->pMethods->xFileSize(file, &size) != SQLITE_OK)
+        return 0;
+    return (uint64_t)size;
+}
+
+uint64_t db_bytes(struct db *db)
+{
+    return file_bytes(db, SQLITE_FCNTL_FILE_POINTER) + file_bytes(db, SQLITE_FCNTL_JOURNAL_POINTER);
+}
+
+enum err db_sync_directory(struct db *db, const char *directory)
+{
+    int rc = sqlite3_file_control(db->handle, "main", DB_FCNTL_SYNC_DIRECTORY,
+                                  (void *)(uintptr_t)directory);
+    if (rc != SQLITE_NOTFOUND)
+        return db_result(db, rc);
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return ERR_IO;
+    rc = fsync(fd) == 0 ? SQLITE_OK : SQLITE_IOERR_DIR_FSYNC;
+    (void)close(fd);
+    return db_result(db, rc);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dedup.h - what has been stored in the last minutes, so that a resend is told from something new.
+ *
+ * Role       two memories. The hashes of whole requests, for retries that are equal byte for byte;
+ * and a filter over (trace ID, span ID) pairs, for spans that come again in another batch: it
+ * answers "surely not stored lately" for nearly every span at the cost of one cache miss, and only
+ * the others are looked up in row groups. Threads    one at a time each: requests belong to the
+ * writer, the span filter to the builder. Source     RELIABILITY 5: ten minutes, 8 MiB; fifteen
+ * minutes for spans. */
+#ifndef SPINDLE_STORAGE_SQLITE_DEDUP_H
+#define SPINDLE_STORAGE_SQLITE_DEDUP_H
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "proto/otlp.h"
+
+/* ---- Requests
+ * --------------------------------------------------------------------------------------- */
+
+#define REQUEST_MEMORY_NS    UINT64_C(600000000000) /* ten minutes by arrival time */
+#define REQUEST_MEMORY_COUNT (1u << 18) /* 8 MiB: 24 bytes an entry, 4 + 4 of its index */
+
+struct request_memory {
+    struct request_seen *ring; /* REQUEST_MEMORY_COUNT entries, oldest at `first` */
+    uint32_t *slots;           /* open addressing over the ring: position + 1, 0 for none */
+    uint32_t first, count;
+};
+
+NODISCARD enum err request_memory_init(struct request_memory *m);
+void request_memory_deinit(struct request_memory *m);
+/* Was an equal request stored within the last ten minutes before now? Zero hashes are never equal.
+ */
+bool request_memory_has(struct request_memory *m, struct hash128 hash, uint64_t now_unix_ns);
+/* Forgets what is too old, and the oldest when full. In order of arrival, roughly. */
+void request_memory_add(struct request_memory *m, struct hash128 hash, uint64_t arrival_unix_ns);
+
+/* Undo the last `count` additions: their group was not stored. */
+void request_memory_undo(struct request_memory *m, uint32_t count);
+
+/* ---- Spans
+ * ------------------------------------------------------------------------------------------ */
+
+#define SPAN_LOOKBACK_NS UINT64_C(900000000000) /* fifteen minutes */
+/* Bytes of each of the two generations: at 12 bits a span, 2.8 M spans. Where more arrive in
+ * fifteen minutes, the look-back is shorter, and what it misses is hidden when it is read. */
+#define SPAN_FILTER_BYTES ((size_t)4 << 20)
+
+struct span_filter {
+    uint64_t *blocks[2]; /* Bloom filters in blocks of one cache line; [0] takes new spans */
+    uint32_t counts[2];
+    uint64_t since_unix_ns[2]; /* when each generation began; 0: it holds nothing */
+};
+
+NODISCARD enum err span_filter_init(struct span_filter *f, uint64_t now_unix_ns);
+void span_filter_deinit(struct span_filter *f);
+bool span_filter_may_contain(const struct span_filter *f, const struct trace_id *trace_id,
+                             const struct span_id *span_id);
+void span_filter_add(struct span_filter *f, const struct trace_id *trace_id,
+                     const struct span_id *span_id);
+/* Between row groups: start a new generation when this one is full or old. */
+void span_filter_turn(struct span_filter *f, uint64_t now_unix_ns);
+/* Spans stored from this time on are in the filter. */
+uint64_t span_filter_since(const struct span_filter *f);
+
+#endif

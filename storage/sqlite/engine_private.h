@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine_private.h - what the parts of the SQLite engine share.
+ *
+ * Threads    collectors ──queue──► writer ◄──tasks── builder ◄──condition── writer
+ *                                    │ view (lock)
+ *            queries ────────────────┘
+ *
+ * The writer owns the catalogue, every writing connection, the memory of request hashes, and is the
+ * only one to change the view. The builder owns the row-group builder and the span filter. Queries
+ * own nothing.
+ *
+ * Invariants
+ *   I1  on_done(ERR_OK) is called after COMMIT with a sync, and after the body is in the view.
+ *   I2  every acknowledged item is in the view exactly once: in a pending entry or in a row group.
+ *   I3  an entry leaves the journal in the transaction that writes its row group, never otherwise.
+ *   I4  a file is written by one connection, and never again after one of its syncs has failed.
+ *   I5  a partition is in the catalogue before a request in it is acknowledged.
+ *
+ * Crash points, in the order in which a store passes them:
+ *   schema_written schema_committed catalog_created partition_created partition_synced
+ *   partition_listed append_taken group_begun group_entry_written group_written group_committed
+ *   group_visible group_answered checkpoint_before checkpoint_after build_begun build_finished
+ *   retire_begun retire_group_written retire_journal_removed retire_committed retire_visible
+ *   roll_begun seal_checkpointed seal_listed freeze_marked freeze_listed rescue_committed
+ * replay_entry close_begun */
+#ifndef SPINDLE_STORAGE_SQLITE_ENGINE_PRIVATE_H
+#define SPINDLE_STORAGE_SQLITE_ENGINE_PRIVATE_H
+
+#include "base/budget.h"
+#include "storage/sqlite/dedup.h"
+#include "storage/sqlite/operations.h"
+#include "storage/sqlite/partition.h"
+#include "storage/sqlite/sqlite_engine.h"
+
+#include <pthread.h>
+
+#define GROUP_BYTES_MAX                                                                            \
+    ((size_t)2 << 20) /* of journal in one commit; one larger request goes alone */
+#define GROUP_REQUESTS_MAX 1024u
+/* The log: copied in steps small enough that nobody waits for one (16 MiB takes about 11 ms),
+ * recycled below the soft limit, emptied above it, no writes above the hard one. */
+#define WAL_IDLE_STEP_BYTES ((uint64_t)4 << 20)
+#define WAL_BUSY_STEP_BYTES ((uint64_t)8 << 20)
+#define WAL_SOFT_BYTES      ((uint64_t)64 << 20)
+#define WAL_HARD_BYTES      ((uint64_t)256 << 20)
+#define BUILD_BYTES_MAX     ((size_t)64 << 20) /* of bodies in one row group */
+#define RETRY_NS            NS_PER_S           /* between tries to write again */
+#define FREEZES_MAX         3 /* in FREEZES_NS: after that something is wrong with the disk */
+#define FREEZES_NS          (600 * NS_PER_S)
+
+#define STORAGE_COUNTERS(X)                                                                        \
+    X(groups, "spindle_storage_commits_total", NULL, "Group commits")                              \
+    X(group_requests, "spindle_storage_committed_requests_total", NULL, "Requests made durable")   \
+    X(group_items, "spindle_storage_committed_items_total", NULL,                                  \
+      "Spans and log records made durable")                                                        \
+    X(commit_ns, "spindle_storage_commit_nanoseconds_total", NULL,                                 \
+      "Time in group commits, from begin to the sync's end")                                       \
+    X(journal_bytes, "spindle_storage_journal_bytes_total", NULL, "Bytes journalled")              \
+    X(commits_failed, "spindle_storage_commits_failed_total", NULL, "Group commits that failed")   \
+    X(refused_busy, "spindle_storage_refused_total", "reason=\"busy\"", "Requests not stored")     \
+    X(refused_read_only, "spindle_storage_refused_total", "reason=\"read_only\"",                  \
+      "Requests not stored")                                                                       \
+    X(resent_requests, "spindle_storage_duplicates_total", "reason=\"request\"",                   \
+      "Items not stored again because they were stored before")                                    \
+    X(resent_stored, "spindle_storage_duplicates_total", "reason=\"stored\"",                      \
+      "Items not stored again because they were stored before")                                    \
+    X(resent_group, "spindle_storage_duplicates_total", "reason=\"row_group\"",                    \
+      "Items not stored again because they were stored before")                                    \
+    X(row_groups, "spindle_storage_row_groups_total", NULL, "Row groups written")                  \
+    X(row_group_items, "spindle_storage_row_group_items_total", NULL,                              \
+      "Items in row groups written")                                                               \
+    X(row_group_bytes, "spindle_storage_row_group_bytes_total", NULL,                              \
+      "Bytes of row groups written")                                                               \
+    X(build_ns, "spindle_storage_build_nanoseconds_total", NULL, "Time building row groups")       \
+    X(builds_failed, "spindle_storage_builds_failed_total", NULL,                                  \
+      "Row groups that could not be built or written, and are tried again")                        \
+    X(set_aside, "spindle_storage_set_aside_total", NULL,                                          \
+      "Requests that no row group could be made of; they stay readable")                           \
+    X(checkpoints, "spindle_storage_checkpoints_total", NULL, "Checkpoints")                       \
+    X(freezes, "spindle_storage_frozen_total", NULL, "Files given up after a failed sync")         \
+    X(damaged_groups, "spindle_storage_damaged_total", "what=\"row_group\"",                       \
+      "Damaged things found")                                                                      \
+    X(damaged_entries, "spindle_storage_damaged_total", "what=\"journal_entry\"",                  \
+      "Damaged things found")                                                                      \
+    X(damaged_partitions, "spindle_storage_damaged_total", "what=\"partition\"",                   \
+      "Damaged things found")                                                                      \
+    X(lost_groups, "spindle_storage_lost_groups_total", NULL,                                      \
+      "Acknowledged group commits that were not in the file at start")                             \
+    X(operations_overflow, "spindle_storage_operations_overflow_total", NULL,                      \
+      "Spans of operations over the catalogue's bound")
+
+struct storage_metrics {
+#define X(field, text, labels, help) struct metric *field;
+    STORAGE_COUNTERS(X)
+#undef X
+    struct metric *pending_bytes, *wal_bytes, *writable;
+};
+
+enum task_kind { TASK_RETIRE, TASK_CHECKPOINT };
+
+/* Work that only the writer may do, for a thread that waits for it. */
+struct writer_task {
+    struct writer_task *next;
+    enum task_kind kind;
+    const struct retirement *retirement;
+    bool is_done;
+    enum err result;
+};
+
+struct writer {
+    pthread_t thread;
+    bool is_started;
+    struct queue queue;
+    struct queue_node wake; /* an entry of the queue that is no request */
+    _Atomic bool is_wake_queued, is_ending;
+    pthread_mutex_t lock; /* guards tasks and their results */
+    pthread_cond_t task_done;
+    struct writer_task *tasks_first, *tasks_last;
+    /* The writer's own. */
+    struct partition *open; /* takes requests; NULL when there is none that can */
+    struct request_memory requests;
+    struct append *batch[GROUP_REQUESTS_MAX]; /* of the group being committed */
+    struct pending *entries[GROUP_REQUESTS_MAX];
+    struct buffer compressed;
+    uint64_t retry_mono_ns; /* when read-only: not before this */
+    uint64_t freezes_mono_ns[FREEZES_MAX];
+    int acked_fd; /* the side file; -1: none */
+};
+
+struct builder {
+    pthread_t thread;
+    bool is_started;
+    pthread_mutex_t lock; /* guards all below */
+    pthread_cond_t changed;
+    bool is_stopping;
+    uint64_t flushes_asked, flushes_done; /* what was pending at the ask is retired, or failed */
+    enum err flush_result;
+    /* The builder's own. */
+    struct span_filter recent;
+    size_t groups_at_start; /* the first of the list of row groups of spans: not in the filter */
+    struct rowgroup_builder *rowgroup_builders[SIGNAL_COUNT];
+};
+
+struct sqlite_engine {
+    struct engine base;
+    char *directory;
+    char *vfs; /* or NULL */
+    enum durability durability;
+    size_t memory_bytes, builder_rows;
+    uint64_t builder_age_ns, partition_bytes_max, partition_age_ns;
+    int lock_fd;
+
+    struct catalog *catalog;
+    struct hash_key content_key;
+    struct storage_metrics metrics;
+    struct budget budget; /* queued and pending requests */
+    struct view view;
+
+    /* Counts of spans in row groups. Written by the writer together with the view's swap, both
+     * under the write lock, so that nobody sees a span in neither or in both. */
+    pthread_rwlock_t operations_lock;
+    struct operations operations;
+
+    pthread_mutex_t
+        partitions_lock; /* guards the list; the partitions live as long as the engine */
+    struct partition **partitions;
+    size_t partitions_count, partitions_capacity;
+
+    _Atomic uint64_t stored_items[SIGNAL_COUNT]; /* in row groups */
+    _Atomic uint64_t pending_items[SIGNAL_COUNT], pending_bytes;
+    _Atomic uint64_t groups_count, damaged_partitions, first_arrival_unix_ns, newest_start_unix_ns;
+    _Atomic uint64_t catalog_bytes;
+    _Atomic bool is_stopping;
+    _Atomic(const char *) not_writable; /* static text; NULL: writable */
+
+    struct writer writer;
+    struct builder builder;
+};
+
+static inline struct sqlite_engine *sqlite_engine_from(struct engine *e)
+{
+    return (struct sqlite_engine *)(void *)e; /* its first member */
+}
+
+/* ---- writer.c, writer_partition.c
+ * ------------------------------------------------------------------- */
+
+NODISCARD enum err writer_init(struct sqlite_engine *e);
+NODISCARD enum err writer_start(struct sqlite_engine *e);
+/* Commits what waits, answers everything, ends the thread. The engine refuses new requests already.
+ */
+void writer_stop(struct sqlite_engine *e);
+void writer_deinit(struct sqlite_engine *e);
+/* The engine's append: never blocks. */
+void writer_append(struct engine *e, struct append *take_append);
+/* Give the writer a task and wait for its result. Any thread but the writer. */
+NODISCARD enum err writer_task_run(struct sqlite_engine *e, enum task_kind kind,
+                                   const struct retirement *r);
+
+/* A partition that takes requests: the open one, or a new one, with what must be moved into it from
+ * a frozen one. Sets why not, on failure. */
+NODISCARD enum err writer_partition_ensure(struct sqlite_engine *e);
+/* A write to p failed: what that means for it and for the engine. */
+void writer_write_failed(struct sqlite_engine *e, struct partition *p, enum err error);
+/* Roll the open partition when it is full or old, and seal those that have nothing pending. */
+void writer_partitions_tend(struct sqlite_engine *e);
+/* Remember, without a sync, the newest group that was acknowledged: see docs/FORMAT.md. */
+void writer_acked_store(struct sqlite_engine *e, const struct partition *p);
+bool writer_acked_load(const char *directory, uint64_t *out_partition, uint64_t *out_group_no);
+
+/* Compress a body as the journal stores it. */
+NODISCARD enum err journal_body_compress(struct bytes body, struct buffer *out);
+
+/* ---- builder.c
+ * -------------------------------------------------------------------------------------- */
+
+NODISCARD enum err builder_init(struct sqlite_engine *e);
+NODISCARD enum err builder_start(struct sqlite_engine *e);
+void builder_stop(struct sqlite_engine *e); /* after the entry at hand */
+void builder_deinit(struct sqlite_engine *e);
+/* More is pending: look whether it is enough. */
+void builder_notify(struct sqlite_engine *e);
+/* Wait until what is pending now is in row groups. The error of the first that could not be. */
+NODISCARD enum err builder_flush(struct sqlite_engine *e);
+
+/* ---- sqlite_query.c
+ * --------------------------------------------------------------------------------- */
+
+extern const struct engine_ops sqlite_engine_ops; /* in sqlite_engine.c */
+NODISCARD enum err sqlite_trace_get(struct engine *e, const struct query_context *q,
+                                    const struct trace_id *id, struct bytes *out);
+NODISCARD enum err sqlite_trace_logs(struct engine *e, const struct query_context *q,
+                                     const struct trace_id *id, struct bytes *out);
+NODISCARD enum err sqlite_span_trace(struct engine *e, const struct query_context *q,
+                                     const struct span_id *id, struct trace_id *out);
+NODISCARD enum err sqlite_traces_find(struct engine *e, const struct query_context *q,
+                                      const struct trace_query *query, struct trace_result *out);
+NODISCARD enum err sqlite_logs_find(struct engine *e, const struct query_context *q,
+                                    const struct log_query *query, struct log_result *out);
+NODISCARD enum err sqlite_services(struct engine *e, const struct query_context *q,
+                                   struct bytes **out_names, size_t *out_count);
+NODISCARD enum err sqlite_operations(struct engine *e, const struct query_context *q,
+                                     struct bytes service, struct operation **out,
+                                     size_t *out_count);
+NODISCARD enum err sqlite_attribute_keys(struct engine *e, const struct query_context *q,
+                                         enum signal signal, struct time_range range,
+                                         struct bytes prefix, size_t limit,
+                                         struct attribute_key **out, size_t *out_count);
+NODISCARD enum err sqlite_attribute_values(struct engine *e, const struct query_context *q,
+                                           enum signal signal, enum expr_scope scope,
+                                           struct bytes key, struct time_range range,
+                                           const struct expr *filter, struct bytes prefix,
+                                           size_t limit, struct attribute_value **out,
+                                           size_t *out_count, struct find_progress *out_progress);
+
+/* ---- sqlite_engine.c
+ * -------------------------------------------------------------------------------- */
+
+/* Take a partition into the list. */
+NODISCARD enum err engine_partition_add(struct sqlite_engine *e, struct partition *take_partition);
+/* ERR_FULL, ERR_IO ... as the reason people read. */
+const char *engine_reason(enum err error);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* operations.h - how many spans each (service, name, kind) has, over a set of row groups.
+ *
+ * Role       the sum of the partitions' operation tables, in memory: services and operations are
+ * asked for by every page. Bound      OPERATIONS_MAX entries; what comes after them is counted in
+ * `overflowed` alone. Threads    one at a time; the engine's lock guards it. */
+#ifndef SPINDLE_STORAGE_SQLITE_OPERATIONS_H
+#define SPINDLE_STORAGE_SQLITE_OPERATIONS_H
+
+#include "base/intern.h"
+
+#define OPERATIONS_MAX 200000u /* about 100 bytes each */
+
+struct operations {
+    struct intern keys; /* kind and length of the service, then service and name */
+    uint64_t *spans;    /* [capacity], by entry number */
+    uint32_t capacity;
+    uint64_t overflowed;
+};
+
+struct operation_entry {
+    struct bytes service, name; /* borrowed from the set */
+    uint32_t kind;
+    uint64_t spans;
+};
+
+void operations_init(struct operations *o);
+void operations_deinit(struct operations *o);
+/* ERR_NOMEM; a full set is not an error. */
+NODISCARD enum err operations_add(struct operations *o, struct bytes service, struct bytes name,
+                                  uint32_t kind, uint64_t spans);
+static inline uint32_t operations_count(const struct operations *o)
+{
+    return o->keys.count;
+}
+void operations_get(const struct operations *o, uint32_t index, struct operation_entry *out);
+
+#endif

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/sqlite/partition.h"
+
+#include "base/crash_point.h"
+#include "base/mem.h"
+#include "storage/sqlite/schema.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+struct partition *partition_new(const char *directory, const char *vfs,
+                                const struct catalog_partition *listed)
+{
+    struct partition *p = mem_zalloc(sizeof *p);
+    if (p == NULL)
+        return NULL;
+    size_t size = strlen(directory) + sizeof "/p01234567890123456789.db";
+    p->path = mem_alloc(size);
+    if (p->path == NULL) {
+        mem_free(p);
+        return NULL;
+    }
+    (void)snprintf(p->path, size, "%s/p%06llu.db", directory, (unsigned long long)listed->id);
+    p->id = listed->id;
+    p->vfs = vfs;
+    p->state = listed->state;
+    p->opened_unix_ns = listed->opened_unix_ns;
+    p->closed_unix_ns = listed->closed_unix_ns;
+    reader_pool_init(&p->readers, p->path, vfs);
+    return p;
+}
+
+void partition_free(struct partition *p)
+{
+    if (p == NULL)
+        return;
+    partition_close_writer(p);
+    reader_pool_deinit(&p->readers);
+    mem_free(p->path);
+    mem_free(p);
+}
+
+enum err partition_create(struct partition *p, const char *directory, enum durability durability)
+{
+    if (db_exists(p->path, p->vfs))
+        return ERR_EXISTS;
+    struct db db = { 0 };
+    enum err e = db_open(p->path, p->vfs, DB_WRITER, DURABILITY_FSYNC, &db);
+    if (e == ERR_OK)
+        e = schema_create(SCHEMA_PARTITION, &db);
+    CRASH_POINT("partition_created");
+    if (e == ERR_OK)
+        e = db_sync_directory(&db, directory);
+    db_close(&db);
+    CRASH_POINT("partition_synced");
+    return e == ERR_OK ? partition_open_writer(p, durability) : e;
+}
+
+static const char insert_group_sql[] =
+    "INSERT INTO row_group (tenant, signal, level, rows, duplicates, traces, start_min_unix_ns,"
+    " start_max_unix_ns, end_max_unix_ns, built_unix_ns, bytes, checksum, trace_filter, requests)"
+    " VALUES (0, ?1, 0, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+static const char insert_data_sql[] = "INSERT INTO row_group_data (id, data) VALUES (?1, ?2)";
+static const char count_operation_sql[] =
+    "INSERT INTO operation (tenant, service, name, kind, spans) VALUES (0, ?1, ?2, ?3, ?4)"
+    " ON CONFLICT DO UPDATE SET spans = spans + excluded.spans";
+
+enum err partition_open_writer(struct partition *p, enum durability durability)
+{
+    assert(p->db.handle == NULL);
+    enum err e = db_open(p->path, p->vfs, DB_WRITER, durability, &p->db);
+    if (e == ERR_OK)
+        e = journal_open(&p->journal, &p->db);
+    if (e == ERR_OK)
+        e = db_prepare(&p->db, insert_group_sql, &p->insert_group);
+    if (e == ERR_OK)
+        e = db_prepare(&p->db, insert_data_sql, &p->insert_data);
+    if (e == ERR_OK)
+        e = db_prepare(&p->db, count_operation_sql, &p->count_operation);
+    if (e != ERR_OK)
+        partition_close_writer(p);
+    else
+        atomic_store_explicit(&p->bytes, db_bytes(&p->db), memory_order_relaxed);
+    return e;
+}
+
+void partition_close_writer(struct partition *p)
+{
+    db_rollback(&p->db);
+    journal_close(&p->journal);
+    (void)sqlite3_finalize(p->insert_group);
+    (void)sqlite3_finalize(p->insert_data);
+    (void)sqlite3_finalize(p->count_operation);
+    p->insert_group = p->insert_data = p->count_operation = NULL;
+    db_close(&p->db);
+}
+
+/* ---- Loading
+ * --------------------------------------------------------------------------------------- */
+
+static enum err load_groups(struct partition *p, struct db *db, const struct partition_visit *visit)
+{
+    sqlite3_stmt *s = NULL;
+    enum err e = db_prepare(db,
+                            "SELECT id, signal, rows, start_min_unix_ns, start_max_unix_ns,"
+                            " built_unix_ns, bytes, trace_filter, requests FROM row_group"
+                            " ORDER BY id",
+                            &s);
+    bool is_row = true;
+    while (e == ERR_OK) {
+        e = db_step(db, s, &is_row);
+        if (e != ERR_OK || !is_row)
+            break;
+        uint64_t signal = db_column_u64(s, 1), rows = db_column_u64(s, 2);
+        if (signal >= SIGNAL_COUNT || rows > ROWGROUP_ROWS_MAX) {
+            e = ERR_CORRUPT;
+            break;
+        }
+        struct group *g = group_new(db_column_bytes(s, 7));
+        if (g == NULL) {
+            e = ERR_NOMEM;
+            break;
+        }
+        g->partition = p;
+        g->id = sqlite3_column_int64(s, 0);
+        g->signal = (enum signal)signal;
+        g->rows = (uint32_t)rows;
+        g->start_min_unix_ns = db_column_u64(s, 3);
+        g->start_max_unix_ns = db_column_u64(s, 4);
+        g->built_unix_ns = db_column_u64(s, 5);
+        g->bytes = db_column_u64(s, 6);
+        e = visit->on_group(visit->context, g, db_column_bytes(s, 8));
+    }
+    (void)sqlite3_finalize(s);
+    return e;
+}
+
+static enum err load_operations(struct db *db, const struct partition_visit *visit)
+{
+    sqlite3_stmt *s = NULL;
+    enum err e = db_prepare(db, "SELECT service, name, kind, spans FROM operation", &s);
+    bool is_row = true;
+    while (e == ERR_OK) {
+        e = db_step(db, s, &is_row);
+        if (e != ERR_OK || !is_row)
+            break;
+        e = visit->on_operation(visit->context, db_column_bytes(s, 0), db_column_bytes(s, 1),
+                                (uint32_t)db_column_u64(s, 2), db_column_u64(s, 3));
+    }
+    (void)sqlite3_finalize(s);
+    return e;
+}
+
+enum err partition_load(struct partition *p, const struct partition_visit *visit)
+{
+    struct db *db = NULL;
+    enum err e = reader_pool_take(&p->readers, &db);
+    if (e != ERR_OK)
+        return e;
+    e = load_groups(p, db, visit);
+    if (e == ERR_OK)
+        e = load_operations(db, visit);
+    atomic_store_explicit(&p->bytes, db_bytes(db), memory_order_relaxed);
+    reader_pool_give(&p->readers, db);
+    return e;
+}
+
+/* ---- Retiring
+ * -------------------------------------------------------------------------------------- */
+
+static enum err group_insert(struct partition *p, const struct retirement *r, int64_t *out_id)
+{
+    const struct rowgroup_summary *m = &r->summary;
+    sqlite3_stmt *s = p->insert_group;
+    db_bind_u64(s, 1, (uint64_t)r->signal);
+    db_bind_u64(s, 2, m->rows);
+    db_bind_u64(s, 3, m->duplicates);
+    db_bind_u64(s, 4, m->traces);
+    db_bind_u64(s, 5, m->start_min_unix_ns);
+    db_bind_u64(s, 6, m->start_max_unix_ns);
+    db_bind_u64(s, 7, m->end_max_unix_ns);
+    db_bind_u64(s, 8, r->built_unix_ns);
+    db_bind_u64(s, 9, r->group.len);
+    db_bind_u64(s, 10, hash_bytes(r->group));
+    db_bind_bytes(s, 11, m->trace_filter);
+    db_bind_bytes(s, 12, r->requests);
+    enum err e = db_run(&p->db, s);
+    if (e != ERR_OK)
+        return e;
+    int64_t id = sqlite3_last_insert_rowid(p->db.handle);
+    (void)sqlite3_bind_int64(p->insert_data, 1, id);
+    db_bind_bytes(p->insert_data, 2, r->group);
+    e = db_run(&p->db, p->insert_data);
+    if (e == ERR_OK)
+        *out_id = id;
+    return e;
+}
+
+static enum err operations_count(struct partition *p, const struct rowgroup_summary *m)
+{
+    enum err e = ERR_OK;
+    for (size_t i = 0; e == ERR_OK && i < m->operations_count; i++) {
+        const struct rowgroup_operation *o = &m->operations[i];
+        db_bind_bytes(p->count_operation, 1, o->service);
+        db_bind_bytes(p->count_operation, 2, o->name);
+        db_bind_u64(p->count_operation, 3, o->kind);
+        db_bind_u64(p->count_operation, 4, o->spans);
+        e = db_run(&p->db, p->count_operation);
+    }
+    return e;
+}
+
+/* Entries of both signals alternate in the journal, so runs are those of this signal's entries with
+ * nothing of the same signal, and not of the range, between them: the range as a whole. */
+static enum err entries_remove(struct partition *p, const struct retirement *r)
+{
+    if (r->entries.count == 0)
+        return ERR_OK;
+    uint64_t first = r->entries.first->sequence, last = first;
+    const struct pending *entry = r->entries.first;
+    for (size_t i = 0; i < r->entries.count; i++, entry = entry->next) {
+        assert(entry->partition == p && entry->sequence >= last);
+        last = entry->sequence;
+    }
+    return journal_remove(&p->journal, r->signal, first, last);
+}
+
+enum err partition_retire(struct partition *p, const struct retirement *r, int64_t *out_group_id)
+{
+    int64_t id = 0;
+    enum err e = db_exec(&p->db, "BEGIN IMMEDIATE");
+    CRASH_POINT("retire_begun");
+    if (e == ERR_OK && r->has_group)
+        e = group_insert(p, r, &id);
+    CRASH_POINT("retire_group_written");
+    if (e == ERR_OK && r->has_group)
+        e = operations_count(p, &r->summary);
+    for (size_t i = 0; e == ERR_OK && i < r->aside_count; i++)
+        e = journal_set_aside(&p->journal, r->aside[i]->sequence, r->aside_reasons[i]);
+    if (e == ERR_OK)
+        e = entries_remove(p, r);
+    CRASH_POINT("retire_journal_removed");
+    if (e == ERR_OK)
+        e = journal_forget_groups(&p->journal);
+    if (e == ERR_OK)
+        e = db_exec(&p->db, "COMMIT");
+    if (e != ERR_OK) {
+        db_rollback(&p->db);
+        return e;
+    }
+    CRASH_POINT("retire_committed");
+    *out_group_id = id;
+    return ERR_OK;
+}
+
+/* ---- Reading a row group
+ * --------------------------------------------------------------------------- */
+
+static enum err blob_read(void *context, uint64_t offset, size_t len, uint8_t *out)
+{
+    sqlite3_blob *blob = context;
+    uint64_t size = (uint64_t)sqlite3_blob_bytes(blob);
+    if (offset > size || len > size - offset)
+        return ERR_CORRUPT;
+    struct db unused = { 0 };
+    return db_result(&unused, sqlite3_blob_read(blob, out, (int)len, (int)offset));
+}
+
+static void blob_close(void *context)
+{
+    (void)sqlite3_blob_close(context);
+}
+
+enum err partition_group_open(struct db *reader, const struct group *g, struct rowgroup_source *out)
+{
+    sqlite3_blob *blob = NULL;
+    int rc = sqlite3_blob_open(reader->handle, "main", "row_group_data", "data", g->id, 0, &blob);
+    if (rc != SQLITE_OK) {
+        (void)sqlite3_blob_close(blob);
+        /* The row is not there, although its metadata is: a damaged file, not a failed read. */
+        return rc == SQLITE_ERROR ? ERR_CORRUPT : db_result(reader, rc);
+    }
+    *out = (struct rowgroup_source){
+        .context = blob,
+        .size = (uint64_t)sqlite3_blob_bytes(blob),
+        .read = blob_read,
+        .close = blob_close,
+    };
+    return ERR_OK;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* partition.h - one SQLite file with the telemetry of one stretch of time.
+ *
+ * Role       its file, its journal, its row groups, and readers of it. Created by the writer,
+ * opened for writing by the writer alone, read by everybody. Threads    functions that take part in
+ * writing: the writer's (the opener's, before the engine runs). partition_group_open() and the
+ * reader pool: any. Ownership  lives as long as the engine: groups and pending entries point to it.
+ */
+#ifndef SPINDLE_STORAGE_SQLITE_PARTITION_H
+#define SPINDLE_STORAGE_SQLITE_PARTITION_H
+
+#include "storage/rowgroup/rowgroup.h"
+#include "storage/sqlite/catalog.h"
+#include "storage/sqlite/journal.h"
+#include "storage/sqlite/reader_pool.h"
+#include "storage/sqlite/view.h"
+
+struct partition {
+    uint64_t id;
+    char *path;
+    const char *vfs; /* borrowed */
+    enum partition_state state;
+    uint64_t opened_unix_ns, closed_unix_ns;
+    bool is_damaged; /* could not be opened: nothing of it is served */
+    struct reader_pool readers;
+    _Atomic uint64_t bytes; /* of file and log, as last seen by the writer */
+    /* The writer's; db.handle is NULL when it is not open for writing. */
+    struct db db;
+    struct journal journal;
+    sqlite3_stmt *insert_group, *insert_data, *count_operation;
+};
+
+/* A partition as listed: nothing is opened. NULL when out of memory. */
+struct partition *partition_new(const char *directory, const char *vfs,
+                                const struct catalog_partition *listed);
+void partition_free(struct partition *p); /* closes what is open; NULL does nothing */
+
+/* Make the file: create it, write the schema, sync file and directory. What the caller commits to
+ * the catalogue afterwards is durable as a whole. ERR_EXISTS when there is such a file: nothing is
+ * done. */
+NODISCARD enum err partition_create(struct partition *p, const char *directory,
+                                    enum durability durability);
+NODISCARD enum err partition_open_writer(struct partition *p, enum durability durability);
+/* Never checkpoints. */
+void partition_close_writer(struct partition *p);
+
+/* Visit the metadata of every row group, in order, and the counts of operations. Takes a reader. */
+struct partition_visit {
+    void *context;
+    /* The group becomes the callee's. `requests`: see partition_retire. */
+    enum err (*on_group)(void *context, struct group *take_group, struct bytes requests);
+    enum err (*on_operation)(void *context, struct bytes service, struct bytes name, uint32_t kind,
+                             uint64_t spans);
+};
+NODISCARD enum err partition_load(struct partition *p, const struct partition_visit *visit);
+
+/* What the builder made of the oldest pending entries of a signal. */
+struct retirement {
+    enum signal signal;
+    struct pending_range entries;
+    bool has_group; /* false: every item was stored already, or every entry is set aside */
+    struct bytes group;
+    struct rowgroup_summary summary;
+    uint64_t built_unix_ns;
+    struct bytes
+        requests; /* for each entry: 16 bytes request hash, 8 bytes arrival, little-endian */
+    struct pending **aside; /* entries that no group could be made of, as they are in `entries` */
+    const char **aside_reasons;
+    size_t aside_count;
+};
+
+/* Write the row group, its catalogue rows, and take the entries out of the journal, in one
+ * transaction. On failure nothing has happened. */
+NODISCARD enum err partition_retire(struct partition *p, const struct retirement *r,
+                                    int64_t *out_group_id);
+
+/* Read a row group: the source's bytes come from the file as they are asked for. The connection
+ * serves any number of sources at a time, all of one thread. */
+NODISCARD enum err partition_group_open(struct db *reader, const struct group *g,
+                                        struct rowgroup_source *out);
+
+#endif

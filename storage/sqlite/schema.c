@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/sqlite/schema.h"
+
+#include "base/crash_point.h"
+
+#include <stdio.h>
+
+/* `tenant` is always 0 in version 1: a tenant will be a key of everything, never a column added
+ * late. Times are Unix nanoseconds, 64 bits without sign in SQLite's signed integers. */
+static const char catalog_sql[] =
+    "CREATE TABLE setting (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE partition ("
+    " id INTEGER PRIMARY KEY, state INTEGER NOT NULL, opened_unix_ns INTEGER NOT NULL,"
+    " closed_unix_ns INTEGER NOT NULL, reason TEXT NOT NULL) STRICT;";
+
+#define JOURNAL_COLUMNS                                                                            \
+    " sequence INTEGER PRIMARY KEY, group_no INTEGER NOT NULL, tenant INTEGER NOT NULL,"           \
+    " signal INTEGER NOT NULL, codec INTEGER NOT NULL, items INTEGER NOT NULL,"                    \
+    " arrival_unix_ns INTEGER NOT NULL, body_bytes INTEGER NOT NULL, request_hash BLOB NOT NULL,"  \
+    " checksum INTEGER NOT NULL, body BLOB NOT NULL"
+
+static const char partition_sql[] =
+    "CREATE TABLE journal (" JOURNAL_COLUMNS ") STRICT;"
+    "CREATE TABLE set_aside (" JOURNAL_COLUMNS ", reason TEXT NOT NULL) STRICT;"
+    "CREATE TABLE journal_group ("
+    " group_no INTEGER PRIMARY KEY, first_sequence INTEGER NOT NULL, count INTEGER NOT NULL,"
+    " hash INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE row_group ("
+    " id INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, signal INTEGER NOT NULL,"
+    " level INTEGER NOT NULL, rows INTEGER NOT NULL, duplicates INTEGER NOT NULL,"
+    " traces INTEGER NOT NULL, start_min_unix_ns INTEGER NOT NULL,"
+    " start_max_unix_ns INTEGER NOT NULL, end_max_unix_ns INTEGER NOT NULL,"
+    " built_unix_ns INTEGER NOT NULL, bytes INTEGER NOT NULL, checksum INTEGER NOT NULL,"
+    " trace_filter BLOB NOT NULL, requests BLOB NOT NULL) STRICT;"
+    "CREATE TABLE row_group_data (id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;"
+    "CREATE TABLE operation ("
+    " tenant INTEGER NOT NULL, service BLOB NOT NULL, name BLOB NOT NULL, kind INTEGER NOT NULL,"
+    " spans INTEGER NOT NULL, PRIMARY KEY (tenant, service, name, kind)) STRICT, WITHOUT ROWID;";
+
+static uint32_t kind_id(enum schema_kind kind)
+{
+    return kind == SCHEMA_CATALOG ? SCHEMA_CATALOG_ID : SCHEMA_PARTITION_ID;
+}
+
+enum err schema_check(enum schema_kind kind, const char *path, const char *vfs,
+                      uint32_t *out_version)
+{
+    bool is_empty = false;
+    uint32_t id = 0, version = 0;
+    enum err e = db_peek(path, vfs, &is_empty, &id, &version);
+    if (e != ERR_OK)
+        return e;
+    /* Creating sets both numbers in the transaction that makes the tables, so a file with neither
+     * is one whose creation was cut short. */
+    if (is_empty || (id == 0 && version == 0))
+        return ERR_NOT_FOUND;
+    if (id != kind_id(kind))
+        return ERR_CORRUPT;
+    if (version > SCHEMA_VERSION) {
+        *out_version = version;
+        return ERR_NEWER;
+    }
+    return version == 0 ? ERR_CORRUPT : ERR_OK;
+}
+
+enum err schema_create(enum schema_kind kind, struct db *db)
+{
+    char numbers[96];
+    (void)snprintf(numbers, sizeof numbers, "PRAGMA application_id=%d; PRAGMA user_version=%u;",
+                   (int)kind_id(kind), SCHEMA_VERSION);
+    enum err e = db_exec(db, "BEGIN IMMEDIATE");
+    /* The log may hold a creation that was committed but not yet copied into the file. */
+    int64_t version = 0;
+    if (e == ERR_OK)
+        e = db_integer(db, "PRAGMA user_version", 0, &version);
+    if (e == ERR_OK && version == 0) {
+        e = db_exec(db, kind == SCHEMA_CATALOG ? catalog_sql : partition_sql);
+        if (e == ERR_OK)
+            e = db_exec(db, numbers);
+    }
+    CRASH_POINT("schema_written");
+    if (e == ERR_OK)
+        e = db_exec(db, "COMMIT");
+    if (e != ERR_OK) {
+        db_rollback(db);
+        return e;
+    }
+    CRASH_POINT("schema_committed");
+    return db_checkpoint(db, true);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* schema.h - what tables our files have, and whether a file is one we may touch.
+ *
+ * Role       a file says what it is by application_id and how new it is by user_version. An older
+ * version is migrated when there is one; a newer one is refused, and nothing in it is changed.
+ * Source     docs/FORMAT.md, "SQLite files", has every table and column. */
+#ifndef SPINDLE_STORAGE_SQLITE_SCHEMA_H
+#define SPINDLE_STORAGE_SQLITE_SCHEMA_H
+
+#include "storage/sqlite/db.h"
+
+enum schema_kind { SCHEMA_CATALOG, SCHEMA_PARTITION };
+
+#define SCHEMA_VERSION      1u
+#define SCHEMA_CATALOG_ID   0x53706443u /* "SpdC" */
+#define SCHEMA_PARTITION_ID 0x53706450u /* "SpdP" */
+
+/* Before a file is opened. *out_version is set when ERR_NEWER is returned.
+ * Errors  ERR_NOT_FOUND  no such file, or one without any content: make it
+ *         ERR_NEWER      user_version is over ours
+ *         ERR_CORRUPT    not ours; ERR_IO */
+NODISCARD enum err schema_check(enum schema_kind kind, const char *path, const char *vfs,
+                                uint32_t *out_version);
+
+/* Make the tables of a new file, in one transaction, and move them from the log into the file
+ * itself, so that schema_check() can read the version without opening it. */
+NODISCARD enum err schema_create(enum schema_kind kind, struct db *db);
+
+#endif

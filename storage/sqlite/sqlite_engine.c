@@ -1,0 +1,653 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sqlite_engine.c - opening a data directory, replaying its journals, and closing it. */
+#include "storage/sqlite/sqlite_engine.h"
+
+#include "base/crash_point.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "storage/sqlite/engine_private.h"
+#include "storage/sqlite/schema.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MEMORY_BYTES_DEFAULT ((size_t)128 << 20)
+#define BODY_BYTES_MAX                                                                             \
+    ((size_t)1 << 30) /* of one journal entry, decompressed: well over any request */
+
+const char *engine_reason(enum err error)
+{
+    switch (error) {
+    case ERR_FULL:
+        return "the disk is full";
+    case ERR_CORRUPT:
+        return "the open file is damaged";
+    default:
+        return "writing to the disk failed";
+    }
+}
+
+PRINTF_LIKE(2, 3) static void message_set(char **out, const char *format, ...)
+{
+    if (out == NULL || *out != NULL)
+        return; /* the first is the most exact */
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    int len = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (len >= 0)
+        *out = mem_text(text, strlen(text));
+}
+
+enum err engine_partition_add(struct sqlite_engine *e, struct partition *take_partition)
+{
+    enum err error = ERR_OK;
+    (void)pthread_mutex_lock(&e->partitions_lock);
+    if (e->partitions_count == e->partitions_capacity) {
+        size_t capacity = e->partitions_capacity == 0 ? 16 : 2 * e->partitions_capacity;
+        struct partition **grown =
+            mem_realloc(e->partitions, capacity * sizeof(struct partition *));
+        if (grown == NULL)
+            error = ERR_NOMEM;
+        else {
+            e->partitions = grown;
+            e->partitions_capacity = capacity;
+        }
+    }
+    if (error == ERR_OK)
+        e->partitions[e->partitions_count++] = take_partition;
+    (void)pthread_mutex_unlock(&e->partitions_lock);
+    return error;
+}
+
+/* ---- The directory
+ * ---------------------------------------------------------------------------------- */
+
+static enum err directory_open(struct sqlite_engine *e, const char *directory, char **out_message)
+{
+    if (mkdir(directory, 0700) != 0 && errno != EEXIST) {
+        enum err error = errno == ENOSPC ? ERR_FULL : ERR_IO;
+        message_set(out_message, "cannot make the directory %s: %s", directory, strerror(errno));
+        return error;
+    }
+    /* Without links in it: SQLite is told to follow none. */
+    char resolved[4096];
+    if (realpath(directory, resolved) == NULL) {
+        message_set(out_message, "cannot use the directory %s: %s", directory, strerror(errno));
+        return ERR_IO;
+    }
+    e->directory = mem_text(resolved, strlen(resolved));
+    return e->directory == NULL ? ERR_NOMEM : ERR_OK;
+}
+
+static enum err file_open(const char *directory, const char *name, int *out_fd)
+{
+    char path[4096 + 32];
+    (void)snprintf(path, sizeof path, "%s/%s", directory, name);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return errno == ENOSPC ? ERR_FULL : ERR_IO;
+    *out_fd = fd;
+    return ERR_OK;
+}
+
+static enum err lock_take(struct sqlite_engine *e, char **out_message)
+{
+    enum err error = file_open(e->directory, "lock", &e->lock_fd);
+    if (error != ERR_OK) {
+        message_set(out_message, "cannot open %s/lock: %s", e->directory, strerror(errno));
+        return error;
+    }
+    if (flock(e->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        message_set(out_message, "the data directory %s is in use by another process",
+                    e->directory);
+        return ERR_LOCKED;
+    }
+    return ERR_OK;
+}
+
+/* ---- Loading
+ * ---------------------------------------------------------------------------------------- */
+
+struct load {
+    struct sqlite_engine *engine;
+    struct group **groups; /* of all partitions, in order */
+    size_t count, capacity;
+    uint64_t first_arrival_unix_ns;
+    /* replay */
+    struct partition *partition;
+    struct arena scratch;
+    uint64_t *damaged; /* sequences of entries whose bytes have changed */
+    size_t damaged_count, damaged_capacity;
+    enum err error;
+};
+
+static enum err load_group(void *context, struct group *take_group, struct bytes requests)
+{
+    struct load *l = context;
+    struct sqlite_engine *e = l->engine;
+    if (l->count == l->capacity) {
+        size_t capacity = l->capacity == 0 ? 64 : 2 * l->capacity;
+        struct group **grown = mem_realloc(l->groups, capacity * sizeof(struct group *));
+        if (grown == NULL) {
+            group_release(take_group);
+            return ERR_NOMEM;
+        }
+        l->groups = grown;
+        l->capacity = capacity;
+    }
+    l->groups[l->count++] = take_group;
+    for (size_t at = 0; at + 24 <= requests.len; at += 24)
+        request_memory_add(&e->writer.requests, hash128_load(bytes_slice(requests, at, 16)),
+                           load_le64(requests.data + at + 16));
+    return ERR_OK;
+}
+
+static enum err load_operation(void *context, struct bytes service, struct bytes name,
+                               uint32_t kind, uint64_t spans)
+{
+    struct load *l = context;
+    return operations_add(&l->engine->operations, service, name, kind, spans);
+}
+
+static void partition_damaged(struct sqlite_engine *e, struct partition *p, enum err error)
+{
+    p->is_damaged = true;
+    atomic_fetch_add(&e->damaged_partitions, 1);
+    metric_add(e->metrics.damaged_partitions, 1);
+    log_line(LOG_ERROR, "storage", "partition %llu is set aside: %s: %s", (unsigned long long)p->id,
+             p->path, err_text(error));
+}
+
+static bool is_damage(enum err e)
+{
+    return e == ERR_CORRUPT || e == ERR_NOT_FOUND;
+}
+
+static enum err load_partition(struct load *l, struct partition *p, char **out_message)
+{
+    struct sqlite_engine *e = l->engine;
+    uint32_t version = 0;
+    enum err error = schema_check(SCHEMA_PARTITION, p->path, e->vfs, &version);
+    if (error == ERR_NEWER)
+        message_set(out_message,
+                    "%s has format version %u, and this program knows versions up to %u", p->path,
+                    version, SCHEMA_VERSION);
+    size_t groups_before = l->count;
+    const struct partition_visit visit = { l, load_group, load_operation };
+    if (error == ERR_OK)
+        error = partition_load(p, &visit);
+    if (is_damage(error)) {
+        while (l->count > groups_before)
+            group_release(l->groups[--l->count]);
+        partition_damaged(e, p, error);
+        return ERR_OK;
+    }
+    return error;
+}
+
+/* Newer files are refused before anything is opened for writing. */
+static enum err check_all(struct sqlite_engine *e, char **out_message)
+{
+    for (size_t i = 0; i < e->partitions_count; i++) {
+        uint32_t version = 0;
+        enum err error = schema_check(SCHEMA_PARTITION, e->partitions[i]->path, e->vfs, &version);
+        if (error != ERR_NEWER)
+            continue;
+        message_set(out_message,
+                    "%s has format version %u, and this program knows versions up to %u",
+                    e->partitions[i]->path, version, SCHEMA_VERSION);
+        return error;
+    }
+    return ERR_OK;
+}
+
+static bool is_marked_frozen(const struct partition *p)
+{
+    char path[4096 + 64];
+    int len = snprintf(path, sizeof path, "%s.frozen", p->path);
+    return len > 0 && (size_t)len < sizeof path && access(path, F_OK) == 0;
+}
+
+static enum err list_partitions(struct sqlite_engine *e)
+{
+    struct catalog_partition *listed = NULL;
+    size_t count = 0;
+    enum err error = catalog_partitions(e->catalog, &listed, &count);
+    for (size_t i = 0; error == ERR_OK && i < count; i++) {
+        struct partition *p = partition_new(e->directory, e->vfs, &listed[i]);
+        if (p == NULL) {
+            error = ERR_NOMEM;
+            break;
+        }
+        if (p->state == PARTITION_OPEN && is_marked_frozen(p))
+            p->state = PARTITION_FROZEN;
+        error = engine_partition_add(e, p);
+        if (error != ERR_OK)
+            partition_free(p);
+    }
+    mem_free(listed);
+    return error;
+}
+
+static enum err groups_show(struct load *l)
+{
+    struct sqlite_engine *e = l->engine;
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        struct group_list *list = mem_zalloc(sizeof *list + l->count * sizeof(struct group *));
+        if (list == NULL)
+            return ERR_NOMEM;
+        atomic_init(&list->references, 1);
+        for (size_t i = 0; i < l->count; i++) {
+            struct group *g = l->groups[i];
+            if (g == NULL || (int)g->signal != s)
+                continue;
+            list->groups[list->count++] = g;
+            l->groups[i] = NULL;
+            atomic_fetch_add(&e->stored_items[s], g->rows);
+            atomic_fetch_add(&e->groups_count, 1);
+            if (s == SIGNAL_TRACES && g->start_max_unix_ns > atomic_load(&e->newest_start_unix_ns))
+                atomic_store(&e->newest_start_unix_ns, g->start_max_unix_ns);
+        }
+        if (s == SIGNAL_TRACES)
+            e->builder.groups_at_start = list->count;
+        view_retire(&e->view, (enum signal)s, list, 0, NULL, 0);
+    }
+    return ERR_OK;
+}
+
+/* ---- Replay
+ * ----------------------------------------------------------------------------------------- */
+
+static bool replay_damaged(struct load *l, const struct journal_entry *entry, const char *reason)
+{
+    metric_add(l->engine->metrics.damaged_entries, 1);
+    log_line(LOG_ERROR, "storage", "journal entry %llu of partition %llu is damaged",
+             (unsigned long long)entry->sequence, (unsigned long long)l->partition->id);
+    if (reason != NULL)
+        return true; /* set aside already */
+    if (l->damaged_count == l->damaged_capacity) {
+        size_t capacity = l->damaged_capacity == 0 ? 16 : 2 * l->damaged_capacity;
+        uint64_t *grown = mem_realloc(l->damaged, capacity * sizeof *grown);
+        if (grown == NULL) {
+            l->error = ERR_NOMEM;
+            return false;
+        }
+        l->damaged = grown;
+        l->damaged_capacity = capacity;
+    }
+    l->damaged[l->damaged_count++] = entry->sequence;
+    return true;
+}
+
+static bool replay_entry(void *context, const struct journal_entry *entry, bool is_intact,
+                         const char *reason)
+{
+    struct load *l = context;
+    struct sqlite_engine *e = l->engine;
+    CRASH_POINT("replay_entry");
+    if (!is_intact || entry->body_bytes > BODY_BYTES_MAX)
+        return replay_damaged(l, entry, reason);
+    /* A frozen file's journal was moved, but the catalogue does not know it yet. */
+    if (l->partition->state == PARTITION_FROZEN &&
+        request_memory_has(&e->writer.requests, entry->request_hash, entry->arrival_unix_ns))
+        return true;
+
+    /* In memory that holds just the body; what comes out is copied once if it is not its own. */
+    struct arena arena;
+    arena_init(&arena, (size_t)entry->body_bytes + (entry->body_bytes >> 1) + 4096, NULL);
+    struct bytes body = { 0 };
+    l->error = codec_decompress(entry->codec, entry->stored, (size_t)entry->body_bytes, &arena,
+                                &body, NULL);
+    if (l->error == ERR_OK && entry->codec == CODEC_IDENTITY)
+        l->error = arena_dup(&arena, body, &body);
+    if (l->error != ERR_OK) {
+        arena_deinit(&arena);
+        if (l->error == ERR_NOMEM)
+            return false;
+        l->error = ERR_OK;
+        return replay_damaged(l, entry, reason);
+    }
+    struct pending *p = pending_replayed(&arena, body);
+    if (p == NULL) {
+        l->error = ERR_NOMEM;
+        return false;
+    }
+    p->signal = entry->signal;
+    p->items = entry->items;
+    p->arrival_unix_ns = entry->arrival_unix_ns;
+    p->arrival_mono_ns = clock_mono_ns();
+    p->request_hash = entry->request_hash;
+    p->partition = l->partition;
+    p->sequence = entry->sequence;
+    if (l->first_arrival_unix_ns == 0 || entry->arrival_unix_ns < l->first_arrival_unix_ns)
+        l->first_arrival_unix_ns = entry->arrival_unix_ns;
+    request_memory_add(&e->writer.requests, entry->request_hash, entry->arrival_unix_ns);
+    atomic_fetch_add(&e->pending_items[p->signal], p->items);
+    atomic_fetch_add(&e->pending_bytes, p->body.len);
+    if (reason != NULL)
+        view_add_aside(&e->view, p);
+    else
+        view_add(&e->view, &p, 1);
+    return true;
+}
+
+/* Entries whose bytes have changed leave the journal, so that nothing takes them for good. */
+static enum err damaged_set_aside(struct load *l, struct partition *p)
+{
+    if (l->damaged_count == 0 || p->db.handle == NULL)
+        return ERR_OK;
+    enum err error = db_exec(&p->db, "BEGIN IMMEDIATE");
+    for (size_t i = 0; error == ERR_OK && i < l->damaged_count; i++) {
+        uint64_t sequence = l->damaged[i];
+        error = journal_set_aside(&p->journal, sequence, "its bytes have changed on the disk");
+        for (int s = 0; error == ERR_OK && s < SIGNAL_COUNT; s++)
+            error = journal_remove(&p->journal, (enum signal)s, sequence, sequence);
+    }
+    if (error == ERR_OK)
+        error = db_exec(&p->db, "COMMIT");
+    if (error != ERR_OK)
+        db_rollback(&p->db);
+    return error;
+}
+
+static enum err replay_partition(struct load *l, struct partition *p)
+{
+    l->partition = p;
+    l->damaged_count = 0;
+    l->error = ERR_OK;
+    struct db *reader = NULL;
+    enum err error = reader_pool_take(&p->readers, &reader);
+    if (error != ERR_OK)
+        return error;
+    error = journal_each(reader, replay_entry, l);
+    reader_pool_give(&p->readers, reader);
+    if (error == ERR_OK)
+        error = l->error;
+    return error == ERR_OK ? damaged_set_aside(l, p) : error;
+}
+
+/* The group after whose commit the last acknowledgement was sent must be here. */
+static void lost_groups_report(struct sqlite_engine *e)
+{
+    uint64_t partition = 0, group_no = 0;
+    if (!writer_acked_load(e->directory, &partition, &group_no))
+        return;
+    for (size_t i = 0; i < e->partitions_count; i++) {
+        const struct partition *p = e->partitions[i];
+        if (p->id != partition || p->db.handle == NULL || p->journal.next_group_no > group_no)
+            continue;
+        uint64_t lost = group_no + 1 - p->journal.next_group_no;
+        metric_add(e->metrics.lost_groups, lost);
+        log_line(LOG_ERROR, "storage",
+                 "%llu acknowledged group commits are not in partition %llu: the disk lost them",
+                 (unsigned long long)lost, (unsigned long long)p->id);
+    }
+}
+
+static enum err open_for_writing(struct load *l)
+{
+    struct sqlite_engine *e = l->engine;
+    for (size_t i = 0; i < e->partitions_count; i++) {
+        struct partition *p = e->partitions[i];
+        if (p->state != PARTITION_OPEN || p->is_damaged)
+            continue;
+        enum err error = partition_open_writer(p, e->durability);
+        if (error == ERR_OK)
+            error = replay_partition(l, p);
+        if (is_damage(error)) {
+            partition_close_writer(p);
+            partition_damaged(e, p, error);
+            continue;
+        }
+        if (error != ERR_OK)
+            return error;
+        e->writer.open = p; /* the newest, in the end */
+    }
+    lost_groups_report(e);
+    /* After the others, since these may have been moved there. */
+    for (size_t i = 0; i < e->partitions_count; i++) {
+        struct partition *p = e->partitions[i];
+        if (p->state != PARTITION_FROZEN || p->is_damaged)
+            continue;
+        enum err error = replay_partition(l, p);
+        if (is_damage(error))
+            partition_damaged(e, p, error);
+        else if (error != ERR_OK)
+            return error;
+    }
+    /* A disk that takes nothing is no reason not to serve what is there. */
+    enum err error = writer_partition_ensure(e);
+    return error == ERR_NOMEM ? error : ERR_OK;
+}
+
+static void load_deinit(struct load *l)
+{
+    for (size_t i = 0; i < l->count; i++)
+        group_release(l->groups[i]);
+    mem_free(l->groups);
+    mem_free(l->damaged);
+}
+
+static enum err load_all(struct sqlite_engine *e, char **out_message)
+{
+    struct load l = { .engine = e };
+    enum err error = list_partitions(e);
+    if (error == ERR_OK)
+        error = check_all(e, out_message);
+    for (size_t i = 0; error == ERR_OK && i < e->partitions_count; i++)
+        error = load_partition(&l, e->partitions[i], out_message);
+    if (error == ERR_OK)
+        error = groups_show(&l);
+    if (error == ERR_OK)
+        error = open_for_writing(&l);
+    for (size_t i = 0; i < e->partitions_count; i++)
+        if (l.first_arrival_unix_ns == 0 ||
+            (l.count > 0 && e->partitions[i]->opened_unix_ns < l.first_arrival_unix_ns))
+            l.first_arrival_unix_ns =
+                l.count > 0 ? e->partitions[i]->opened_unix_ns : l.first_arrival_unix_ns;
+    atomic_store(&e->first_arrival_unix_ns, l.first_arrival_unix_ns);
+    load_deinit(&l);
+    return error;
+}
+
+/* ---- Opening and closing
+ * ---------------------------------------------------------------------------- */
+
+static void metrics_register(struct sqlite_engine *e, struct metrics *m)
+{
+#define X(field, text, labels, help) e->metrics.field = metrics_counter(m, text, labels, help);
+    STORAGE_COUNTERS(X)
+#undef X
+    e->metrics.pending_bytes = metrics_gauge(m, "spindle_storage_pending_bytes", NULL,
+                                             "Bodies that are not in row groups yet");
+    e->metrics.wal_bytes =
+        metrics_gauge(m, "spindle_storage_wal_bytes", NULL, "The open partition's write-ahead log");
+    e->metrics.writable =
+        metrics_gauge(m, "spindle_storage_writable", NULL, "0 while the disk refuses writes");
+    metric_set(e->metrics.writable, 1);
+}
+
+/* Stops the threads; what is queued is answered. */
+static void engine_stop(struct sqlite_engine *e)
+{
+    atomic_store_explicit(&e->is_stopping, true, memory_order_release);
+    if (e->builder.is_started && e->writer.is_started) {
+        CRASH_POINT("close_begun");
+        /* What cannot be written now stays in the journal for the next start. */
+        enum err error = builder_flush(e);
+        builder_stop(e);
+        if (error == ERR_OK)
+            error = writer_task_run(e, TASK_CHECKPOINT, NULL);
+        if (error != ERR_OK)
+            log_line(LOG_WARN, "storage", "closing with a journal: %s", err_text(error));
+    }
+    builder_stop(e);
+    writer_stop(e);
+}
+
+static void sqlite_close(struct engine *base)
+{
+    struct sqlite_engine *e = sqlite_engine_from(base);
+    engine_stop(e);
+    view_deinit(&e->view);
+    for (size_t i = 0; i < e->partitions_count; i++)
+        partition_free(e->partitions[i]);
+    mem_free(e->partitions);
+    catalog_close(e->catalog);
+    writer_deinit(e);
+    builder_deinit(e);
+    operations_deinit(&e->operations);
+    (void)pthread_rwlock_destroy(&e->operations_lock);
+    (void)pthread_mutex_destroy(&e->partitions_lock);
+    if (e->lock_fd >= 0)
+        (void)close(e->lock_fd); /* gives the lock back */
+    mem_free(e->directory);
+    mem_free(e->vfs);
+    mem_free(e);
+}
+
+static void options_take(struct sqlite_engine *e, const struct sqlite_engine_options *o)
+{
+    e->durability = o->durability;
+    e->memory_bytes = o->memory_bytes != 0 ? o->memory_bytes : MEMORY_BYTES_DEFAULT;
+    e->builder_rows = o->builder_rows != 0 ? o->builder_rows : 32768;
+    e->builder_age_ns = o->builder_age_ns != 0 ? o->builder_age_ns : 5 * NS_PER_S;
+    e->partition_bytes_max =
+        o->partition_bytes_max != 0 ? o->partition_bytes_max : (uint64_t)1 << 30;
+    e->partition_age_ns = o->partition_age_ns != 0 ? o->partition_age_ns : 3600 * NS_PER_S;
+    if (e->builder_rows > ROWGROUP_ROWS_MAX / 2)
+        e->builder_rows = ROWGROUP_ROWS_MAX / 2;
+    budget_init(&e->budget, e->memory_bytes / 2, NULL);
+    metrics_register(e, o->metrics);
+}
+
+static enum err engine_begin(struct sqlite_engine *e, const struct sqlite_engine_options *options,
+                             char **out_message)
+{
+    enum err error = directory_open(e, options->directory, out_message);
+    if (error == ERR_OK && options->vfs != NULL) {
+        e->vfs = mem_text(options->vfs, strlen(options->vfs));
+        error = e->vfs == NULL ? ERR_NOMEM : ERR_OK;
+    }
+    if (error == ERR_OK)
+        error = lock_take(e, out_message);
+    uint32_t version = 0;
+    if (error == ERR_OK)
+        error = catalog_open(e->directory, e->vfs, &e->catalog, &version);
+    if (error == ERR_NEWER)
+        message_set(out_message,
+                    "%s/catalog.db has format version %u, and this program knows versions up to %u",
+                    e->directory, version, SCHEMA_VERSION);
+    if (error == ERR_CORRUPT)
+        message_set(out_message, "the catalogue %s/catalog.db is damaged", e->directory);
+    if (error == ERR_OK)
+        error = catalog_content_key(e->catalog, &e->content_key);
+    if (error == ERR_OK)
+        error = load_all(e, out_message);
+    if (error == ERR_OK && file_open(e->directory, "acked", &e->writer.acked_fd) != ERR_OK)
+        e->writer.acked_fd = -1; /* only reports losses */
+    if (error == ERR_OK)
+        error = writer_start(e);
+    if (error == ERR_OK)
+        error = builder_start(e);
+    return error;
+}
+
+enum err sqlite_engine_open(const struct sqlite_engine_options *options, struct engine **out,
+                            char **out_message)
+{
+    char *message = NULL;
+    struct sqlite_engine *e = mem_zalloc(sizeof *e);
+    if (e == NULL)
+        return ERR_NOMEM;
+    e->base.ops = &sqlite_engine_ops;
+    e->lock_fd = -1;
+    operations_init(&e->operations);
+    (void)pthread_rwlock_init(&e->operations_lock, NULL);
+    (void)pthread_mutex_init(&e->partitions_lock, NULL);
+    options_take(e, options);
+    enum err error = writer_init(e);
+    enum err builder_error = builder_init(e); /* all three, so that closing finds them made */
+    enum err view_error = view_init(&e->view);
+    error = error != ERR_OK ? error : builder_error != ERR_OK ? builder_error : view_error;
+    if (error == ERR_OK)
+        error = engine_begin(e, options, &message);
+    if (error != ERR_OK) {
+        sqlite_close(&e->base);
+        message_set(&message, "cannot open the data directory %s: %s", options->directory,
+                    err_text(error));
+        if (out_message != NULL)
+            *out_message = message;
+        else
+            mem_free(message);
+        return error;
+    }
+    mem_free(message);
+    *out = &e->base;
+    return ERR_OK;
+}
+
+static enum err sqlite_settle(struct engine *base)
+{
+    struct sqlite_engine *e = sqlite_engine_from(base);
+    enum err error = builder_flush(e);
+    return error == ERR_OK ? writer_task_run(e, TASK_CHECKPOINT, NULL) : error;
+}
+
+static void sqlite_statistics(struct engine *base, struct engine_statistics *out)
+{
+    struct sqlite_engine *e = sqlite_engine_from(base);
+    uint64_t pending[SIGNAL_COUNT], items = 0;
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        pending[s] = atomic_load(&e->pending_items[s]);
+        items += pending[s];
+    }
+    uint64_t bytes = atomic_load(&e->catalog_bytes), count, damaged;
+    (void)pthread_mutex_lock(&e->partitions_lock);
+    count = e->partitions_count;
+    for (size_t i = 0; i < count; i++)
+        bytes += atomic_load_explicit(&e->partitions[i]->bytes, memory_order_relaxed);
+    (void)pthread_mutex_unlock(&e->partitions_lock);
+    damaged = atomic_load(&e->damaged_partitions);
+    const char *reason = atomic_load(&e->not_writable);
+    *out = (struct engine_statistics){
+        .spans = pending[SIGNAL_TRACES] + atomic_load(&e->stored_items[SIGNAL_TRACES]),
+        .logs = pending[SIGNAL_LOGS] + atomic_load(&e->stored_items[SIGNAL_LOGS]),
+        .journal_items = items,
+        .journal_bytes = atomic_load(&e->pending_bytes),
+        .row_groups = atomic_load(&e->groups_count),
+        .partitions = count,
+        .partitions_damaged = damaged,
+        .disk_bytes = bytes,
+        .first_arrival_unix_ns = atomic_load(&e->first_arrival_unix_ns),
+        .newest_start_unix_ns = atomic_load(&e->newest_start_unix_ns),
+        .is_writable = reason == NULL,
+        .not_writable_reason = reason,
+        .is_durable = e->durability == DURABILITY_FSYNC,
+    };
+}
+
+const struct engine_ops sqlite_engine_ops = {
+    .append = writer_append,
+    .trace_get = sqlite_trace_get,
+    .trace_logs = sqlite_trace_logs,
+    .span_trace = sqlite_span_trace,
+    .traces_find = sqlite_traces_find,
+    .logs_find = sqlite_logs_find,
+    .services = sqlite_services,
+    .operations = sqlite_operations,
+    .attribute_keys = sqlite_attribute_keys,
+    .attribute_values = sqlite_attribute_values,
+    .statistics = sqlite_statistics,
+    .settle = sqlite_settle,
+    .close = sqlite_close,
+};

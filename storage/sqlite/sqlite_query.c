@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sqlite_query.c - a snapshot of the view as segments for storage/search.h, and the catalogue's
+ * answers. */
+#include "base/intern.h"
+#include "base/mem.h"
+#include "storage/search.h"
+#include "storage/sqlite/engine_private.h"
+
+#include <stdlib.h>
+
+/* ---- A snapshot as a source of segments
+ * ------------------------------------------------------------- */
+
+/* One row group that a query has open. Its memory goes at the next opening after it was closed,
+ * since the segment closes its source before it is done with itself. */
+struct opened_group {
+    struct opened_group *next;
+    struct rowgroup_source inner;
+    struct arena arena;
+    bool is_closed;
+};
+
+/* One connection a query uses for a partition. */
+struct query_reader {
+    struct query_reader *next;
+    struct partition *partition;
+    struct db *db;
+};
+
+#define SEGMENT_BYTES_MAX ((size_t)512 << 20) /* of one open row group: a million rows of columns  \
+                                               */
+
+struct query_source {
+    struct sqlite_engine *engine;
+    enum signal signal;
+    struct snapshot snapshot;
+    struct pending **bodies; /* those set aside, then pending ones; in the query's arena */
+    size_t bodies_count;
+    struct opened_group *opened;
+    struct query_reader *readers;
+    struct segment_source source;
+};
+
+static enum err group_source_read(void *context, uint64_t offset, size_t len, uint8_t *out)
+{
+    struct opened_group *o = context;
+    return o->inner.read(o->inner.context, offset, len, out);
+}
+
+static void group_source_close(void *context)
+{
+    struct opened_group *o = context;
+    o->inner.close(o->inner.context);
+    o->is_closed = true;
+}
+
+static void opened_sweep(struct query_source *s, bool all)
+{
+    struct opened_group **link = &s->opened;
+    while (*link != NULL) {
+        struct opened_group *o = *link;
+        if (!o->is_closed && all)
+            group_source_close(o);
+        if (!o->is_closed) {
+            link = &o->next;
+            continue;
+        }
+        *link = o->next;
+        arena_deinit(&o->arena);
+        mem_free(o);
+    }
+}
+
+static enum err reader_for(struct query_source *s, struct partition *p, struct db **out)
+{
+    for (struct query_reader *r = s->readers; r != NULL; r = r->next) {
+        if (r->partition == p) {
+            *out = r->db;
+            return ERR_OK;
+        }
+    }
+    struct query_reader *r = mem_zalloc(sizeof *r);
+    if (r == NULL)
+        return ERR_NOMEM;
+    enum err e = reader_pool_take(&p->readers, &r->db);
+    if (e != ERR_OK) {
+        mem_free(r);
+        return e;
+    }
+    r->partition = p;
+    r->next = s->readers;
+    s->readers = r;
+    *out = r->db;
+    return ERR_OK;
+}
+
+static enum err group_open(struct query_source *s, const struct group *g, struct segment **out)
+{
+    opened_sweep(s, false);
+    struct db *db = NULL;
+    enum err e = reader_for(s, g->partition, &db);
+    if (e != ERR_OK)
+        return e;
+    struct opened_group *o = mem_zalloc(sizeof *o);
+    if (o == NULL)
+        return ERR_NOMEM;
+    e = partition_group_open(db, g, &o->inner);
+    if (e != ERR_OK) {
+        mem_free(o);
+        return e;
+    }
+    arena_init(&o->arena, SEGMENT_BYTES_MAX, NULL);
+    o->next = s->opened;
+    s->opened = o;
+    struct rowgroup_source source = {
+        .context = o,
+        .size = o->inner.size,
+        .read = group_source_read,
+        .close = group_source_close,
+    };
+    return rowgroup_segment_open(&source, &o->arena, out);
+}
+
+static void source_bounds(void *context, size_t index, struct segment_bounds *out)
+{
+    struct query_source *s = context;
+    if (index < s->snapshot.groups->count) {
+        const struct group *g = s->snapshot.groups->groups[index];
+        *out = (struct segment_bounds){ .signal = g->signal,
+                                        .rows = g->rows,
+                                        .start_min_unix_ns = g->start_min_unix_ns,
+                                        .start_max_unix_ns = g->start_max_unix_ns,
+                                        .bytes = g->bytes };
+        return;
+    }
+    struct pending *p = s->bodies[index - s->snapshot.groups->count];
+    *out = (struct segment_bounds){ .signal = p->signal,
+                                    .rows = (uint32_t)p->items,
+                                    .bytes = p->body.len };
+    pending_bounds(p, &out->start_min_unix_ns, &out->start_max_unix_ns);
+}
+
+static bool source_may_contain(void *context, size_t index, const struct trace_id *id)
+{
+    struct query_source *s = context;
+    return index >= s->snapshot.groups->count ||
+           trace_filter_may_contain(s->snapshot.groups->groups[index]->trace_filter, id);
+}
+
+static enum err source_open(void *context, size_t index, const struct query_context *q,
+                            struct segment **out)
+{
+    struct query_source *s = context;
+    if (index < s->snapshot.groups->count)
+        return group_open(s, s->snapshot.groups->groups[index], out);
+    const struct pending *p = s->bodies[index - s->snapshot.groups->count];
+    return body_segment_open(p->signal, p->body, q->arena, out);
+}
+
+static void source_damaged(void *context, size_t index)
+{
+    struct query_source *s = context;
+    if (index < s->snapshot.groups->count &&
+        !atomic_exchange(&s->snapshot.groups->groups[index]->is_damaged, true))
+        metric_add(s->engine->metrics.damaged_groups, 1);
+}
+
+static void bodies_take(struct query_source *s, const struct pending_range *range)
+{
+    struct pending *p = range->first;
+    for (size_t i = 0; i < range->count; i++, p = p->next)
+        s->bodies[s->bodies_count++] = p;
+}
+
+static void source_end(struct query_source *s)
+{
+    opened_sweep(s, true);
+    while (s->readers != NULL) {
+        struct query_reader *r = s->readers;
+        s->readers = r->next;
+        reader_pool_give(&r->partition->readers, r->db);
+        mem_free(r);
+    }
+    snapshot_release(&s->snapshot);
+}
+
+static enum err source_begin(struct query_source *s, struct engine *base, enum signal signal,
+                             const struct query_context *q)
+{
+    struct sqlite_engine *e = sqlite_engine_from(base);
+    *s = (struct query_source){ .engine = e, .signal = signal };
+    view_snapshot(&e->view, signal, &s->snapshot);
+    size_t bodies = s->snapshot.aside.count + s->snapshot.pending.count;
+    s->bodies = arena_alloc_array(q->arena, bodies + 1, sizeof(struct pending *));
+    if (s->bodies == NULL) {
+        source_end(s);
+        return arena_failure(q->arena);
+    }
+    bodies_take(s, &s->snapshot.aside);
+    bodies_take(s, &s->snapshot.pending);
+    s->source = (struct segment_source){
+        .context = s,
+        .count = s->snapshot.groups->count + s->bodies_count,
+        .bounds = source_bounds,
+        .may_contain = source_may_contain,
+        .open = source_open,
+        .on_damaged = source_damaged,
+        .content_key = &e->content_key,
+    };
+    return ERR_OK;
+}
+
+/* ---- Queries that search.h answers
+ * ------------------------------------------------------------------ */
+
+enum err sqlite_trace_get(struct engine *e, const struct query_context *q,
+                          const struct trace_id *id, struct bytes *out)
+{
+    struct query_source s;
+    enum err error = source_begin(&s, e, SIGNAL_TRACES, q);
+    if (error != ERR_OK)
+        return error;
+    error = search_trace_get(&s.source, q, id, SIGNAL_TRACES, out);
+    source_end(&s);
+    return error;
+}
+
+enum err sqlite_trace_logs(struct engine *e, const struct query_context *q,
+                           const struct trace_id *id, struct bytes *out)
+{
+    struct query_source s;
+    enum err error = source_begin(&s, e, SIGNAL_LOGS, q);
+    if (error != ERR_OK)
+        return error;
+    error = search_trace_get(&s.source, q, id, SIGNAL_LOGS, out);
+    source_end(&s);
+    if (error == ERR_NOT_FOUND) {
+        *out = (struct bytes){ 0 };
+        error = ERR_OK;
+    }
+    return error;
+}
+
+enum err sqlite_span_trace(struct engine *e, const struct query_context *q,
+                           const struct span_id *id, struct trace_id *out)
+{
+    struct query_source s;
+    enum err error = source_begin(&s, e, SIGNAL_TRACES, q);
+    if (error != ERR_OK)
+        return error;
+    error = search_span_trace(&s.source, q, id, out);
+    source_end(&s);
+    return error;
+}
+
+enum err sqlite_traces_find(struct engine *e, const struct query_context *q,
+                            const struct trace_query *query, struct trace_result *out)
+{
+    struct query_source s;
+    enum err error = source_begin(&s, e, SIGNAL_TRACES, q);
+    if (error != ERR_OK)
+        return error;
+    error = search_traces(&s.source, q, query, out);
+    source_end(&s);
+    return error;
+}
+
+enum err sqlite_logs_find(struct engine *e, const struct query_context *q,
+                          const struct log_query *query, struct log_result *out)
+{
+    struct query_source s;
+    enum err error = source_begin(&s, e, SIGNAL_LOGS, q);
+    if (error != ERR_OK)
+        return error;
+    error = search_logs(&s.source, q, query, out);
+    source_end(&s);
+    return error;
+}
+
+enum err sqlite_attribute_keys(struct engine *e, const struct query_context *q, enum signal signal,
+                               struct time_range range, struct bytes prefix, size_t limit,
+                               struct attribute_key **out, size_t *out_count)
+{
+    struct query_source s;
+    enum err error = source_begin(&s, e, signal, q);
+    if (error != ERR_OK)
+        return error;
+    error = search_attribute_keys(&s.source, q, signal, range, prefix, limit, out, out_count);
+    source_end(&s);
+    return error;
+}
+
+enum err sqlite_attribute_values(struct engine *e, const struct query_context *q,
+                                 enum signal signal, enum expr_scope scope, struct bytes key,
+                                 struct time_range range, const struct expr *filter,
+                                 struct bytes prefix, size_t limit, struct attribute_value **out,
+                                 size_t *out_count, struct find_progress *out_progress)
+{
+    struct query_source s;
+    enum err error = source_begin(&s, e, signal, q);
+    if (error != ERR_OK)
+        return error;
+    error = search_attribute_values(&s.source, q, signal, scope, key, range, filter, prefix, limit,
+                                    out, out_count, out_progress);
+    source_end(&s);
+    return error;
+}
+
+/* ---- The catalogue's answers
+ * ------------------------------------------------------------------------ Counted operations and
+ * pending bodies, taken at one moment: the swap that moves spans from one to the other happens
+ * under the write lock. */
+
+typedef enum err pending_item_fn(void *context, struct bytes service, const struct otlp_items *at);
+
+static enum err pending_services_each(const struct pending_range *range,
+                                      const struct query_context *q, pending_item_fn *on_item,
+                                      void *context)
+{
+    const struct pending *p = range->first;
+    for (size_t i = 0; i < range->count; i++, p = p->next) {
+        enum err e = query_check(q);
+        if (e != ERR_OK)
+            return e;
+        struct bytes service = { 0 };
+        struct otlp_items it = otlp_items(p->body);
+        while (otlp_items_next(&it)) {
+            if (it.is_new_resource)
+                service = otlp_service_name(it.resource.resource);
+            e = on_item(context, service, &it);
+            if (e != ERR_OK)
+                return e;
+        }
+    }
+    return ERR_OK;
+}
+
+struct service_names {
+    struct intern names;
+};
+
+static enum err service_seen(void *context, struct bytes service, const struct otlp_items *at)
+{
+    struct service_names *s = context;
+    uint32_t index = 0;
+    if (service.len == 0 || !at->is_new_resource)
+        return ERR_OK;
+    enum err e = intern_put(&s->names, service, &index);
+    return e == ERR_TOO_MANY ? ERR_OK : e;
+}
+
+static int bytes_order(const void *a, const void *b)
+{
+    return bytes_compare(*(const struct bytes *)a, *(const struct bytes *)b);
+}
+
+static enum err names_out(const struct intern *names, struct arena *arena, struct bytes **out,
+                          size_t *out_count)
+{
+    struct bytes *list = arena_alloc_array(arena, names->count + 1, sizeof *list);
+    if (list == NULL)
+        return arena_failure(arena);
+    for (uint32_t i = 0; i < names->count; i++) {
+        enum err e = arena_dup(arena, intern_get(names, i), &list[i]);
+        if (e != ERR_OK)
+            return e;
+    }
+    qsort(list, names->count, sizeof *list, bytes_order);
+    *out = list;
+    *out_count = names->count;
+    return ERR_OK;
+}
+
+enum err sqlite_services(struct engine *base, const struct query_context *q,
+                         struct bytes **out_names, size_t *out_count)
+{
+    struct sqlite_engine *e = sqlite_engine_from(base);
+    struct service_names s;
+    struct snapshot snapshot;
+    intern_init(&s.names, OPERATIONS_MAX);
+    enum err error = ERR_OK;
+    (void)pthread_rwlock_rdlock(&e->operations_lock);
+    for (uint32_t i = 0; error == ERR_OK && i < operations_count(&e->operations); i++) {
+        struct operation_entry o;
+        uint32_t index = 0;
+        operations_get(&e->operations, i, &o);
+        if (o.service.len != 0)
+            error = intern_put(&s.names, o.service, &index);
+    }
+    view_snapshot(&e->view, SIGNAL_TRACES, &snapshot);
+    (void)pthread_rwlock_unlock(&e->operations_lock);
+    if (error == ERR_OK)
+        error = pending_services_each(&snapshot.aside, q, service_seen, &s);
+    if (error == ERR_OK)
+        error = pending_services_each(&snapshot.pending, q, service_seen, &s);
+    if (error == ERR_OK)
+        error = names_out(&s.names, q->arena, out_names, out_count);
+    snapshot_release(&snapshot);
+    intern_deinit(&s.names);
+    return error;
+}
+
+struct service_operations {
+    struct bytes service;
+    struct operations set; /* of this service alone */
+};
+
+static enum err operation_seen(void *context, struct bytes service, const struct otlp_items *at)
+{
+    struct service_operations *s = context;
+    if (!bytes_equal(service, s->service))
+        return ERR_OK;
+    struct otlp_span span;
+    otlp_span_read(at->item, &span);
+    return operations_add(&s->set, service, span.name, span.kind, 1);
+}
+
+static int operation_order(const void *a, const void *b)
+{
+    const struct operation *x = a, *y = b;
+    int order = bytes_compare(x->name, y->name);
+    return order != 0 ? order : (x->kind > y->kind) - (x->kind < y->kind);
+}
+
+static enum err operations_out(const struct operations *set, struct arena *arena,
+                               struct operation **out, size_t *out_count)
+{
+    uint32_t count = operations_count(set);
+    struct operation *list = arena_alloc_array(arena, (size_t)count + 1, sizeof *list);
+    if (list == NULL)
+        return arena_failure(arena);
+    for (uint32_t i = 0; i < count; i++) {
+        struct operation_entry o;
+        operations_get(set, i, &o);
+        list[i].kind = o.kind;
+        list[i].spans = o.spans;
+        enum err e = arena_dup(arena, o.name, &list[i].name);
+        if (e != ERR_OK)
+            return e;
+    }
+    qsort(list, count, sizeof *list, operation_order);
+    *out = list;
+    *out_count = count;
+    return ERR_OK;
+}
+
+enum err sqlite_operations(struct engine *base, const struct query_context *q, struct bytes service,
+                           struct operation **out, size_t *out_count)
+{
+    struct sqlite_engine *e = sqlite_engine_from(base);
+    struct service_operations s = { .service = service };
+    struct snapshot snapshot;
+    operations_init(&s.set);
+    enum err error = ERR_OK;
+    (void)pthread_rwlock_rdlock(&e->operations_lock);
+    for (uint32_t i = 0; error == ERR_OK && i < operations_count(&e->operations); i++) {
+        struct operation_entry o;
+        operations_get(&e->operations, i, &o);
+        if (bytes_equal(o.service, service))
+            error = operations_add(&s.set, o.service, o.name, o.kind, o.spans);
+    }
+    view_snapshot(&e->view, SIGNAL_TRACES, &snapshot);
+    (void)pthread_rwlock_unlock(&e->operations_lock);
+    if (error == ERR_OK)
+        error = pending_services_each(&snapshot.aside, q, operation_seen, &s);
+    if (error == ERR_OK)
+        error = pending_services_each(&snapshot.pending, q, operation_seen, &s);
+    if (error == ERR_OK)
+        error = operations_out(&s.set, q->arena, out, out_count);
+    snapshot_release(&snapshot);
+    operations_deinit(&s.set);
+    return error;
+}

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sqlite_verify.c - reading every byte of a data directory that nobody has open, and saying what is
+ * wrong.
+ *
+ * Nothing is repaired and nothing is written, but for what SQLite does to a file's -shm when it
+ * opens it. */
+#include "base/mem.h"
+#include "storage/rowgroup/rowgroup.h"
+#include "storage/sqlite/catalog.h"
+#include "storage/sqlite/engine_private.h"
+#include "storage/sqlite/journal.h"
+#include "storage/sqlite/schema.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+struct verify {
+    const char *directory;
+    verify_report_fn *report;
+    void *context;
+    const char *file; /* being checked */
+    bool is_bad;
+};
+
+PRINTF_LIKE(2, 3) static void bad(struct verify *v, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    v->is_bad = true;
+    v->report(v->context, v->file, text);
+}
+
+/* ---- SQLite's own check
+ * ----------------------------------------------------------------------------- */
+
+static enum err integrity_check(struct verify *v, struct db *db)
+{
+    sqlite3_stmt *s = NULL;
+    enum err e = db_prepare(db, "PRAGMA integrity_check(20)", &s);
+    bool is_row = true;
+    while (e == ERR_OK) {
+        e = db_step(db, s, &is_row);
+        if (e != ERR_OK || !is_row)
+            break;
+        const char *text = (const char *)sqlite3_column_text(s, 0);
+        if (text == NULL || strcmp(text, "ok") != 0)
+            bad(v, "SQLite: %s", text == NULL ? "?" : text);
+    }
+    (void)sqlite3_finalize(s);
+    return e;
+}
+
+/* ---- Row groups
+ * ------------------------------------------------------------------------------------- */
+
+static enum err row_groups_check(struct verify *v, struct db *db)
+{
+    sqlite3_stmt *s = NULL;
+    enum err e = db_prepare(db,
+                            "SELECT g.id, g.bytes, g.checksum, d.data FROM row_group g"
+                            " LEFT JOIN row_group_data d ON d.id = g.id ORDER BY g.id",
+                            &s);
+    bool is_row = true;
+    while (e == ERR_OK) {
+        e = db_step(db, s, &is_row);
+        if (e != ERR_OK || !is_row)
+            break;
+        long long id = sqlite3_column_int64(s, 0);
+        if (sqlite3_column_type(s, 3) == SQLITE_NULL) {
+            bad(v, "row group %lld has no data", id);
+            continue;
+        }
+        struct bytes data = db_column_bytes(s, 3);
+        struct err_note note = { 0 };
+        if (data.len != db_column_u64(s, 1))
+            bad(v, "row group %lld has %zu bytes instead of %llu", id, data.len,
+                (unsigned long long)db_column_u64(s, 1));
+        else if (hash_bytes(data) != db_column_u64(s, 2))
+            bad(v, "row group %lld does not have the checksum it was written with", id);
+        enum err found = rowgroup_verify(data, &note);
+        if (found == ERR_NOMEM)
+            e = found;
+        else if (found != ERR_OK)
+            bad(v, "row group %lld, byte %zu: %s", id, note.offset,
+                note.what == NULL ? err_text(found) : note.what);
+    }
+    (void)sqlite3_finalize(s);
+    int64_t orphans = 0;
+    if (e == ERR_OK)
+        e = db_integer(db,
+                       "SELECT count(*) FROM row_group_data WHERE id NOT IN"
+                       " (SELECT id FROM row_group)",
+                       0, &orphans);
+    if (orphans != 0)
+        bad(v, "%lld row groups are not listed", (long long)orphans);
+    return e;
+}
+
+/* ---- The journal
+ * ------------------------------------------------------------------------------------ */
+
+struct journal_check {
+    struct verify *verify;
+    struct db *db;
+    sqlite3_stmt *group;
+    uint64_t group_no, count, hash; /* of the entries seen of the group at hand */
+    enum err error;
+};
+
+/* Entries of a group leave it when they are retired, so only a group that is whole can be compared.
+ */
+static void group_compare(struct journal_check *c)
+{
+    if (c->count == 0 || c->error != ERR_OK)
+        return;
+    db_bind_u64(c->group, 1, c->group_no);
+    bool is_row = false;
+    c->error = db_step(c->db, c->group, &is_row);
+    if (c->error == ERR_OK && !is_row)
+        bad(c->verify, "journal group %llu is not listed", (unsigned long long)c->group_no);
+    else if (c->error == ERR_OK && db_column_u64(c->group, 0) < c->count)
+        bad(c->verify, "journal group %llu has too many entries", (unsigned long long)c->group_no);
+    else if (c->error == ERR_OK && db_column_u64(c->group, 0) == c->count &&
+             db_column_u64(c->group, 1) != c->hash)
+        bad(c->verify, "journal group %llu does not have its hash",
+            (unsigned long long)c->group_no);
+    (void)sqlite3_reset(c->group);
+}
+
+static bool entry_check(void *context, const struct journal_entry *entry, bool is_intact,
+                        const char *reason)
+{
+    struct journal_check *c = context;
+    if (reason == NULL && entry->group_no != c->group_no) {
+        group_compare(c);
+        c->group_no = entry->group_no;
+        c->count = c->hash = 0;
+    }
+    if (reason == NULL) {
+        c->count++;
+        c->hash = journal_group_hash_fold(c->hash, journal_checksum(entry));
+    }
+    unsigned long long sequence = entry->sequence;
+    if (!is_intact) {
+        bad(c->verify, "journal entry %llu does not have its checksum", sequence);
+        return true;
+    }
+    if (reason != NULL)
+        bad(c->verify, "journal entry %llu was set aside: %s", sequence, reason);
+    struct arena arena;
+    struct bytes body;
+    struct err_note note = { 0 };
+    struct otlp_report report;
+    arena_init(&arena, (size_t)1 << 30, NULL);
+    enum err e = codec_decompress(entry->codec, entry->stored, (size_t)entry->body_bytes, &arena,
+                                  &body, &note);
+    if (e == ERR_OK)
+        e = otlp_check(entry->signal, body, &otlp_limits_default, 0, &report, &note);
+    if (e != ERR_OK)
+        bad(c->verify, "journal entry %llu, byte %zu: %s", sequence, note.offset,
+            note.what == NULL ? err_text(e) : note.what);
+    else if (report.items != entry->items)
+        bad(c->verify, "journal entry %llu has %llu items instead of %llu", sequence,
+            (unsigned long long)report.items, (unsigned long long)entry->items);
+    arena_deinit(&arena);
+    return c->error == ERR_OK;
+}
+
+static enum err journal_check(struct verify *v, struct db *db)
+{
+    struct journal_check c = { .verify = v, .db = db };
+    enum err e =
+        db_prepare(db, "SELECT count, hash FROM journal_group WHERE group_no = ?1", &c.group);
+    if (e == ERR_OK)
+        e = journal_each(db, entry_check, &c);
+    if (e == ERR_OK)
+        group_compare(&c);
+    (void)sqlite3_finalize(c.group);
+    return e == ERR_OK ? c.error : e;
+}
+
+/* The operations' counts are derived from the row groups: both must say the same. */
+static enum err counts_check(struct verify *v, struct db *db)
+{
+    int64_t rows = 0, counted = 0;
+    enum err e = db_integer(db, "SELECT sum(rows) FROM row_group WHERE signal = 0", 0, &rows);
+    if (e == ERR_OK)
+        e = db_integer(db, "SELECT sum(spans) FROM operation", 0, &counted);
+    if (e == ERR_OK && rows != counted)
+        bad(v, "operations count %lld spans, row groups hold %lld", (long long)counted,
+            (long long)rows);
+    return e;
+}
+
+/* ---- Files
+ * ------------------------------------------------------------------------------------------ */
+
+/* Newer files end the check, since nothing can be said about them. */
+static enum err file_open(struct verify *v, enum schema_kind kind, const char *path, struct db *out)
+{
+    uint32_t version = 0;
+    enum err e = schema_check(kind, path, NULL, &version);
+    if (e == ERR_NEWER) {
+        bad(v, "format version %u is newer than %u, the newest that this program knows", version,
+            SCHEMA_VERSION);
+        return e;
+    }
+    if (e == ERR_OK)
+        e = db_open(path, NULL, DB_READER, DURABILITY_FSYNC, out);
+    if (e == ERR_NOT_FOUND)
+        bad(v, "the file is missing or empty");
+    else if (e == ERR_CORRUPT)
+        bad(v, "not a file of this program, or its header is damaged");
+    return e;
+}
+
+static enum err partition_check(struct verify *v, const struct catalog_partition *listed)
+{
+    struct partition *p = partition_new(v->directory, NULL, listed);
+    if (p == NULL)
+        return ERR_NOMEM;
+    struct db db = { 0 };
+    v->file = p->path;
+    enum err e = file_open(v, SCHEMA_PARTITION, p->path, &db);
+    enum err (*checks[])(struct verify *, struct db *) = { integrity_check, row_groups_check,
+                                                           journal_check, counts_check };
+    for (size_t i = 0; e == ERR_OK && i < sizeof checks / sizeof checks[0]; i++) {
+        e = checks[i](v, &db);
+        if (e == ERR_CORRUPT) {
+            bad(v, "SQLite found the file damaged");
+            e = ERR_OK;
+        }
+    }
+    db_close(&db);
+    v->file = v->directory;
+    partition_free(p);
+    return e == ERR_CORRUPT || e == ERR_NOT_FOUND ? ERR_OK : e; /* reported: the others go on */
+}
+
+static bool is_listed(const struct catalog_partition *listed, size_t count, uint64_t id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (listed[i].id == id)
+            return true;
+    return false;
+}
+
+/* A partition that is not listed holds nothing that was acknowledged, unless the catalogue was
+ * lost. */
+static enum err unlisted_check(struct verify *v, const struct catalog_partition *listed,
+                               size_t count)
+{
+    DIR *directory = opendir(v->directory);
+    if (directory == NULL)
+        return ERR_IO;
+    for (struct dirent *d = readdir(directory); d != NULL; d = readdir(directory)) {
+        unsigned long long id = 0;
+        char end = 0;
+        if (sscanf(d->d_name, "p%llu.d%c", &id, &end) != 2 || end != 'b' ||
+            strlen(d->d_name) != strcspn(d->d_name, ".") + 3 || is_listed(listed, count, id))
+            continue;
+        struct catalog_partition found = { .id = id };
+        struct partition *p = partition_new(v->directory, NULL, &found);
+        struct db db = { 0 };
+        int64_t rows = 0;
+        if (p == NULL)
+            continue;
+        v->file = p->path;
+        if (schema_check(SCHEMA_PARTITION, p->path, NULL, &(uint32_t){ 0 }) == ERR_OK &&
+            db_open(p->path, NULL, DB_READER, DURABILITY_FSYNC, &db) == ERR_OK &&
+            db_integer(&db, "SELECT count(*) FROM journal_group", 0, &rows) == ERR_OK && rows > 0)
+            bad(v, "the catalogue does not list this partition, and it is not empty");
+        db_close(&db);
+        v->file = v->directory;
+        partition_free(p);
+    }
+    (void)closedir(directory);
+    return ERR_OK;
+}
+
+static enum err catalog_check(struct verify *v)
+{
+    char path[4096 + 32];
+    (void)snprintf(path, sizeof path, "%s/catalog.db", v->directory);
+    struct db db = { 0 };
+    v->file = path;
+    enum err e = file_open(v, SCHEMA_CATALOG, path, &db);
+    if (e == ERR_OK)
+        e = integrity_check(v, &db);
+    db_close(&db);
+    struct catalog *catalog = NULL;
+    struct catalog_partition *listed = NULL;
+    size_t count = 0;
+    uint32_t version = 0;
+    if (e == ERR_OK)
+        e = catalog_open(v->directory, NULL, &catalog, &version);
+    if (e == ERR_OK)
+        e = catalog_partitions(catalog, &listed, &count);
+    catalog_close(catalog);
+    v->file = v->directory;
+    for (size_t i = 0; e == ERR_OK && i < count; i++)
+        e = partition_check(v, &listed[i]);
+    if (e == ERR_OK)
+        e = unlisted_check(v, listed, count);
+    mem_free(listed);
+    return e;
+}
+
+enum err sqlite_engine_verify(const char *directory, verify_report_fn *report, void *context)
+{
+    struct verify v = { .report = report, .context = context };
+    char resolved[4096], path[4096 + 32];
+    if (realpath(directory, resolved) == NULL)
+        return ERR_IO;
+    v.directory = v.file = resolved;
+    (void)snprintf(path, sizeof path, "%s/lock", resolved);
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        (void)close(fd);
+        return ERR_LOCKED;
+    }
+    enum err e = catalog_check(&v);
+    if (fd >= 0)
+        (void)close(fd);
+    return e == ERR_OK && v.is_bad ? ERR_CORRUPT : e;
+}

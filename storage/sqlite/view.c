@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/sqlite/view.h"
+
+#include "base/budget.h"
+#include "base/mem.h"
+
+#include <assert.h>
+
+/* ---- Pending bodies
+ * -------------------------------------------------------------------------------- */
+
+/* An arena that holds this much more than the body is given back, and the body copied instead: a
+ * small request in a block of 64 KiB must not hold on to the block for seconds. */
+static bool arena_is_wasteful(const struct arena *a, struct bytes body)
+{
+    return a->held_bytes > body.len + body.len / 2 + 1024;
+}
+
+static struct pending *pending_zalloc(void)
+{
+    struct pending *p = mem_zalloc(sizeof *p);
+    if (p != NULL)
+        atomic_init(&p->references, 1);
+    return p;
+}
+
+/* Into an arena that holds little more than the body: its limit keeps blocks as small as they can
+ * be. */
+static bool body_copy(struct pending *p, struct bytes body)
+{
+    arena_init(&p->arena, body.len + 64, NULL);
+    return arena_dup(&p->arena, body, &p->body) == ERR_OK;
+}
+
+struct pending *pending_new(const struct append *a, struct budget *budget, size_t charged_bytes)
+{
+    struct pending *p = pending_zalloc();
+    if (p == NULL)
+        return NULL;
+    p->body = a->body;
+    p->signal = a->signal;
+    p->items = a->items;
+    p->arrival_unix_ns = a->arrival_unix_ns;
+    p->arrival_mono_ns = clock_mono_ns();
+    p->request_hash = a->request_hash;
+    if (arena_is_wasteful(&a->arena, a->body)) {
+        if (!body_copy(p, a->body)) {
+            pending_release(p);
+            return NULL;
+        }
+    }
+    p->budget = budget;
+    p->charged_bytes = charged_bytes;
+    return p;
+}
+
+void pending_adopt(struct pending *p, struct append *a)
+{
+    if (p->arena.blocks == NULL) {
+        p->arena = a->arena;
+        a->arena = (struct arena){ 0 };
+        /* From now on it counts against the engine's budget, which the caller has charged. */
+        if (p->arena.budget != NULL)
+            budget_release(p->arena.budget, p->arena.held_bytes);
+        p->arena.budget = NULL;
+    } else {
+        arena_deinit(&a->arena);
+    }
+    a->body = a->journal = (struct bytes){ 0 };
+    size_t needed = p->arena.held_bytes + sizeof *p;
+    if (needed < p->charged_bytes) {
+        budget_release(p->budget, p->charged_bytes - needed);
+        p->charged_bytes = needed;
+    }
+}
+
+struct pending *pending_copy(const struct pending *from)
+{
+    struct pending *p = pending_zalloc();
+    if (p == NULL)
+        return NULL;
+    if (!body_copy(p, from->body)) {
+        pending_release(p);
+        return NULL;
+    }
+    p->signal = from->signal;
+    p->items = from->items;
+    p->arrival_unix_ns = from->arrival_unix_ns;
+    p->arrival_mono_ns = from->arrival_mono_ns;
+    p->request_hash = from->request_hash;
+    p->partition = from->partition;
+    p->sequence = from->sequence;
+    return p;
+}
+
+struct pending *pending_replayed(struct arena *take_arena, struct bytes body)
+{
+    struct pending *p = pending_zalloc();
+    if (p == NULL) {
+        arena_deinit(take_arena);
+        return NULL;
+    }
+    p->arena = *take_arena;
+    *take_arena = (struct arena){ 0 };
+    p->body = body;
+    return p;
+}
+
+void pending_release(struct pending *p)
+{
+    while (p != NULL && atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) == 1) {
+        struct pending *next = p->next; /* its reference passes to this loop */
+        if (p->charged_bytes != 0)
+            budget_release(p->budget, p->charged_bytes);
+        arena_deinit(&p->arena);
+        mem_free(p);
+        p = next;
+    }
+}
+
+static struct pending *pending_retain(struct pending *p)
+{
+    atomic_fetch_add_explicit(&p->references, 1, memory_order_relaxed);
+    return p;
+}
+
+void pending_bounds(struct pending *p, uint64_t *out_min_unix_ns, uint64_t *out_max_unix_ns)
+{
+    /* Two threads may both walk; they find the same, and has_bounds is set after either has stored.
+     */
+    if (!atomic_load_explicit(&p->has_bounds, memory_order_acquire)) {
+        uint64_t min = UINT64_MAX, max = 0;
+        struct otlp_items it = otlp_items(p->body);
+        while (otlp_items_next(&it)) {
+            uint64_t start;
+            if (p->signal == SIGNAL_TRACES) {
+                struct otlp_span span;
+                otlp_span_read(it.item, &span);
+                start = span.start_unix_ns;
+            } else {
+                struct otlp_log log;
+                otlp_log_read(it.item, &log);
+                start = otlp_log_time(&log);
+            }
+            min = start < min ? start : min;
+            max = start > max ? start : max;
+        }
+        atomic_store_explicit(&p->start_min_unix_ns, min, memory_order_relaxed);
+        atomic_store_explicit(&p->start_max_unix_ns, max, memory_order_relaxed);
+        atomic_store_explicit(&p->has_bounds, true, memory_order_release);
+    }
+    *out_min_unix_ns = atomic_load_explicit(&p->start_min_unix_ns, memory_order_relaxed);
+    *out_max_unix_ns = atomic_load_explicit(&p->start_max_unix_ns, memory_order_relaxed);
+}
+
+/* ---- Chains: all under the view's lock
+ * ------------------------------------------------------------- */
+
+static void chain_push(struct pending_chain *c, struct pending *take_entry)
+{
+    assert(take_entry->next == NULL);
+    if (c->last == NULL)
+        c->first = take_entry;
+    else
+        c->last->next = take_entry;
+    c->last = take_entry;
+    c->count++;
+    c->items += take_entry->items;
+    c->bytes += take_entry->body.len;
+}
+
+/* The first entry leaves the chain; the chain's reference on it passes to the caller. */
+static struct pending *chain_pop(struct pending_chain *c)
+{
+    struct pending *p = c->first;
+    assert(p != NULL && c->count > 0);
+    c->first = p->next == NULL ? NULL : pending_retain(p->next);
+    if (c->first == NULL)
+        c->last = NULL;
+    c->count--;
+    c->items -= p->items;
+    c->bytes -= p->body.len;
+    return p;
+}
+
+static struct pending_range chain_range(const struct pending_chain *c)
+{
+    return (struct pending_range){ .first = c->first == NULL ? NULL : pending_retain(c->first),
+                                   .count = c->count };
+}
+
+void pending_range_release(struct pending_range *r)
+{
+    pending_release(r->first);
+    *r = (struct pending_range){ 0 };
+}
+
+/* ---- Row groups
+ * ------------------------------------------------------------------------------------ */
+
+struct group *group_new(struct bytes trace_filter)
+{
+    struct group *g = mem_zalloc(sizeof *g + trace_filter.len);
+    if (g == NULL)
+        return NULL;
+    atomic_init(&g->references, 1);
+    uint8_t *copy = (uint8_t *)(g + 1);
+    if (trace_filter.len != 0)
+        memcpy(copy, trace_filter.data, trace_filter.len);
+    g->trace_filter = bytes_of(copy, trace_filter.len);
+    return g;
+}
+
+void group_release(struct group *g)
+{
+    if (g != NULL && atomic_fetch_sub_explicit(&g->references, 1, memory_order_acq_rel) == 1)
+        mem_free(g);
+}
+
+void group_list_release(struct group_list *l)
+{
+    if (l == NULL || atomic_fetch_sub_explicit(&l->references, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < l->count; i++)
+        group_release(l->groups[i]);
+    mem_free(l);
+}
+
+/* Room for `extra` more than `from` has (NULL: none), its groups retained. */
+static struct group_list *group_list_copy(const struct group_list *from, size_t extra)
+{
+    size_t count = from == NULL ? 0 : from->count;
+    struct group_list *l = mem_zalloc(sizeof *l + (count + extra) * sizeof(struct group *));
+    if (l == NULL)
+        return NULL;
+    atomic_init(&l->references, 1);
+    for (size_t i = 0; i < count; i++) {
+        atomic_fetch_add_explicit(&from->groups[i]->references, 1, memory_order_relaxed);
+        l->groups[i] = from->groups[i];
+    }
+    l->count = count;
+    return l;
+}
+
+/* ---- The view
+ * -------------------------------------------------------------------------------------- */
+
+enum err view_init(struct view *v)
+{
+    *v = (struct view){ 0 };
+    if (pthread_mutex_init(&v->lock, NULL) != 0)
+        return ERR_NOMEM;
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        v->groups[s] = group_list_copy(NULL, 0);
+        if (v->groups[s] == NULL) {
+            view_deinit(v);
+            return ERR_NOMEM;
+        }
+    }
+    return ERR_OK;
+}
+
+void view_deinit(struct view *v)
+{
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        group_list_release(v->groups[s]);
+        pending_release(v->pending[s].first);
+        pending_release(v->aside[s].first);
+    }
+    (void)pthread_mutex_destroy(&v->lock);
+    *v = (struct view){ 0 };
+}
+
+void view_add(struct view *v, struct pending *const *entries, size_t count)
+{
+    (void)pthread_mutex_lock(&v->lock);
+    for (size_t i = 0; i < count; i++)
+        chain_push(&v->pending[entries[i]->signal], entries[i]);
+    (void)pthread_mutex_unlock(&v->lock);
+}
+
+void view_add_aside(struct view *v, struct pending *take_entry)
+{
+    (void)pthread_mutex_lock(&v->lock);
+    chain_push(&v->aside[take_entry->signal], take_entry);
+    (void)pthread_mutex_unlock(&v->lock);
+}
+
+void view_totals(struct view *v, struct view_totals *out)
+{
+    (void)pthread_mutex_lock(&v->lock);
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        const struct pending_chain *c = &v->pending[s];
+        out->items[s] = c->items;
+        out->bytes[s] = c->bytes;
+        out->arrival_mono_ns[s] = c->first == NULL ? 0 : c->first->arrival_mono_ns;
+    }
+    (void)pthread_mutex_unlock(&v->lock);
+}
+
+void view_each_in(struct view *v, const struct partition *in, view_entry_fn *visit, void *context)
+{
+    (void)pthread_mutex_lock(&v->lock);
+    for (int s = 0; s < SIGNAL_COUNT; s++)
+        for (struct pending *p = v->pending[s].first; p != NULL; p = p->next)
+            if (p->partition == in)
+                visit(context, p);
+    (void)pthread_mutex_unlock(&v->lock);
+}
+
+struct group_list *view_prepare(struct view *v, enum signal signal, struct group *take_group)
+{
+    struct group_list *l = group_list_copy(v->groups[signal], 1);
+    if (l == NULL) {
+        group_release(take_group);
+        return NULL;
+    }
+    l->groups[l->count++] = take_group;
+    return l;
+}
+
+void view_retire(struct view *v, enum signal signal, struct group_list *take_list, size_t count,
+                 struct pending *const *take_aside, size_t aside_count)
+{
+    struct group_list *old_list = NULL;
+    struct pending *gone = NULL; /* freed outside the lock: it may be many megabytes */
+    (void)pthread_mutex_lock(&v->lock);
+    if (take_list != NULL) {
+        old_list = v->groups[signal];
+        v->groups[signal] = take_list;
+    }
+    struct pending_chain *chain = &v->pending[signal];
+    if (count != 0)
+        gone = pending_retain(chain->first);
+    for (size_t i = 0; i < count; i++)
+        pending_release(chain_pop(chain));
+    for (size_t i = 0; i < aside_count; i++)
+        chain_push(&v->aside[signal], take_aside[i]);
+    (void)pthread_mutex_unlock(&v->lock);
+    pending_release(gone);
+    group_list_release(old_list);
+}
+
+void view_snapshot(struct view *v, enum signal signal, struct snapshot *out)
+{
+    (void)pthread_mutex_lock(&v->lock);
+    out->groups = v->groups[signal];
+    atomic_fetch_add_explicit(&out->groups->references, 1, memory_order_relaxed);
+    out->pending = chain_range(&v->pending[signal]);
+    out->aside = chain_range(&v->aside[signal]);
+    (void)pthread_mutex_unlock(&v->lock);
+}
+
+void snapshot_release(struct snapshot *s)
+{
+    group_list_release(s->groups);
+    pending_range_release(&s->pending);
+    pending_range_release(&s->aside);
+    *s = (struct snapshot){ 0 };
+}
+
+void view_oldest(struct view *v, enum signal signal, uint64_t items_max, size_t bytes_max,
+                 struct pending_range *out)
+{
+    (void)pthread_mutex_lock(&v->lock);
+    *out = chain_range(&v->pending[signal]);
+    size_t total = out->count;
+    out->count = 0;
+    uint64_t items = 0;
+    size_t bytes = 0;
+    for (struct pending *p = out->first; out->count < total; p = p->next) {
+        if (out->count > 0 && (p->partition != out->first->partition ||
+                               items + p->items > items_max || bytes + p->body.len > bytes_max))
+            break;
+        items += p->items;
+        bytes += p->body.len;
+        out->count++;
+    }
+    (void)pthread_mutex_unlock(&v->lock);
+}

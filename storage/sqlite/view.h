@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* view.h - what queries see: row groups, and acknowledged bodies that are not in one yet.
+ *
+ * Role       every acknowledged item is in exactly one of two places, and moves between them in one
+ * step under one lock: a snapshot sees it once, whenever it is taken. Threads    any; the lock is
+ * held for a few lines. The writer alone changes the view. Ownership  row groups and pending bodies
+ * are counted references; a snapshot keeps what it names readable until it is released, whatever
+ * happens to the view meanwhile. */
+#ifndef SPINDLE_STORAGE_SQLITE_VIEW_H
+#define SPINDLE_STORAGE_SQLITE_VIEW_H
+
+#include "storage/engine.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct partition;
+
+/* ---- Pending bodies
+ * -------------------------------------------------------------------------------- */
+
+/* One acknowledged request: in the journal of a partition, and here. Entries of a signal form a
+ * chain in order of acknowledgement. Each holds a reference on the next, so whoever holds the first
+ * of a range holds all of it. */
+struct pending {
+    _Atomic size_t references;
+    struct pending *next;
+    struct arena arena; /* owns the body */
+    struct bytes body;
+    enum signal signal;
+    uint64_t items;
+    uint64_t arrival_unix_ns, arrival_mono_ns;
+    struct hash128 request_hash;
+    struct budget *budget; /* what `charged_bytes` is released to */
+    size_t charged_bytes;
+    /* Where its journal row is. Changed under the view's lock, when the entry moves to another
+     * file. */
+    struct partition *partition;
+    uint64_t sequence;
+    /* Start times of its items: found when first asked for. */
+    _Atomic bool has_bounds;
+    _Atomic uint64_t start_min_unix_ns, start_max_unix_ns;
+};
+
+/* A request as it will be pending. The body is copied when the arena is much larger than it, else
+ * the arena changes owner in pending_adopt(), which cannot fail. NULL when out of memory.
+ *   charged_bytes  reserved in `budget` for the request by the caller; the entry's from
+ * pending_adopt() */
+struct pending *pending_new(const struct append *a, struct budget *budget, size_t charged_bytes);
+/* The request is stored: take its arena. */
+void pending_adopt(struct pending *p, struct append *a);
+/* A body found in a journal at start; the arena moves, also on failure. */
+struct pending *pending_replayed(struct arena *take_arena, struct bytes body);
+/* The same request again, with its own copy of the body; not charged to any budget. */
+struct pending *pending_copy(const struct pending *p);
+/* Drop one reference. */
+void pending_release(struct pending *p);
+void pending_bounds(struct pending *p, uint64_t *out_min_unix_ns, uint64_t *out_max_unix_ns);
+
+struct pending_range {
+    struct pending *first; /* a counted reference, or NULL */
+    size_t count;
+};
+
+/* ---- Row groups
+ * ------------------------------------------------------------------------------------ */
+
+struct group {
+    _Atomic size_t references;
+    struct partition *partition;
+    int64_t id;
+    enum signal signal;
+    uint32_t rows;
+    uint64_t start_min_unix_ns, start_max_unix_ns;
+    uint64_t bytes;
+    uint64_t built_unix_ns;
+    _Atomic bool is_damaged;   /* reported once */
+    struct bytes trace_filter; /* follows the struct */
+};
+
+struct group *group_new(struct bytes trace_filter);
+void group_release(struct group *g);
+
+struct group_list {
+    _Atomic size_t references;
+    size_t count;
+    struct group *groups[]; /* in the order in which they were built */
+};
+void group_list_release(struct group_list *l);
+
+/* ---- The view
+ * -------------------------------------------------------------------------------------- */
+
+struct pending_chain {
+    struct pending *first, *last;
+    size_t count, bytes;
+    uint64_t items;
+};
+
+struct view {
+    pthread_mutex_t lock; /* guards all below */
+    struct group_list *groups[SIGNAL_COUNT];
+    struct pending_chain pending[SIGNAL_COUNT];
+    struct pending_chain aside[SIGNAL_COUNT]; /* what the builder could not use */
+};
+
+struct snapshot {
+    struct group_list *groups;
+    struct pending_range pending, aside;
+};
+
+NODISCARD enum err view_init(struct view *v);
+void view_deinit(struct view *v);
+
+/* Make entries visible, in order; takes their references. */
+void view_add(struct view *v, struct pending *const *entries, size_t count);
+void view_add_aside(struct view *v, struct pending *take_entry);
+
+struct view_totals {
+    uint64_t items[SIGNAL_COUNT], bytes[SIGNAL_COUNT]; /* pending */
+    uint64_t arrival_mono_ns[SIGNAL_COUNT];            /* of the oldest; 0: none */
+};
+void view_totals(struct view *v, struct view_totals *out);
+
+/* Room for one more group, prepared so that the swap cannot fail: a copy of the list with
+ * `take_group` at its end. NULL when out of memory (the group is released). Only the writer changes
+ * lists, so the copy stays true until it swaps. */
+struct group_list *view_prepare(struct view *v, enum signal signal, struct group *take_group);
+/* In one step: `take_list` (NULL: no new group) becomes visible, the first `count` pending entries
+ * of the signal vanish, and `take_aside`, copies of those that are not in the group, stay visible.
+ */
+void view_retire(struct view *v, enum signal signal, struct group_list *take_list, size_t count,
+                 struct pending *const *take_aside, size_t aside_count);
+
+void view_snapshot(struct view *v, enum signal signal, struct snapshot *out);
+void snapshot_release(struct snapshot *s);
+
+/* Visit the pending entries whose journal rows lie in `p`, oldest first and signal after signal,
+ * under the lock: to read or to change where those rows are. */
+typedef void view_entry_fn(void *context, struct pending *entry);
+void view_each_in(struct view *v, const struct partition *p, view_entry_fn *visit, void *context);
+
+/* The oldest pending entries of one signal that lie in one partition: at most items_max items (but
+ * one entry in any case) and bytes_max bytes. */
+void view_oldest(struct view *v, enum signal signal, uint64_t items_max, size_t bytes_max,
+                 struct pending_range *out);
+void pending_range_release(struct pending_range *r);
+
+#endif
