@@ -102,8 +102,10 @@ struct bytes resource_make(struct arena *a, const char *const (*pairs)[2], size_
     buffer_init(&b, 64u << 10);
     for (size_t i = 0; i < count; i++)
         attribute_text(&b, ATTRIBUTE_OF_RESOURCE, pairs[i][0], bytes_text(pairs[i][1]));
-    if (buffer_error(&b) != ERR_OK || arena_dup(a, buffer_bytes(&b), &out) != ERR_OK)
-        out = (struct bytes){ 0 };
+    if (buffer_error(&b) != ERR_OK)
+        a->failure = buffer_error(&b);
+    else if (arena_dup(a, buffer_bytes(&b), &out) != ERR_OK)
+        out = (struct bytes){ 0 }; /* the arena knows why */
     buffer_deinit(&b);
     return out;
 }

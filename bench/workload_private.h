@@ -86,6 +86,7 @@ void span_head(struct buffer *b, const struct trace_id *trace_id, uint64_t span_
 /* Status, when code is not 0, and flags. */
 void span_tail(struct buffer *b, uint32_t status_code, uint32_t flags);
 
+/* A Resource message in the arena; when it cannot be made, arena_failure() says so. */
 struct bytes resource_make(struct arena *a, const char *const (*pairs)[2], size_t count);
 
 #endif

@@ -351,6 +351,10 @@ static void write_hostile(struct shop_twist *twist, struct buffer *b)
 static void write_event(struct buffer *b, uint64_t unix_ns, const char *name,
                         struct buffer *attributes)
 {
+    if (buffer_error(attributes) != ERR_OK) {
+        b->error = buffer_error(attributes);
+        return;
+    }
     size_t name_len = strlen(name);
     size_t size = 9 + 1 + varint_size(name_len) + name_len + attributes->len;
     size_t total = 1 + varint_size(size) + size;

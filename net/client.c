@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <signal.h>
 
 #define TIMEOUT_DEFAULT_NS (10 * NS_PER_S)
 #define RETRY_FIRST_NS     (100 * NS_PER_MS)
@@ -505,6 +506,7 @@ enum err client_open(const struct client_options *options, struct client **out)
     if (options->connections - 1 >= CLIENT_CONNECTIONS_MAX ||
         options->in_flight_per_connection - 1 >= CLIENT_IN_FLIGHT_MAX)
         return ERR_INVALID;
+    (void)signal(SIGPIPE, SIG_IGN);
     struct client *c = mem_zalloc(sizeof *c);
     if (c == NULL)
         return ERR_NOMEM;

@@ -55,7 +55,8 @@ struct client_call {
     struct client_call *next; /* the client's */
 };
 
-/* Nothing is connected yet.
+/* Nothing is connected yet. The process ignores SIGPIPE from here on: libuv writes without
+ * MSG_NOSIGNAL, and a server that hangs up must not end its client.
  *
  * Errors  ERR_INVALID      the endpoint cannot be read, or options are out of range
  *         ERR_UNSUPPORTED  https
