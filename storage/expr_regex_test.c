@@ -6,9 +6,10 @@
 #include "base/mem.h"
 #include "storage/expr_private.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
+
+#include <cmocka.h>
 
 /* Sanitizers slow PCRE2's callers, not PCRE2 itself, but share the machine with others. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
