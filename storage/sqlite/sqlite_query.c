@@ -27,7 +27,8 @@ struct query_reader {
     struct db *db;
 };
 
-#define SEGMENT_BYTES_MAX ((size_t)512 << 20) /* of one open row group: a million rows of columns  \
+#define SEGMENT_BYTES_MAX                                                                          \
+    ((size_t)512 << 20) /* of one open row group: a million rows of columns  \
                                                */
 
 struct query_source {
