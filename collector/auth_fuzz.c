@@ -32,6 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     assert(count <= AUTH_TOKENS_MAX);
     for (size_t i = 0; i < count; i++)
-        assert(tokens[i].scopes != 0 && (tokens[i].scopes & ~(SCOPE_READ | SCOPE_WRITE)) == 0);
+        assert(tokens[i].scopes != 0 &&
+               (tokens[i].scopes & ~(unsigned)(SCOPE_READ | SCOPE_WRITE)) == 0);
     return 0;
 }
