@@ -12,6 +12,7 @@ struct http1_parser {
     void *context;
     struct bytes name;
     bool is_head_done;
+    bool keeps_alive; /* as of the end of the head: llhttp forgets it at the end of the message */
 };
 
 static int on_url(llhttp_t *l, const char *at, size_t len)
@@ -39,6 +40,7 @@ static int on_headers_complete(llhttp_t *l)
 {
     struct http1_parser *p = l->data;
     p->is_head_done = true;
+    p->keeps_alive = llhttp_should_keep_alive(l) != 0;
     return 0;
 }
 
@@ -75,6 +77,7 @@ void http1_parser_begin(struct http1_parser *p)
     llhttp_init(&p->llhttp, HTTP_REQUEST, &p->settings);
     p->llhttp.data = p;
     p->is_head_done = false;
+    p->keeps_alive = false;
 }
 
 bool http1_parser_feed(struct http1_parser *p, struct bytes part)
@@ -94,5 +97,5 @@ bool http1_parser_is_http10(const struct http1_parser *p)
 
 bool http1_parser_keeps_alive(const struct http1_parser *p)
 {
-    return llhttp_should_keep_alive(&p->llhttp) != 0;
+    return p->keeps_alive;
 }
