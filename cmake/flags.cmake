@@ -26,6 +26,9 @@ elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
         -ftrivial-auto-var-init=zero)
     target_link_options(spindle_flags INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack -pie)
     set(CMAKE_INTERPROCEDURAL_OPTIMIZATION ON)
+    if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+        set(CMAKE_C_COMPILE_OPTIONS_IPO -flto=auto -fno-fat-lto-objects) # all cores
+    endif()
 endif()
 # Assertions that are cheap stay on in release: they are part of the safety promise.
 set(CMAKE_C_FLAGS_RELEASE "-O3 -g1")
