@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* front_page.h - what a person who starts the server, or opens its address, reads first: where to
+ * send telemetry, where to ask, where the data lies.
+ *
+ * Threads    front_page_set() once, before or after the server starts; the page is answered on
+ * loops. */
+#ifndef SPINDLE_CLI_FRONT_PAGE_H
+#define SPINDLE_CLI_FRONT_PAGE_H
+
+#include "net/server.h"
+
+struct front_page;
+
+struct front_page_facts {
+    const struct server *server;
+    const struct listener_options *listeners;
+    size_t listener_count;
+    bool has_tls;
+    const char *data;
+    bool is_durable;
+};
+
+/* GET / as plain text; empty until front_page_set(). */
+NODISCARD enum err front_page_add_route(struct router *r, struct front_page **out);
+/* Append the text. */
+void front_page_write(const struct front_page_facts *facts, struct buffer *out);
+/* Copies the text; on failure the page stays empty. Call it once. */
+void front_page_set(struct front_page *p, struct bytes text);
+/* The router must not be in use any more. NULL does nothing. */
+void front_page_close(struct front_page *p);
+
+#endif
