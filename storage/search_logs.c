@@ -302,32 +302,14 @@ static int by_place(const void *a, const void *b)
     return (x->row > y->row) - (x->row < y->row);
 }
 
-static enum err copy_row(struct arena *arena, const struct otlp_items *at, struct log_row *out)
-{
-    enum err e = arena_dup(arena, at->resource.resource, &out->resource);
-    if (e == ERR_OK)
-        e = arena_dup(arena, at->resource.schema_url, &out->resource_schema_url);
-    if (e == ERR_OK)
-        e = arena_dup(arena, at->scope.scope, &out->scope);
-    if (e == ERR_OK)
-        e = arena_dup(arena, at->scope.schema_url, &out->scope_schema_url);
-    if (e == ERR_OK)
-        e = arena_dup(arena, at->item, &out->log);
-    return e;
-}
+/* A record as read, and which run of records it shares its surroundings with. */
+struct found_row {
+    struct log_row row;
+    size_t run;
+};
 
-/* Records of one group share the copies of what is around them. */
-static enum err copy_next(struct arena *arena, const struct otlp_items *at,
-                          const struct log_row *before, struct log_row *out)
-{
-    if (before == NULL || at->is_new_scope)
-        return copy_row(arena, at, out);
-    *out = *before;
-    return arena_dup(arena, at->item, &out->log);
-}
-
-/* The rows of one segment: kept[from..to), ascending. */
-static enum err fetch(struct find *f, size_t from, size_t to, struct log_row *logs)
+/* The rows kept[from..to) of one segment, ascending, appended to f->data. */
+static enum err fetch(struct find *f, size_t from, size_t to)
 {
     size_t index = f->kept[from].segment;
     struct segment *segment;
@@ -337,66 +319,135 @@ static enum err fetch(struct find *f, size_t from, size_t to, struct log_row *lo
     if (segment == NULL)
         return ERR_CORRUPT; /* it was whole a moment ago */
     e = search_grow(&f->rows, &f->rows_capacity, to - from, sizeof *f->rows);
-    for (size_t i = from; e == ERR_OK && i < to; i++)
+    if (e != ERR_OK)
+        return e;
+    for (size_t i = from; i < to; i++)
         f->rows[i - from] = f->kept[i].row;
-    if (e == ERR_OK)
-        e = read_rows(f, index, segment, to - from);
-    struct otlp_items it = otlp_items(buffer_bytes(&f->data));
-    const struct log_row *before = NULL;
-    for (size_t i = from; e == ERR_OK && i < to; i++) {
-        if (!otlp_items_next(&it))
-            return ERR_CORRUPT;
-        struct log_row *row = &logs[f->kept[i].at];
-        e = copy_next(f->search.q->arena, &it, before, row);
-        before = row;
-    }
-    return e;
+    e = segment->ops->read(segment, f->search.q, f->rows, to - from, &f->data);
+    return e == ERR_OK ? buffer_error(&f->data) : e;
 }
 
-static enum err make_results(struct find *f, size_t count, struct log_result *out)
+/* Read the first `count` of the kept, whose order becomes that of their places. */
+static enum err fetch_all(struct find *f, size_t count)
 {
-    struct log_row *logs = arena_alloc_array(f->search.q->arena, count + 1, sizeof *logs);
-    if (logs == NULL)
-        return arena_failure(f->search.q->arena);
     for (size_t i = 0; i < count; i++)
         f->kept[i].at = i;
-    if (count > 0)
-        qsort(f->kept, count, sizeof *f->kept, by_place);
+    qsort(f->kept, count, sizeof *f->kept, by_place);
+    buffer_reset(&f->data);
     enum err e = ERR_OK;
     for (size_t from = 0, to; e == ERR_OK && from < count; from = to) {
         to = from + 1;
         while (to < count && f->kept[to].segment == f->kept[from].segment)
             to++;
-        e = fetch(f, from, to, logs);
-    }
-    if (e == ERR_OK) {
-        out->logs = logs;
-        out->count = count;
+        e = fetch(f, from, to);
     }
     return e;
 }
 
-/* Results that fit the memory: half as many, until they do. */
+static enum err list_found(struct find *f, size_t count, struct found_row *found)
+{
+    struct otlp_items it = otlp_items(buffer_bytes(&f->data));
+    size_t run = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!otlp_items_next(&it))
+            return ERR_CORRUPT; /* a segment gave fewer rows than asked for */
+        run += it.is_new_scope;
+        found[f->kept[i].at] = (struct found_row){
+            .row = { .resource = it.resource.resource,
+                     .scope = it.scope.scope,
+                     .log = it.item,
+                     .resource_schema_url = it.resource.schema_url,
+                     .scope_schema_url = it.scope.schema_url },
+            .run = run - 1,
+        };
+    }
+    return ERR_OK;
+}
+
+static enum err copy_row(struct arena *arena, const struct log_row *from,
+                         const struct log_row *like, struct log_row *out)
+{
+    struct log_row row = { 0 };
+    enum err e = ERR_OK;
+    if (like != NULL) {
+        row = *like;
+    } else {
+        e = arena_dup(arena, from->resource, &row.resource);
+        if (e == ERR_OK)
+            e = arena_dup(arena, from->resource_schema_url, &row.resource_schema_url);
+        if (e == ERR_OK)
+            e = arena_dup(arena, from->scope, &row.scope);
+        if (e == ERR_OK)
+            e = arena_dup(arena, from->scope_schema_url, &row.scope_schema_url);
+    }
+    if (e == ERR_OK)
+        e = arena_dup(arena, from->log, &row.log);
+    if (e == ERR_OK)
+        *out = row;
+    return e;
+}
+
+/* In order, as many as the arena takes. Records of one run share the copies of what is around them.
+ */
+static enum err copy_found(struct find *f, const struct found_row *found, size_t count,
+                           struct log_result *out)
+{
+    struct arena *arena = f->search.q->arena;
+    const struct log_row **copies = mem_alloc_array(count, sizeof *copies); /* by run */
+    if (copies == NULL)
+        return ERR_NOMEM;
+    out->logs = arena_alloc_array(arena, count, sizeof *out->logs);
+    enum err e = out->logs == NULL ? arena_failure(arena) : ERR_OK;
+    for (size_t i = 0; e == ERR_OK && i < count; i++) {
+        const struct log_row **copy = &copies[found[i].run];
+        e = copy_row(arena, &found[i].row, *copy, &out->logs[i]);
+        if (e != ERR_OK)
+            break;
+        if (*copy == NULL)
+            *copy = &out->logs[i];
+        out->count++;
+    }
+    mem_free(copies);
+    return e;
+}
+
+static enum err make_results(struct find *f, size_t count, struct log_result *out)
+{
+    struct ranked *ordered = mem_alloc_array(count, sizeof *ordered);
+    struct found_row *found = mem_alloc_array(count, sizeof *found);
+    enum err e = ordered == NULL || found == NULL ? ERR_NOMEM : ERR_OK;
+    if (e == ERR_OK) {
+        memcpy(ordered, f->kept, count * sizeof *ordered);
+        e = fetch_all(f, count);
+    }
+    if (e == ERR_OK)
+        e = list_found(f, count, found);
+    if (e == ERR_OK)
+        e = copy_found(f, found, count, out);
+    if (ordered != NULL && found != NULL)
+        memcpy(f->kept, ordered, count * sizeof *ordered);
+    mem_free(ordered);
+    mem_free(found);
+    return e;
+}
+
+/* As many of the first `count` as memory takes. */
 static enum err make_fitting_results(struct find *f, size_t count, struct log_result *out)
 {
-    for (;;) {
-        struct ranked last = count > 0 ? f->kept[count - 1] : (struct ranked){ 0 };
-        struct ranked *saved = mem_alloc_array(count + 1, sizeof *saved);
-        if (saved == NULL)
-            return ERR_NOMEM;
-        if (count > 0)
-            memcpy(saved, f->kept, count * sizeof *saved);
-        enum err e = make_results(f, count, out);
-        if (count > 0)
-            memcpy(f->kept, saved, count * sizeof *saved); /* in order again */
-        mem_free(saved);
-        if (e == ERR_OK && count > 0)
-            out->next = (struct find_cursor){ true, last.time, position_of(last.content) };
-        if (e == ERR_OK || count == 0 || (e != ERR_TOO_LARGE && e != ERR_BUDGET))
+    enum err e = ERR_OK;
+    for (; count > 0 && out->count == 0; count /= 2) {
+        e = make_results(f, count, out);
+        if (e == ERR_OK)
+            break;
+        if (!search_is_bound(e))
             return e;
         out->progress.is_complete = false;
-        count /= 2;
     }
+    if (out->count > 0) {
+        const struct ranked *last = &f->kept[out->count - 1];
+        out->next = (struct find_cursor){ true, last->time, position_of(last->content) };
+    }
+    return ERR_OK;
 }
 
 /* How many of the kept come before everything that is still unread. */

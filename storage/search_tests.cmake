@@ -1,3 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
 spindle_test(expr_regex_test.c USES storage)
 spindle_test(search_traces_test.c SOURCES search_testing.c USES storage)
+spindle_test(search_logs_test.c SOURCES search_testing.c USES storage)
