@@ -42,16 +42,16 @@ struct rowgroup_builder {
     uint32_t count, capacity;
     uint64_t body_bytes;
     struct dictionary texts;
-    struct intern contexts; /* of struct context, as bytes */
+    struct intern contexts;     /* of struct context, as bytes */
+    struct scope_group *scopes; /* of the resource group that is being added */
+    uint32_t scopes_count, scopes_capacity;
     struct columns columns;
     struct group_writer writer;
 
     struct sort_entry *sort[2];
     uint32_t sort_capacity;
-    struct hash128 *contents; /* of items; zero: not computed */
-    uint32_t contents_capacity;
+    struct hash128 *contents; /* of items, while duplicates are looked for; zero: not computed */
     struct hash128 *context_contents;
-    uint32_t context_contents_count;
     struct int_map ids, seen;
 
     struct buffer directory, stored_directory, filter;
@@ -87,19 +87,21 @@ enum err rowgroup_builder_open(const struct rowgroup_options *options,
     return ERR_OK;
 }
 
+static void contents_release(struct rowgroup_builder *b);
+
 void rowgroup_builder_close(struct rowgroup_builder *b)
 {
     if (b == NULL)
         return;
     mem_free(b->items);
+    mem_free(b->scopes);
     dictionary_deinit(&b->texts);
     intern_deinit(&b->contexts);
     columns_deinit(&b->columns);
     group_writer_deinit(&b->writer);
     mem_free(b->sort[0]);
     mem_free(b->sort[1]);
-    mem_free(b->contents);
-    mem_free(b->context_contents);
+    contents_release(b);
     int_map_deinit(&b->ids);
     int_map_deinit(&b->seen);
     buffer_deinit(&b->directory);
@@ -127,15 +129,29 @@ uint32_t rowgroup_builder_rows(const struct rowgroup_builder *b)
 
 /* ---- Adding */
 
-static enum err context_put(struct rowgroup_builder *b, const struct otlp_items *it, uint32_t *out)
+/* A scope group whose items were added; its context is known once its resource group has been read.
+ */
+struct scope_group {
+    struct bytes scope, schema_url;
+    bool has_scope;
+    uint32_t items_end;
+};
+
+struct resource_group {
+    struct bytes resource, schema_url;
+    bool has_resource;
+};
+
+static enum err context_put(struct rowgroup_builder *b, const struct resource_group *r,
+                            const struct scope_group *s, uint32_t *out)
 {
     enum err e = ERR_OK;
     struct context c = {
-        .resource = dictionary_put(&b->texts, it->resource.resource, &e),
-        .resource_schema = dictionary_put(&b->texts, it->resource.schema_url, &e),
-        .scope = dictionary_put(&b->texts, it->scope.scope, &e),
-        .scope_schema = dictionary_put(&b->texts, it->scope.schema_url, &e),
-        .present = (it->resource.has_resource ? 1u : 0u) | (it->scope.has_scope ? 2u : 0u),
+        .resource = dictionary_put(&b->texts, r->resource, &e),
+        .resource_schema = dictionary_put(&b->texts, r->schema_url, &e),
+        .scope = dictionary_put(&b->texts, s->scope, &e),
+        .scope_schema = dictionary_put(&b->texts, s->schema_url, &e),
+        .present = (r->has_resource ? 1u : 0u) | (s->has_scope ? 2u : 0u),
     };
     return e != ERR_OK ? e : intern_put(&b->contexts, bytes_of(&c, sizeof c), out);
 }
@@ -180,7 +196,7 @@ static void item_read(enum signal signal, struct item *item)
         item->time = observed;
 }
 
-static enum err item_add(struct rowgroup_builder *b, struct bytes message, uint32_t context)
+static enum err item_add(struct rowgroup_builder *b, struct bytes message)
 {
     if (b->count >= ROWGROUP_ROWS_MAX)
         return ERR_TOO_MANY;
@@ -193,25 +209,85 @@ static enum err item_add(struct rowgroup_builder *b, struct bytes message, uint3
         b->capacity = capacity;
     }
     struct item *item = &b->items[b->count];
-    *item = (struct item){ .data = message.data, .len = (uint32_t)message.len, .context = context };
+    *item = (struct item){ .data = message.data, .len = (uint32_t)message.len };
     item_read(b->options.signal, item);
     b->count++;
     return ERR_OK;
+}
+
+static enum err scope_group_add(struct rowgroup_builder *b, struct bytes message)
+{
+    if (b->scopes_count == b->scopes_capacity) {
+        uint32_t capacity = b->scopes_capacity == 0 ? 64 : b->scopes_capacity * 2;
+        struct scope_group *scopes = mem_realloc(b->scopes, capacity * sizeof *scopes);
+        if (scopes == NULL)
+            return ERR_NOMEM;
+        b->scopes = scopes;
+        b->scopes_capacity = capacity;
+    }
+    struct scope_group group = { 0 };
+    const uint8_t *at = message.data, *end = at + message.len;
+    uint32_t tag;
+    uint64_t v;
+    struct bytes bytes;
+    enum err e = ERR_OK;
+    while (e == ERR_OK && wire_next(&at, end, &tag, &v, &bytes)) {
+        if (tag == WIRE_TAG(OTLP_SCOPE_ITEMS, WIRE_LENGTH)) {
+            e = item_add(b, bytes);
+        } else if (tag == WIRE_TAG(1, WIRE_LENGTH)) {
+            group.scope = bytes;
+            group.has_scope = true;
+        } else if (tag == WIRE_TAG(3, WIRE_LENGTH)) {
+            group.schema_url = bytes;
+        }
+    }
+    group.items_end = b->count;
+    b->scopes[b->scopes_count++] = group;
+    return e;
+}
+
+/* The schema URL stands behind the items, so their contexts are given to them at the end: walking
+ * the group twice would touch each item's memory twice. */
+static enum err resource_group_add(struct rowgroup_builder *b, struct bytes message)
+{
+    struct resource_group group = { 0 };
+    const uint8_t *at = message.data, *end = at + message.len;
+    uint32_t tag, item = b->count;
+    uint64_t v;
+    struct bytes bytes;
+    enum err e = ERR_OK;
+    b->scopes_count = 0;
+    while (e == ERR_OK && wire_next(&at, end, &tag, &v, &bytes)) {
+        if (tag == WIRE_TAG(OTLP_GROUP_SCOPE_GROUPS, WIRE_LENGTH)) {
+            e = scope_group_add(b, bytes);
+        } else if (tag == WIRE_TAG(1, WIRE_LENGTH)) {
+            group.resource = bytes;
+            group.has_resource = true;
+        } else if (tag == WIRE_TAG(3, WIRE_LENGTH)) {
+            group.schema_url = bytes;
+        }
+    }
+    for (uint32_t i = 0; i < b->scopes_count && e == ERR_OK; i++) {
+        const struct scope_group *scope = &b->scopes[i];
+        uint32_t context = 0;
+        if (item < scope->items_end)
+            e = context_put(b, &group, scope, &context);
+        for (; item < scope->items_end; item++)
+            b->items[item].context = context;
+    }
+    return e;
 }
 
 enum err rowgroup_builder_add(struct rowgroup_builder *b, struct bytes body)
 {
     if (body.len > BODY_BYTES_MAX - b->body_bytes)
         return ERR_TOO_MANY;
-    uint32_t before = b->count, context = 0;
-    struct otlp_items it = otlp_items(body);
+    uint32_t before = b->count;
+    struct otlp_repeated groups = otlp_repeated(body, OTLP_DATA_RESOURCE_GROUPS);
+    struct bytes group;
     enum err e = ERR_OK;
-    while (e == ERR_OK && otlp_items_next(&it)) {
-        if (it.is_new_resource || it.is_new_scope)
-            e = context_put(b, &it, &context);
-        if (e == ERR_OK)
-            e = item_add(b, it.item, context);
-    }
+    while (e == ERR_OK && otlp_repeated_next(&groups, &group))
+        e = resource_group_add(b, group);
     if (e != ERR_OK)
         b->count = before; /* contexts stay; unused ones do no harm */
     else
@@ -259,23 +335,22 @@ static const struct context *context_of(const struct rowgroup_builder *b, uint32
     return (const struct context *)(const void *)intern_get(&b->contexts, number).data;
 }
 
+/* Most groups have no two items with equal IDs, and hash nothing. */
 static enum err contents_reserve(struct rowgroup_builder *b)
 {
-    if (b->contents_capacity < b->count || b->contents == NULL) {
-        mem_free(b->contents);
-        b->contents_capacity = 0;
-        b->contents = mem_alloc_array(b->capacity + 1u, sizeof *b->contents);
-        if (b->contents == NULL)
-            return ERR_NOMEM;
-        b->contents_capacity = b->capacity;
-    } else {
-        memset(b->contents, 0, b->count * sizeof *b->contents);
-    }
+    if (b->contents != NULL)
+        return ERR_OK;
+    b->contents = mem_alloc_array(b->count + 1u, sizeof *b->contents);
+    b->context_contents = mem_alloc_array(b->contexts.count + 1u, sizeof *b->context_contents);
+    return b->contents == NULL || b->context_contents == NULL ? ERR_NOMEM : ERR_OK;
+}
+
+static void contents_release(struct rowgroup_builder *b)
+{
+    mem_free(b->contents);
     mem_free(b->context_contents);
-    b->context_contents_count = b->contexts.count;
-    b->context_contents =
-        mem_alloc_array(b->context_contents_count + 1u, sizeof *b->context_contents);
-    return b->context_contents == NULL ? ERR_NOMEM : ERR_OK;
+    b->contents = NULL;
+    b->context_contents = NULL;
 }
 
 static bool is_zero(struct hash128 h)
@@ -348,6 +423,8 @@ static enum err run_deduplicate(struct rowgroup_builder *b, struct sort_entry *o
         uint32_t number = order[i].value;
         uint64_t id = item_id(b->options.signal, &b->items[number]);
         uint32_t first = first_with_id(b, order, run, *kept, is_large, id, &e);
+        if (e == ERR_OK && first != *kept)
+            e = contents_reserve(b);
         if (e == ERR_OK && first != *kept) {
             struct hash128 of_first = content_of(b, order[first].value);
             struct hash128 content = content_of(b, number);
@@ -689,6 +766,16 @@ static void span_times(struct rowgroup_builder *b, const struct item *item, cons
     columns_bytes(c, COLUMN_TRACE_ID, bytes_of(id->b, sizeof id->b));
 }
 
+/* Items lie anywhere in the bodies, so their lines are asked for some rows ahead. */
+enum { PREFETCH_ROWS = 6, PREFETCH_BYTES_MAX = 1024 };
+
+static void item_prefetch(const struct item *item)
+{
+    size_t len = item->len < PREFETCH_BYTES_MAX ? item->len : PREFETCH_BYTES_MAX;
+    for (size_t i = 0; i < len; i += 64)
+        __builtin_prefetch(item->data + i);
+}
+
 static enum err run_walk(struct rowgroup_builder *b, const struct sort_entry *order, uint32_t begin,
                          uint32_t end, uint32_t rows)
 {
@@ -704,8 +791,8 @@ static enum err run_walk(struct rowgroup_builder *b, const struct sort_entry *or
     }
     for (uint32_t row = begin; row < end && e == ERR_OK; row++) {
         const struct item *item = &b->items[order[row].value];
-        if (row + 4 < rows)
-            __builtin_prefetch(b->items[order[row + 4].value].data);
+        if (row + PREFETCH_ROWS < rows)
+            item_prefetch(&b->items[order[row + PREFETCH_ROWS].value]);
         bool is_first = row % ROWGROUP_CHUNK_ROWS == 0;
         if (is_first) {
             if (row > 0)
@@ -898,7 +985,7 @@ static enum err write_group(struct rowgroup_builder *b, struct buffer *out)
 static enum err deduplicate(struct rowgroup_builder *b, struct sort_entry *order,
                             rowgroup_is_stored_fn *is_stored, void *context, uint32_t *out_rows)
 {
-    enum err e = contents_reserve(b);
+    enum err e = ERR_OK;
     uint32_t rows = 0;
     for (uint32_t begin = 0, end; begin < b->count && e == ERR_OK; begin = end) {
         const struct item *first = &b->items[order[begin].value];
@@ -908,7 +995,10 @@ static enum err deduplicate(struct rowgroup_builder *b, struct sort_entry *order
         e = run_deduplicate(b, order, begin, end, &rows);
     }
     if (e == ERR_OK && is_stored != NULL)
+        e = contents_reserve(b);
+    if (e == ERR_OK && is_stored != NULL)
         drop_stored(b, order, &rows, is_stored, context);
+    contents_release(b);
     *out_rows = rows;
     return e;
 }

@@ -4,7 +4,6 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "storage/rowgroup/rowgroup_sort.h"
-#include "storage/rowgroup/rowgroup_wire.h"
 
 #define NONE UINT32_MAX
 
@@ -38,7 +37,7 @@ static bool dictionary_rehash(struct dictionary *d, enum err *error)
     d->slots = slots;
     d->slot_mask = size - 1;
     for (uint32_t i = 0; i < d->count; i++) {
-        uint64_t hash = hash_bytes(d->entries[i]);
+        uint64_t hash = wire_hash(d->entries[i]);
         uint32_t slot = (uint32_t)hash & d->slot_mask;
         while (slots[slot] != 0)
             slot = (slot + 1) & d->slot_mask;
@@ -60,13 +59,13 @@ uint32_t dictionary_put(struct dictionary *d, struct bytes entry, enum err *erro
 {
     if ((d->slots == NULL || d->count * 2 > d->slot_mask) && !dictionary_rehash(d, error))
         return 0;
-    uint64_t hash = hash_bytes(entry);
+    uint64_t hash = wire_hash(entry);
     uint64_t tag = hash & ~UINT64_C(0xFFFFFFFF);
     uint32_t slot = (uint32_t)hash & d->slot_mask;
     for (; d->slots[slot] != 0; slot = (slot + 1) & d->slot_mask) {
         uint64_t held = d->slots[slot];
         uint32_t index = (uint32_t)held - 1;
-        if ((held & ~UINT64_C(0xFFFFFFFF)) == tag && bytes_equal(d->entries[index], entry))
+        if ((held & ~UINT64_C(0xFFFFFFFF)) == tag && wire_equal(d->entries[index], entry))
             return index;
     }
     uint32_t index = dictionary_append(d, entry, error);
@@ -161,8 +160,7 @@ void int_map_deinit(struct int_map *m)
 
 static void column_deinit(struct column *column)
 {
-    mem_free(column->ints);
-    mem_free(column->codes);
+    mem_free(column->kind == COLUMN_KIND_INT ? (void *)column->ints : (void *)column->codes);
     dictionary_deinit(&column->dictionary);
     *column = (struct column){ 0 };
 }
@@ -171,14 +169,14 @@ static void column_deinit(struct column *column)
 static void column_reset(struct column *column, enum column_kind kind)
 {
     struct column old = *column;
-    if (old.kind != kind)
-        column_deinit(&old);
-    *column = (struct column){ .kind = kind,
-                               .is_numbered = true,
-                               .capacity = old.capacity,
-                               .ints = old.ints,
-                               .codes = old.codes,
-                               .dictionary = old.dictionary };
+    void *block = old.kind == COLUMN_KIND_INT ? (void *)old.ints : (void *)old.codes;
+    *column = (struct column){
+        .kind = kind, .is_numbered = true, .capacity = old.capacity, .dictionary = old.dictionary
+    };
+    if (kind == COLUMN_KIND_INT)
+        column->ints = block;
+    else
+        column->codes = block;
     dictionary_reset(&column->dictionary);
 }
 
@@ -302,9 +300,8 @@ static bool column_reserve(struct columns *c, struct column *column)
         }
         capacity = capacity < 16 ? 16 : capacity * 2;
     }
-    size_t size = column->kind == COLUMN_KIND_INT ? sizeof *column->ints : sizeof *column->codes;
     void *old = column->kind == COLUMN_KIND_INT ? (void *)column->ints : (void *)column->codes;
-    void *block = mem_realloc(old, capacity * size);
+    void *block = mem_realloc(old, capacity * sizeof *column->ints);
     if (block == NULL) {
         c->error = ERR_NOMEM;
         return false;
@@ -367,7 +364,7 @@ void columns_bytes_slow(struct columns *c, struct column *column, struct bytes v
             c->error = e;
     }
     uint32_t code;
-    if (column->is_numbered && bytes_equal(v, d->entries[column->last_code])) {
+    if (column->is_numbered && wire_equal(v, d->entries[column->last_code])) {
         code = column->last_code;
     } else if (column->is_numbered) {
         code = dictionary_put(d, v, &e);
@@ -394,7 +391,7 @@ static uint32_t key_number(struct columns *c, uint32_t kind, struct bytes text)
         uint32_t key = int_map_put(&c->key_map, hash_bytes_seeded(text, seed), next, &c->error);
         if (c->error != ERR_OK)
             return NONE;
-        if (key < next && c->keys[key].kind == kind && bytes_equal(c->keys[key].text, text))
+        if (key < next && c->keys[key].kind == kind && wire_equal(c->keys[key].text, text))
             return key;
         if (key < next)
             continue;
@@ -411,7 +408,7 @@ static uint32_t node_after(struct columns *c, uint32_t node, uint32_t kind, stru
     uint32_t child = c->nodes[node].last_child;
     if (child != NONE) {
         const struct attribute_name *name = &c->keys[c->nodes[child].key];
-        if (name->kind == kind && bytes_equal(name->text, text))
+        if (name->kind == kind && wire_equal(name->text, text))
             return child;
     }
     uint32_t key = key_number(c, kind, text);

@@ -8,6 +8,7 @@
 #ifndef SPINDLE_STORAGE_ROWGROUP_COLUMNS_H
 #define SPINDLE_STORAGE_ROWGROUP_COLUMNS_H
 
+#include "storage/rowgroup/rowgroup_wire.h"
 #include "storage/rowgroup/rowgroup_write.h"
 
 /* Distinct byte strings, borrowed. */
@@ -38,6 +39,8 @@ struct column {
     uint32_t last_code;
     struct ints_choice choice;
     uint64_t first;
+    /* One of both, of `capacity` elements; the block stays with the column when its kind changes.
+     */
     uint64_t *ints;
     uint32_t *codes;
     struct dictionary dictionary;
@@ -120,7 +123,7 @@ static inline void columns_bytes(struct columns *c, uint32_t number, struct byte
     struct column *column = &c->list[number];
     if (column->chunk != c->chunks)
         columns_touch(c, number);
-    if (column->is_constant && bytes_equal(v, column->dictionary.entries[0]))
+    if (column->is_constant && wire_equal(v, column->dictionary.entries[0]))
         column->count++;
     else
         columns_bytes_slow(c, column, v);

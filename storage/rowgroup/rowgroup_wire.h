@@ -7,7 +7,7 @@
 #ifndef SPINDLE_STORAGE_ROWGROUP_WIRE_H
 #define SPINDLE_STORAGE_ROWGROUP_WIRE_H
 
-#include "base/bytes.h"
+#include "base/hash.h"
 
 enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_LENGTH = 2, WIRE_FIXED32 = 5 };
 #define WIRE_TAG(field, type) ((uint32_t)(field) << 3 | (type))
@@ -26,6 +26,57 @@ static inline bool wire_varint(const uint8_t **at, const uint8_t *end, uint64_t 
         }
     }
     return false;
+}
+
+/* As bytes_equal(): most keys and values are short, and a call costs more than comparing them. */
+static inline bool wire_equal(struct bytes a, struct bytes b)
+{
+    size_t n = a.len;
+    if (n != b.len)
+        return false;
+    if (n > 32)
+        return memcmp(a.data, b.data, n) == 0;
+    if (n >= 8) {
+        uint64_t differs = load_le64(a.data + n - 8) ^ load_le64(b.data + n - 8);
+        for (size_t i = 0; i + 8 < n; i += 8)
+            differs |= load_le64(a.data + i) ^ load_le64(b.data + i);
+        return differs == 0;
+    }
+    if (n >= 4)
+        return ((load_le32(a.data) ^ load_le32(b.data)) |
+                (load_le32(a.data + n - 4) ^ load_le32(b.data + n - 4))) == 0;
+    for (size_t i = 0; i < n; i++)
+        if (a.data[i] != b.data[i])
+            return false;
+    return true;
+}
+
+static inline uint64_t wire_fold(uint64_t a, uint64_t b)
+{
+    __uint128_t product = (__uint128_t)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* A hash for tables in memory, never stored: one or two multiplications for the short strings that
+ * most are (after wyhash), XXH3 for the others. */
+static inline uint64_t wire_hash(struct bytes v)
+{
+    const uint64_t k = UINT64_C(0x9E3779B97F4A7C15), m = UINT64_C(0xD6E8FEB86659FD93);
+    size_t n = v.len;
+    if (n > 32)
+        return hash_bytes(v);
+    if (n >= 8) {
+        uint64_t h = wire_fold(load_le64(v.data) ^ k, load_le64(v.data + n - 8) ^ m ^ n);
+        if (n > 16)
+            h = wire_fold(load_le64(v.data + 8) ^ h, load_le64(v.data + n - 16) ^ m);
+        return h;
+    }
+    uint64_t a = 0;
+    if (n >= 4)
+        a = (uint64_t)load_le32(v.data) << 32 | load_le32(v.data + n - 4);
+    else if (n > 0)
+        a = (uint64_t)v.data[0] << 16 | (uint64_t)v.data[n / 2] << 8 | v.data[n - 1];
+    return wire_fold(a ^ k, m ^ n);
 }
 
 /* One field: its tag, and its number in *value or its content in *bytes. False at the end. */
