@@ -48,6 +48,7 @@ void exchange_unref(struct exchange *x)
         next = p->next;
         piece_free(p);
     }
+    mem_free(x->body.data); /* of a whole answer that found its loop closed */
     mem_free(x->answer.headers);
     mem_free(x->answer.grpc_message);
     mem_free(x->answer.grpc_details);
