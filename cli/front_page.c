@@ -51,7 +51,12 @@ void front_page_write(const struct front_page_facts *f, struct buffer *out)
     buffer_printf(out, "  data       %s (an acknowledgement survives %s)\n\n",
                   path == NULL ? f->data : path,
                   f->is_durable ? "a power cut" : "the process, not a power cut");
+    size_t before = out->len;
     write_listener(f, "otlp-http", "  export OTEL_EXPORTER_OTLP_ENDPOINT=", "\n", out);
+    if (out->len == before)
+        write_listener(
+            f, "otlp-grpc",
+            "  export OTEL_EXPORTER_OTLP_PROTOCOL=grpc OTEL_EXPORTER_OTLP_ENDPOINT=", "\n", out);
     buffer_append_byte(out, '\n');
     free(path);
 }

@@ -24,6 +24,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+/* The words of these options stand in the order of their enums. */
+static_assert(DURABILITY_FSYNC == 0 && DURABILITY_PROCESS == 1, "--durability fsync|process");
+static_assert(LOG_DEBUG == 0 && LOG_INFO == 1 && LOG_WARN == 2 && LOG_ERROR == 3, "--log-level");
+
 #define OPTIONS_BYTES_MAX (4 * OPTIONS_FILE_MAX)
 #define HOST_NAMES_MAX    32
 #define DESCRIPTORS_MAX   (1024 * 1024)
@@ -93,7 +97,39 @@ static bool split_host_names(struct serving *s, struct arena *arena)
     return true;
 }
 
-static int check_options(struct serving *s, struct arena *arena)
+/* What was worked out here is printed by --print-config like what was given. */
+static void show_size(struct option_settings *settings, const char *name, uint64_t bytes,
+                      struct arena *arena)
+{
+    char text[32];
+    int len = snprintf(text, sizeof text, "%llu", (unsigned long long)bytes);
+    size_t row = 0;
+    while (strcmp(serve_option_table.rows[row].name, name) != 0)
+        row++;
+    settings->of[row].text = arena_text(arena, bytes_of(text, (size_t)len));
+}
+
+/* Sizes that follow from the machine and from one another. */
+static int plan_memory(struct serving *s, struct option_settings *settings, struct arena *arena)
+{
+    struct serve_options *o = &s->options;
+    if (o->memory_limit == 0) {
+        o->memory_limit = memory_limit_default(memory_available(""));
+        show_size(settings, "memory-limit", o->memory_limit, arena);
+    }
+    if (o->memory_limit < MEMORY_LIMIT_MIN)
+        return complain("--memory-limit must be at least 32MiB");
+    memory_plan_make(o->memory_limit, &s->memory);
+    if (o->request_size_max == 0) {
+        o->request_size_max = s->memory.request_bytes_max;
+        show_size(settings, "request-size-max", o->request_size_max, arena);
+    }
+    if (o->request_size_max > s->memory.requests_bytes / 2)
+        return complain("--request-size-max must be at most an eighth of --memory-limit");
+    return EXIT_STATUS_OK;
+}
+
+static int check_options(struct serving *s, struct option_settings *settings, struct arena *arena)
 {
     struct serve_options *o = &s->options;
     add_listener(s, "otlp-grpc", o->otlp_grpc);
@@ -117,18 +153,9 @@ static int check_options(struct serving *s, struct arena *arena)
             s->listeners[i].name, s->listeners[i].address);
         return EXIT_STATUS_USAGE;
     }
-    if (o->memory_limit == 0)
-        o->memory_limit = memory_limit_default(memory_available(""));
-    if (o->memory_limit < MEMORY_LIMIT_MIN)
-        return complain("--memory-limit must be at least 32MiB");
-    memory_plan_make(o->memory_limit, &s->memory);
-    if (o->request_size_max == 0)
-        o->request_size_max = s->memory.request_bytes_max;
-    if (o->request_size_max > s->memory.requests_bytes / 2)
-        return complain("--request-size-max must be at most an eighth of --memory-limit");
     if (!split_host_names(s, arena))
         return complain("--host-names takes at most 32 names");
-    return EXIT_STATUS_OK;
+    return plan_memory(s, settings, arena);
 }
 
 /* ---- The process -------------------------------------------------------------------------------
@@ -445,7 +472,7 @@ int serve_main(int argc, char **argv)
                      message) != ERR_OK) {
         (void)complain(message);
     } else {
-        status = check_options(&s, &arena);
+        status = check_options(&s, &settings, &arena);
         if (status == EXIT_STATUS_OK)
             status = s.options.print_config ? print(write_config, &settings) : run(&s);
     }

@@ -1,0 +1,272 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`spindle serve` as a process: what stops its start and with which words, tokens and scopes at every
+kind of route, what signals do, and that what was acknowledged is there after a restart. Each case starts
+servers of its own on ports that the kernel picks. Usage: serve_test.py PATH_TO_SPINDLE"""
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.error
+import urllib.request
+
+SPINDLE = sys.argv.pop(1)
+WRITER, READER, BOTH = "write-token-0123456789", "read-token-0123456789", "both-token-0123456789"
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+SPANS = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [{
+    "traceId": TRACE, "spanId": "b7ad6b7169203331", "name": "x",
+    "startTimeUnixNano": "1700000000000000000", "endTimeUnixNano": "1700000000000000001"}]}]}]}).encode()
+
+
+class Server:
+    def __init__(self, directory, *options, otlp_grpc="127.0.0.1:0", otlp_http="127.0.0.1:0",
+                 http="127.0.0.1:0", env=None):
+        self.process = subprocess.Popen(
+            [SPINDLE, "serve", "--data", str(directory / "data"), "--otlp-grpc", otlp_grpc,
+             "--otlp-http", otlp_http, "--http", http, *options],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
+        self.banner = ""
+        while "OTEL_EXPORTER" not in self.banner:
+            line = self.process.stdout.readline()
+            if line == "":
+                break
+            self.banner += line
+        urls = dict(re.findall(r"^  (OTLP/gRPC|OTLP/HTTP|queries) +(http\S+)", self.banner, re.M))
+        self.grpc, self.otlp, self.http = (urls.get(k) for k in ("OTLP/gRPC", "OTLP/HTTP", "queries"))
+
+    def end(self, *signals):
+        for number in signals:
+            self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+def request(url, body=None, token=None, kind="application/json", method=None):
+    headers = {"Content-Type": kind} if body is not None else {}
+    if token is not None:
+        headers["Authorization"] = token
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers, method=method),
+                                    timeout=30) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read()
+
+
+class Serve(unittest.TestCase):
+    def setUp(self):
+        self.scratch = tempfile.TemporaryDirectory(prefix="serve-test-")
+        self.directory = pathlib.Path(self.scratch.name)
+
+    def tearDown(self):
+        self.scratch.cleanup()
+
+    def write(self, name, text):
+        path = self.directory / name
+        path.write_text(text)
+        return str(path)
+
+    def refused(self, *options, status, words, **more):
+        with Server(self.directory, *options, **more) as s:
+            code, _, err = s.end()
+        self.assertEqual(code, status, err)
+        self.assertRegex(err, words)
+        return err
+
+    # What stops the start
+
+    def test_addresses_that_others_reach_need_a_decision(self):
+        for address in ("0.0.0.0:0", "[::]:0", ":0", "*:0", "example.org:0", "1270.0.0.1:0"):
+            self.refused(otlp_http=address, status=64, words="give --auth-token-file, or --no-auth")
+        with Server(self.directory, "--no-auth", otlp_http="0.0.0.0:0") as s:
+            self.assertIn("http://127.0.0.1:", s.otlp)
+            self.assertEqual(request(s.otlp + "/v1/traces", SPANS)[0], 200)
+
+    def test_contradictions_are_named(self):
+        tokens = self.write("tokens", "write:" + WRITER + "\n")
+        for options, words in (
+                (("--tls-cert", "x"), "--tls-cert and --tls-key go together"),
+                (("--tls-client-ca", "x"), "--tls-client-ca needs"),
+                (("--no-auth", "--auth-token-file", tokens), "contradict"),
+                (("--memory-limit", "1MiB"), "--memory-limit must be at least 32MiB"),
+                (("--memory-limit", "64MiB", "--request-size-max", "9MiB"), "--request-size-max must"),
+                (("--memory-limt", "64MiB"), "did you mean --memory-limit"),
+        ):
+            self.refused(*options, status=64, words=words)
+        self.refused(otlp_grpc="none", otlp_http="none", http="none", status=64, words="all of")
+
+    def test_bad_files_are_named_with_their_line(self):
+        config = self.write("c.yaml", "durability: fsync\ntreads: 3\n")
+        self.refused("--config", config, status=64, words=r"c\.yaml:2: unknown key 'treads'; did you mean threads")
+        err = self.refused("--auth-token-file", self.write("t", "write:" + WRITER + "\nsecret-0123456789\n"),
+                           status=1, words=r"t:2: expected 'write:TOKEN'")
+        self.assertNotIn("secret", err)
+        self.refused("--auth-token-file", str(self.directory / "none"), status=1, words="No such file")
+        self.refused("--tls-cert", config, "--tls-key", config, status=1, words=r"c\.yaml")
+
+    def test_a_port_in_use_is_named(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            self.refused(http=address, status=1, words=re.escape(address))
+
+    def test_one_directory_has_one_server(self):
+        with Server(self.directory) as first:
+            self.refused(status=1, words="data")
+            self.assertEqual(request(first.otlp + "/v1/traces", SPANS)[0], 200)
+
+    def test_a_newer_file_is_refused_unchanged(self):
+        with Server(self.directory) as s:
+            request(s.otlp + "/v1/traces", SPANS)
+            self.assertEqual(s.end(signal.SIGTERM)[0], 0)
+        databases = [p for p in (self.directory / "data").rglob("*")
+                     if p.is_file() and p.read_bytes()[:15] == b"SQLite format 3"]
+        self.assertTrue(databases)
+        for path in databases:
+            before = path.read_bytes()
+            newer = bytearray(before)
+            newer[60:64] = (9999).to_bytes(4, "big")  # user_version of SQLite's file header
+            path.write_bytes(newer)
+            self.refused(status=78, words="9999")
+            self.assertEqual(path.read_bytes(), bytes(newer))
+            path.write_bytes(before)
+
+    # Who may do what
+
+    def test_tokens_and_scopes(self):
+        tokens = self.write("tokens", f"write:{WRITER}\nread:{READER}\nread,write:{BOTH}\n")
+        with Server(self.directory, "--auth-token-file", tokens) as s:
+            credentials = [None, "Bearer " + WRITER, "Bearer " + READER, "Bearer " + BOTH,
+                           "Bearer wrong-token-0123456789", "Basic " + BOTH, "Bearer", BOTH, "Bearer " + BOTH[:-1]]
+            w, r, o = "write", "read", "open"
+            routes = [(s.otlp + "/v1/traces", SPANS, w), (s.otlp + "/v1/logs", b"{}", w),
+                      (s.grpc + "/v1/traces", SPANS, w), (s.http + "/api/services", None, r),
+                      (s.http + "/api/traces/" + TRACE, None, r), (s.http + "/api/v3/services", None, r),
+                      (s.http + "/api/spindle/v1/services", None, r),
+                      (s.http + "/metrics", None, r), (s.http + "/health", None, r), (s.http + "/", None, r),
+                      (s.http + "/health/live", None, o), (s.http + "/health/ready", None, o)]
+            may = {None: "", credentials[1]: w, credentials[2]: r, credentials[3]: w + r}
+            self.assertEqual(request(s.otlp + "/v1/traces", SPANS, "Bearer " + BOTH)[0], 200)
+            for url, body, scope in routes:
+                for credential in credentials:
+                    status, headers, text = request(url, body, credential)
+                    allowed = scope == o or scope in may.get(credential, "")
+                    wanted = 200 if allowed else 403 if may.get(credential) else 401
+                    self.assertEqual(status, wanted, (url, credential, text))
+                    self.assertEqual("WWW-Authenticate" in headers, wanted == 401, (url, credential))
+                    for secret in (WRITER, READER, BOTH):
+                        self.assertNotIn(secret.encode(), text)
+            code, out, err = s.end(signal.SIGTERM)
+            self.assertEqual(code, 0)
+            for secret in (WRITER, READER, BOTH):
+                self.assertNotIn(secret, out + err + s.banner)
+
+    def test_hup_reads_the_tokens_again(self):
+        tokens = self.write("tokens", f"read:{READER}\n")
+        with Server(self.directory, "--auth-token-file", tokens) as s:
+            ask = lambda token: request(s.http + "/api/services", None, "Bearer " + token)[0]
+            self.assertEqual((ask(READER), ask(BOTH)), (200, 401))
+            self.write("tokens", "nonsense\n")
+            s.process.send_signal(signal.SIGHUP)
+            self.assertIn("the tokens in use stay", self.next_line(s, "tokens"))
+            self.assertEqual((ask(READER), ask(BOTH)), (200, 401))
+            self.write("tokens", f"read:{BOTH}\n")
+            s.process.send_signal(signal.SIGHUP)
+            self.assertIn("again", self.next_line(s, "tokens"))
+            self.assertEqual((ask(READER), ask(BOTH)), (401, 200))
+
+    def next_line(self, server, word):
+        for line in server.process.stderr:
+            if word in line:
+                return line
+        self.fail("the log ended without " + word)
+
+    # Up and down
+
+    def test_what_was_acknowledged_is_there_after_each_end(self):
+        for number, status in ((signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, -9)):
+            with Server(self.directory) as s:
+                self.assertEqual(request(s.otlp + "/v1/traces", SPANS)[0], 200)
+                self.assertEqual(s.end(number)[0], status)
+            with Server(self.directory) as s:
+                status, _, text = request(s.http + "/api/traces/" + TRACE)
+                self.assertEqual(status, 200, text)
+                self.assertEqual(len(json.loads(text)["data"][0]["spans"]), 1)
+                self.assertEqual(s.end(signal.SIGTERM)[0], 0)
+            check = subprocess.run([SPINDLE, "verify", "--data", str(self.directory / "data")],
+                                   capture_output=True, text=True)
+            self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+
+    def test_the_second_signal_ends_at_once(self):
+        with Server(self.directory, "--drain-time", "60s") as s:
+            port = int(s.otlp.rsplit(":", 1)[1])
+            with socket.create_connection(("127.0.0.1", port)) as c:
+                c.sendall(b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                          b"Content-Length: 100\r\n\r\n{")  # a request that never ends
+                time.sleep(0.2)
+                s.process.send_signal(signal.SIGTERM)
+                self.next_line(s, "stopping")
+                begun = time.monotonic()
+                code, _, _ = s.end(signal.SIGTERM)
+                self.assertLess(time.monotonic() - begun, 5)
+                self.assertEqual(code, -signal.SIGTERM)
+
+    def test_requests_under_way_are_answered_while_draining(self):
+        with Server(self.directory) as s:
+            port = int(s.otlp.rsplit(":", 1)[1])
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as c:
+                c.sendall(b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                          b"Content-Length: %d\r\n\r\n" % len(SPANS) + SPANS[:20])
+                time.sleep(0.2)
+                s.process.send_signal(signal.SIGTERM)
+                self.next_line(s, "stopping")
+                time.sleep(0.2)
+                c.sendall(SPANS[20:])
+                self.assertIn(b"HTTP/1.1 200 ", c.recv(4096))
+            self.assertEqual(s.end()[0], 0)
+        with Server(self.directory) as s:
+            self.assertEqual(request(s.http + "/api/traces/" + TRACE)[0], 200)
+
+    def test_options_come_from_everywhere(self):
+        config = self.write("c.yaml", "hold_time: 3s\nthreads: 1\nlog_level: warn\n")
+        out = subprocess.run([SPINDLE, "serve", "--print-config", "--config", config, "--threads", "2"],
+                             env={**os.environ, "SPINDLE_LOG_LEVEL": "error"}, capture_output=True, text=True)
+        self.assertEqual(out.returncode, 0, out.stderr)
+        for line in ('hold_time: "3s" # file', "threads: 2 # flag", 'log_level: "error" # environment',
+                     'durability: "fsync" # default'):
+            self.assertIn(line + "\n", out.stdout)
+        again = subprocess.run([SPINDLE, "serve", "--print-config", "--config", self.write("d.yaml", out.stdout)],
+                               capture_output=True, text=True)
+        strip = lambda text: re.sub(r" # \w+$", "", text, flags=re.M)
+        self.assertEqual(strip(again.stdout), strip(out.stdout))
+
+    def test_the_front_page_names_the_endpoints(self):
+        with Server(self.directory) as s:
+            status, headers, text = request(s.http + "/")
+            self.assertEqual(status, 200)
+            self.assertIn(f"export OTEL_EXPORTER_OTLP_ENDPOINT={s.otlp}\n", text.decode())
+            self.assertEqual(text.decode(), s.banner.rstrip("\n") + "\n\n")
+            self.assertTrue(headers["Content-Type"].startswith("text/plain"))
+        with Server(self.directory, otlp_http="none") as s:
+            self.assertIn(f"OTEL_EXPORTER_OTLP_PROTOCOL=grpc OTEL_EXPORTER_OTLP_ENDPOINT={s.grpc}\n", s.banner)
+
+
+if __name__ == "__main__":
+    unittest.main()
