@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* http1_vectors_test.c - what a real server answers to each line of http1_vectors.txt, sent whole and sent a
- * byte at a time: the answers, in order, and whether the connection lives on. Run with the name of a vector to
- * see what came back. */
+/* http1_vectors_test.c - what a real server answers to each line of http1_vectors.txt, sent whole
+ * and sent a byte at a time: the answers, in order, and whether the connection lives on. Run with
+ * the name of a vector to see what came back. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/server.h"
@@ -242,7 +242,8 @@ static void every_vector_is_answered_as_expected(void **state)
         for (int bytewise = 0; bytewise <= (len <= BYTEWISE_MAX); bytewise++) {
             const char *wrong = run_one(expected, raw, len, bytewise != 0);
             if (wrong != NULL) {
-                (void)fprintf(stderr, "%s%s: %s\n", line, bytewise ? " (a byte at a time)" : "", wrong);
+                (void)fprintf(stderr, "%s%s: %s\n", line, bytewise ? " (a byte at a time)" : "",
+                              wrong);
                 failed++;
             }
         }
