@@ -73,10 +73,10 @@ static void fail(struct group_writer *w, enum err e)
 
 static uint64_t *values_reserve(struct group_writer *w, size_t count)
 {
-    if (count > w->values_capacity || w->values == NULL) {
+    if (count > w->values_capacity) {
         mem_free(w->values);
         w->values_capacity = 0;
-        w->values = mem_alloc_array(count + 1, sizeof *w->values);
+        w->values = mem_alloc_array(count, sizeof *w->values);
         if (w->values == NULL) {
             fail(w, ERR_NOMEM);
             return NULL;
