@@ -8,6 +8,7 @@
 
 #define COMMAND_LIST(X) \
     X(serve, "Receive, store and answer: the server") \
+    X(demo, "Send the telemetry of a shop that does not exist") \
     X(load, "Send a benchmark workload and measure its acknowledgement") \
     X(verify, "Check every file of a data directory") \
     X(version, "Print the version") \

@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The words of these options stand in the order of their enums. */
@@ -31,6 +32,7 @@ static_assert(LOG_DEBUG == 0 && LOG_INFO == 1 && LOG_WARN == 2 && LOG_ERROR == 3
 #define OPTIONS_BYTES_MAX (4 * OPTIONS_FILE_MAX)
 #define HOST_NAMES_MAX    32
 #define DESCRIPTORS_MAX   (1024 * 1024)
+#define IDLE_LOOK_S       5
 #define QUERY_BYTES_MAX   ((size_t)64 << 20)
 
 enum { LISTENER_OTLP_GRPC, LISTENER_OTLP_HTTP, LISTENER_HTTP, LISTENER_COUNT };
@@ -169,6 +171,19 @@ static void tune_allocator(void)
     (void)mallopt(M_ARENA_MAX, 4);
     (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
     (void)mallopt(M_TRIM_THRESHOLD, 8 << 20);
+}
+
+/* Freed memory lies between what is still used, where glibc keeps it. Giving it back costs a walk over
+ * the heap, so it is done when the process has been nearly idle since the last look. */
+static void give_memory_back(uint64_t *cpu_ns)
+{
+    struct timespec used;
+    if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) != 0)
+        return;
+    uint64_t now_ns = (uint64_t)used.tv_sec * NS_PER_S + (uint64_t)used.tv_nsec;
+    if (now_ns - *cpu_ns < IDLE_LOOK_S * NS_PER_S / 50)
+        (void)malloc_trim(0);
+    *cpu_ns = now_ns;
 }
 
 static void raise_descriptor_limit(void)
@@ -413,6 +428,22 @@ static void print_endpoints(const struct serving *s)
     buffer_deinit(&text);
 }
 
+/* Returns when SIGTERM or SIGINT has come. */
+static void wait_for_the_end(struct serving *s, const sigset_t *signals)
+{
+    const struct timespec look = { .tv_sec = IDLE_LOOK_S };
+    uint64_t cpu_ns = 0;
+    for (;;) {
+        int number = sigtimedwait(signals, NULL, &look);
+        if (number == SIGHUP)
+            reload(s);
+        else if (number > 0)
+            return;
+        else
+            give_memory_back(&cpu_ns);
+    }
+}
+
 static int run(struct serving *s)
 {
     sigset_t signals;
@@ -423,9 +454,7 @@ static int run(struct serving *s)
     int status = start(s);
     if (status == EXIT_STATUS_OK) {
         print_endpoints(s);
-        int number;
-        while (sigwait(&signals, &number) == 0 && number == SIGHUP)
-            reload(s);
+        wait_for_the_end(s, &signals);
         log_line(LOG_INFO, "cli", "stopping: requests under way may finish");
     }
     let_signals_kill(&signals);

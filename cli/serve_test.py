@@ -257,6 +257,21 @@ class Serve(unittest.TestCase):
         strip = lambda text: re.sub(r" # \w+$", "", text, flags=re.M)
         self.assertEqual(strip(again.stdout), strip(out.stdout))
 
+    def test_metrics_have_each_family_once(self):
+        with Server(self.directory) as s:
+            request(s.otlp + "/v1/traces", SPANS)
+            status, headers, text = request(s.http + "/metrics")
+            self.assertEqual((status, headers["Content-Type"]), (200, "text/plain; version=0.0.4; charset=utf-8"))
+            lines = text.decode().splitlines()
+            families = [l.split()[2] for l in lines if l.startswith("# TYPE ")]
+            self.assertEqual(sorted(families), sorted(set(families)))
+            series = [l.rsplit(" ", 1)[0] for l in lines if not l.startswith("#")]
+            self.assertEqual(sorted(series), sorted(set(series)))
+            for one in series:
+                self.assertRegex(one, r'^[a-z][a-z0-9_]*(\{[a-z_]+="[^"\\]*"(,[a-z_]+="[^"\\]*")*\})?$')
+                self.assertIn(one.split("{")[0], families)
+            self.assertIn('spindle_otlp_items_stored_total{signal="traces"} 1', lines)
+
     def test_the_front_page_names_the_endpoints(self):
         with Server(self.directory) as s:
             status, headers, text = request(s.http + "/")

@@ -629,7 +629,7 @@ static void metrics_are_prometheus_text(void **state)
         "\nspindle_build_info{version=\"1.2.3\"} 1\n",
         "\nprocess_cpu_seconds_total ",
         "\n# TYPE process_resident_memory_bytes gauge\n",
-        "\nspindle_storage_spans 7\n",
+        "\nspindle_engine_spans 7\n",
         requests,
         rejected,
     };

@@ -81,25 +81,25 @@ static void write_process(const struct collector *c, struct buffer *b)
                   c->started_unix_ns % NS_PER_S / NS_PER_US);
 }
 
+/* A name space of its own: engines register their own counters besides. */
 static void write_engine(const struct collector *c, struct buffer *b)
 {
     struct engine_statistics s;
     engine_statistics(c->engine, &s);
-    write_u64(b, "spindle_storage_spans", "gauge", "Spans that can be retrieved.", s.spans);
-    write_u64(b, "spindle_storage_logs", "gauge", "Log records that can be retrieved.", s.logs);
-    write_u64(b, "spindle_storage_journal_items", "gauge",
+    write_u64(b, "spindle_engine_spans", "gauge", "Spans that can be retrieved.", s.spans);
+    write_u64(b, "spindle_engine_logs", "gauge", "Log records that can be retrieved.", s.logs);
+    write_u64(b, "spindle_engine_journal_items", "gauge",
               "Acknowledged items that are not yet in row groups.", s.journal_items);
-    write_u64(b, "spindle_storage_journal_bytes", "gauge", "Bytes of the journal.",
-              s.journal_bytes);
-    write_u64(b, "spindle_storage_row_groups", "gauge", "Row groups.", s.row_groups);
-    write_u64(b, "spindle_storage_partitions", "gauge", "Partition files.", s.partitions);
-    write_u64(b, "spindle_storage_partitions_damaged", "gauge",
+    write_u64(b, "spindle_engine_journal_bytes", "gauge", "Bytes of the journal.", s.journal_bytes);
+    write_u64(b, "spindle_engine_row_groups", "gauge", "Row groups.", s.row_groups);
+    write_u64(b, "spindle_engine_partitions", "gauge", "Partition files.", s.partitions);
+    write_u64(b, "spindle_engine_partitions_damaged", "gauge",
               "Partition files set aside as damaged.", s.partitions_damaged);
-    write_u64(b, "spindle_storage_disk_bytes", "gauge", "Bytes of the data directory.",
+    write_u64(b, "spindle_engine_disk_bytes", "gauge", "Bytes of the data directory.",
               s.disk_bytes);
-    write_u64(b, "spindle_storage_writable", "gauge",
+    write_u64(b, "spindle_engine_writable", "gauge",
               "1 while telemetry is taken, 0 when read-only.", s.is_writable);
-    write_u64(b, "spindle_storage_durable", "gauge",
+    write_u64(b, "spindle_engine_durable", "gauge",
               "1 when an acknowledgement survives a power cut.", s.is_durable);
 }
 

@@ -249,35 +249,30 @@ static size_t receive_head(struct http1 *h, const uint8_t *data, size_t len)
     return taken;
 }
 
-static void feed_body(struct http1 *h, const uint8_t *data, size_t len)
-{
-    if (!http1_parser_feed(h->parser, bytes_of(data, len)))
-        refuse(h, 400, "malformed body");
-}
-
 static size_t receive_body(struct http1 *h, const uint8_t *data, size_t len)
 {
     size_t taken;
+    bool is_done;
     if (h->stream.head.is_chunked) {
         enum guard_verdict verdict = http1_guard_feed(&h->guard, data, len, &taken);
         if (verdict == GUARD_BAD) {
             refuse(h, 400, h->guard.fault);
             return len;
         }
-        feed_body(h, data, taken);
-        if (h->state == HTTP1_BODY && verdict == GUARD_DONE)
-            body_done(h);
+        is_done = verdict == GUARD_DONE;
     } else {
         taken = len < h->body_left ? len : (size_t)h->body_left;
-        feed_body(h, data, taken);
         h->body_left -= taken;
-        if (h->state == HTTP1_BODY && h->body_left == 0)
-            body_done(h);
+        is_done = h->body_left == 0;
     }
+    if (!http1_parser_feed(h->parser, bytes_of(data, taken)))
+        refuse(h, 400, "malformed body");
     if (h->state == HTTP1_BODY && h->stream.state == STREAM_ANSWER) {
         h->keeps_alive = false; /* refused half-way */
         h->state = HTTP1_ANSWER;
     }
+    if (h->state == HTTP1_BODY && is_done)
+        body_done(h);
     return taken;
 }
 

@@ -285,27 +285,32 @@ void call_init(struct call *c, struct exchange *x, const struct query_options *o
     };
 }
 
-static void answer(struct call *c, enum err e)
+unsigned call_settle(struct call *c, enum err e)
 {
-    struct error_numbers numbers = { 200, 0 };
     if (e == ERR_OK)
         e = buffer_error(&c->body);
-    if (e != ERR_OK) {
-        numbers = error_numbers(e, c->api);
-        write_error(c, e, numbers);
-    }
+    if (e == ERR_OK)
+        return 200;
+    struct error_numbers numbers = error_numbers(e, c->api);
+    write_error(c, e, numbers);
+    return numbers.http;
+}
+
+static void answer(struct call *c, enum err e)
+{
+    unsigned status = call_settle(c, e);
     struct http_header headers[4] = {
         { BYTES_LITERAL("cache-control"), BYTES_LITERAL("no-store") },
         { BYTES_LITERAL("x-content-type-options"), BYTES_LITERAL("nosniff") },
     };
     size_t count = 2;
-    if (numbers.http == 503)
+    if (status == 503)
         headers[count++] = (struct http_header){ BYTES_LITERAL("retry-after"), BYTES_LITERAL("1") };
     if (c->is_damaged)
         headers[count++] =
             (struct http_header){ BYTES_LITERAL("spindle-incomplete"), BYTES_LITERAL("damaged") };
     struct response head = {
-        .status = numbers.http,
+        .status = status,
         .content_type = c->content_type,
         .headers = headers,
         .header_count = count,

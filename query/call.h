@@ -64,6 +64,10 @@ void call_init(struct call *c, struct exchange *x, const struct query_options *o
 enum err call_run(struct call *c);
 /* Answer without running: ERR_BUSY, ERR_STOPPING. */
 void call_refuse(struct call *c, enum err e);
+/* Make the body of the answer final: as the handler left it, or the error in its place. Returns the
+ * HTTP status. */
+unsigned call_settle(struct call *c, enum err e);
+/* Release what a call holds; safe twice. */
 void call_deinit(struct call *c);
 
 /* Choose the words of the error that the handler is about to return; returns e.

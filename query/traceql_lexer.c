@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -253,6 +254,8 @@ static enum err take_number(struct lexer *l, struct token *out)
             ok = text_double_parse(bytes_of(text, raw.len + 1), &out->value.number);
         }
     }
+    if (ok && is_float && !isfinite(out->value.number))
+        ok = false;
     if (!ok) {
         traceql_note(l->error, l->text, begin, "'%.*s' is not a number or a duration",
                      traceql_quote_len(raw), (const char *)raw.data);

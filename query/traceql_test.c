@@ -242,6 +242,7 @@ static const struct refused spans_invalid[] = {
     { "{ .\"x = 1 }", 4, "a quoted name is not closed" },
     { "{ .a = 1 } /* x", 12, "a comment is not closed" },
     { "{ .a = 9223372036854775808 }", 8, "'9223372036854775808' is not a number or a duration" },
+    { "{ .a = 1e999 }", 8, "'1e999' is not a number" },
     { "{ .a = 1x }", 8, "'1x' is not a number" },
     { "{ .a = 1.2.3 }", 8, "'1.2.3' is not a number" },
     { "{ .a = # }", 8, "'#' does not belong" },

@@ -32,10 +32,10 @@ static struct segment_row row_of(struct otlp_row *r, uint32_t number, enum expr_
 {
     struct segment_row row = { .row = number, .truth = truth };
     if (r->signal == SIGNAL_TRACES) {
-        const struct otlp_span *s = otlp_row_span(r);
-        row.trace_id = s->trace_id;
-        row.start_unix_ns = s->start_unix_ns;
-        row.duration_ns = otlp_span_duration_ns(s);
+        const struct otlp_span_head *h = otlp_row_head(r);
+        row.trace_id = h->trace_id;
+        row.start_unix_ns = h->start_unix_ns;
+        row.duration_ns = otlp_span_head_duration_ns(h);
     } else {
         const struct otlp_log *l = otlp_row_log(r);
         row.trace_id = l->trace_id;

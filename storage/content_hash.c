@@ -52,6 +52,11 @@ static void put_u8(struct run *r, uint8_t v)
 static void put_u64(struct run *r, uint64_t v)
 {
     uint8_t le[8];
+    if (BLOCK_BYTES - r->used >= sizeof le) { /* nearly always */
+        store_le64(r->block + r->used, v);
+        r->used += sizeof le;
+        return;
+    }
     store_le64(le, v);
     put_raw(r, le, sizeof le);
 }

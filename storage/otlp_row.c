@@ -225,10 +225,39 @@ static bool emit_of_trace(const struct otlp_row *r, enum expr_intrinsic i, const
     return true;
 }
 
+/* What the head of a span answers; false: not this. */
+static bool head_intrinsic(struct otlp_row *r, enum expr_intrinsic i, const struct emission *e)
+{
+    const struct otlp_span_head *h;
+    switch (i) {
+    case EXPR_INTRINSIC_SPAN_NAME:
+        (void)emit_string(e, otlp_row_head(r)->name);
+        return true;
+    case EXPR_INTRINSIC_SPAN_DURATION:
+        (void)emit_number(e, EXPR_DURATION, otlp_span_head_duration_ns(otlp_row_head(r)));
+        return true;
+    case EXPR_INTRINSIC_SPAN_START:
+        (void)emit_number(e, EXPR_INT, otlp_row_head(r)->start_unix_ns);
+        return true;
+    case EXPR_INTRINSIC_TRACE_ID:
+        h = otlp_row_head(r);
+        (void)emit_hex(e, h->trace_id.b, sizeof h->trace_id.b);
+        return true;
+    case EXPR_INTRINSIC_SPAN_KIND:
+        h = otlp_row_head(r);
+        (void)emit_number(e, EXPR_KIND, h->has_kind ? h->kind : otlp_row_span(r)->kind);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static bool span_intrinsic(struct otlp_row *r, enum expr_intrinsic i, const struct emission *e)
 {
     if (expr_intrinsic_is_of_trace(i))
         return emit_of_trace(r, i, e);
+    if (head_intrinsic(r, i, e))
+        return true;
     const struct otlp_span *s = otlp_row_span(r);
     switch (i) {
     case EXPR_INTRINSIC_SPAN_ID:
@@ -238,29 +267,14 @@ static bool span_intrinsic(struct otlp_row *r, enum expr_intrinsic i, const stru
         if (s->has_parent)
             (void)emit_hex(e, s->parent_span_id.b, sizeof s->parent_span_id.b);
         break;
-    case EXPR_INTRINSIC_SPAN_NAME:
-        (void)emit_string(e, s->name);
-        break;
-    case EXPR_INTRINSIC_SPAN_KIND:
-        (void)emit_number(e, EXPR_KIND, s->kind);
-        break;
     case EXPR_INTRINSIC_SPAN_STATUS:
         (void)emit_number(e, EXPR_STATUS, s->status.code);
         break;
     case EXPR_INTRINSIC_SPAN_STATUS_MESSAGE:
         (void)emit_string(e, s->status.message);
         break;
-    case EXPR_INTRINSIC_SPAN_DURATION:
-        (void)emit_number(e, EXPR_DURATION, otlp_span_duration_ns(s));
-        break;
-    case EXPR_INTRINSIC_SPAN_START:
-        (void)emit_number(e, EXPR_INT, s->start_unix_ns);
-        break;
     case EXPR_INTRINSIC_SPAN_IS_ROOT:
         (void)emit_number(e, EXPR_BOOL, !s->has_parent);
-        break;
-    case EXPR_INTRINSIC_TRACE_ID:
-        (void)emit_hex(e, s->trace_id.b, sizeof s->trace_id.b);
         break;
     case EXPR_INTRINSIC_EVENT_NAME:
     case EXPR_INTRINSIC_EVENT_TIME_SINCE_START:
@@ -380,6 +394,7 @@ void otlp_row_set(struct otlp_row *r, struct bytes resource, struct bytes scope,
     r->scope = scope;
     r->item = item;
     r->is_read = false;
+    r->is_head_read = false;
 }
 
 const struct otlp_span *otlp_row_span(struct otlp_row *r)
@@ -389,6 +404,53 @@ const struct otlp_span *otlp_row_span(struct otlp_row *r)
         otlp_span_read(r->item, &r->span);
     r->is_read = true;
     return &r->span;
+}
+
+/* Canonical bytes hold a field at most once, so the walk ends with the last one found. */
+void otlp_span_head_read(struct bytes message, struct otlp_span_head *out)
+{
+    enum { TRACE_ID = 1, NAME = 2, START = 4, END = 8, ALL = 15 };
+    struct otlp_span_head h = { .has_kind = false };
+    struct otlp_fields fields = otlp_fields(message);
+    struct otlp_field f;
+    unsigned seen = 0;
+    while (seen != ALL && otlp_fields_next(&fields, &f)) {
+        switch (f.number) {
+        case 1:
+            if (f.bytes.len == sizeof h.trace_id.b)
+                memcpy(h.trace_id.b, f.bytes.data, sizeof h.trace_id.b);
+            seen |= TRACE_ID;
+            break;
+        case 5:
+            h.name = f.bytes;
+            seen |= NAME;
+            break;
+        case 6:
+            h.has_kind = true;
+            h.kind = (uint32_t)f.value;
+            break;
+        case 7:
+            h.start_unix_ns = f.value;
+            seen |= START;
+            break;
+        case 8:
+            h.end_unix_ns = f.value;
+            seen |= END;
+            break;
+        default:
+            break;
+        }
+    }
+    *out = h;
+}
+
+const struct otlp_span_head *otlp_row_head(struct otlp_row *r)
+{
+    assert(r->signal == SIGNAL_TRACES);
+    if (!r->is_head_read)
+        otlp_span_head_read(r->item, &r->head);
+    r->is_head_read = true;
+    return &r->head;
 }
 
 const struct otlp_log *otlp_row_log(struct otlp_row *r)
@@ -402,7 +464,7 @@ const struct otlp_log *otlp_row_log(struct otlp_row *r)
 
 uint64_t otlp_row_start(struct otlp_row *r)
 {
-    return r->signal == SIGNAL_TRACES ? otlp_row_span(r)->start_unix_ns
+    return r->signal == SIGNAL_TRACES ? otlp_row_head(r)->start_unix_ns
                                       : otlp_log_time(otlp_row_log(r));
 }
 

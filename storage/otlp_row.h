@@ -41,6 +41,21 @@ struct otlp_trace_facts {
     struct bytes root_name, root_service;
 };
 
+/* The fields of a span that most questions are about. Exporters write fields by number, so these stand in
+ * the first hundred bytes, before attributes and events that then need not be walked. */
+struct otlp_span_head {
+    struct trace_id trace_id;
+    struct bytes name;
+    uint64_t start_unix_ns, end_unix_ns; /* as sent: the end may be before the start */
+    bool has_kind;                       /* false: the kind may still follow */
+    uint32_t kind;
+};
+void otlp_span_head_read(struct bytes message, struct otlp_span_head *out);
+static inline uint64_t otlp_span_head_duration_ns(const struct otlp_span_head *h)
+{
+    return h->end_unix_ns > h->start_unix_ns ? h->end_unix_ns - h->start_unix_ns : 0;
+}
+
 struct otlp_row {
     struct expr_row row; /* pass &r.row to expr_evaluate() */
     enum signal signal;
@@ -49,7 +64,8 @@ struct otlp_row {
     uint32_t child_count;                 /* of the span, where trace is given */
     /* Private: the item as far as it was read. */
     struct otlp_row *self;
-    bool is_read;
+    bool is_read, is_head_read;
+    struct otlp_span_head head;
     struct otlp_span span;
     struct otlp_log log;
     struct buffer text;
@@ -59,6 +75,7 @@ void otlp_row_deinit(struct otlp_row *r);
 void otlp_row_set(struct otlp_row *r, struct bytes resource, struct bytes scope, struct bytes item);
 /* The item's fields, read once. Of the row's signal. */
 const struct otlp_span *otlp_row_span(struct otlp_row *r);
+const struct otlp_span_head *otlp_row_head(struct otlp_row *r);
 const struct otlp_log *otlp_row_log(struct otlp_row *r);
 /* Its span's start or its record's time. */
 uint64_t otlp_row_start(struct otlp_row *r);

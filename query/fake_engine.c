@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "query/fake_engine.h"
+
+#include <stdio.h>
+#include <time.h>
+
+static struct fake_engine *fake(struct engine *e)
+{
+    return (struct fake_engine *)e;
+}
+
+static void note_text(char *out, size_t size, struct bytes text)
+{
+    (void)snprintf(out, size, "%.*s", (int)text.len, text.len == 0 ? "" : (const char *)text.data);
+}
+
+static void note_filter(struct fake_engine *f, const struct expr *filter)
+{
+    struct buffer b;
+    buffer_init(&b, sizeof f->filter);
+    expr_write(filter, &b);
+    note_text(f->filter, sizeof f->filter, buffer_bytes(&b));
+    buffer_deinit(&b);
+}
+
+/* Count a query, and hold it if so asked. */
+static enum err pass(struct fake_engine *f, const struct query_context *q)
+{
+    pthread_mutex_lock(&f->lock);
+    uint64_t now = clock_mono_ns();
+    f->calls++;
+    f->time_left_ns = q->deadline_mono_ns > now ? q->deadline_mono_ns - now : 0;
+    f->inside++;
+    pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->lock);
+
+    enum err e = ERR_OK;
+    while (f->holds && (e = query_check(q)) == ERR_OK) {
+        struct timespec moment = { .tv_nsec = 1000000 }; /* work between two checks */
+        (void)nanosleep(&moment, NULL);
+    }
+
+    pthread_mutex_lock(&f->lock);
+    f->inside--;
+    if (e != ERR_OK)
+        f->stopped_with = e;
+    pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->lock);
+    return e != ERR_OK ? e : f->result;
+}
+
+static enum err trace_get(struct engine *e, const struct query_context *q,
+                          const struct trace_id *id, struct bytes *out)
+{
+    struct fake_engine *f = fake(e);
+    f->trace_id = *id;
+    *out = f->traces_data;
+    return pass(f, q);
+}
+
+static enum err trace_logs(struct engine *e, const struct query_context *q,
+                           const struct trace_id *id, struct bytes *out)
+{
+    struct fake_engine *f = fake(e);
+    f->trace_id = *id;
+    *out = f->logs_data;
+    return pass(f, q);
+}
+
+static enum err span_trace(struct engine *e, const struct query_context *q,
+                           const struct span_id *id, struct trace_id *out)
+{
+    struct fake_engine *f = fake(e);
+    f->span_id = *id;
+    *out = f->trace_of_span;
+    (void)pass(f, q);
+    return trace_id_is_zero(out) ? ERR_NOT_FOUND : ERR_OK;
+}
+
+static enum err traces_find(struct engine *e, const struct query_context *q,
+                            const struct trace_query *query, struct trace_result *out)
+{
+    struct fake_engine *f = fake(e);
+    note_filter(f, query->filter);
+    f->range = query->range;
+    f->order = query->order;
+    f->limit = query->limit;
+    f->after = query->after;
+    f->spans_per_trace = query->spans_per_trace;
+    *out = (struct trace_result){ f->traces, f->trace_count, f->next, f->progress };
+    return pass(f, q);
+}
+
+static enum err logs_find(struct engine *e, const struct query_context *q,
+                          const struct log_query *query, struct log_result *out)
+{
+    struct fake_engine *f = fake(e);
+    note_filter(f, query->filter);
+    f->range = query->range;
+    f->order = query->order;
+    f->limit = query->limit;
+    f->after = query->after;
+    *out = (struct log_result){ f->logs, f->log_count, f->next, f->progress };
+    return pass(f, q);
+}
+
+static enum err services(struct engine *e, const struct query_context *q, struct bytes **out_names,
+                         size_t *out_count)
+{
+    struct fake_engine *f = fake(e);
+    *out_names = f->services;
+    *out_count = f->service_count;
+    return pass(f, q);
+}
+
+static enum err operations(struct engine *e, const struct query_context *q, struct bytes service,
+                           struct operation **out, size_t *out_count)
+{
+    struct fake_engine *f = fake(e);
+    note_text(f->text, sizeof f->text, service);
+    *out = f->operations;
+    *out_count = f->operation_count;
+    return pass(f, q);
+}
+
+static enum err attribute_keys(struct engine *e, const struct query_context *q, enum signal signal,
+                               struct time_range range, struct bytes prefix, size_t limit,
+                               struct attribute_key **out, size_t *out_count)
+{
+    struct fake_engine *f = fake(e);
+    f->signal = signal;
+    f->range = range;
+    f->limit = limit;
+    note_text(f->prefix, sizeof f->prefix, prefix);
+    *out = f->keys;
+    *out_count = f->key_count;
+    return pass(f, q);
+}
+
+static enum err attribute_values(struct engine *e, const struct query_context *q,
+                                 enum signal signal, enum expr_scope scope, struct bytes key,
+                                 struct time_range range, const struct expr *filter,
+                                 struct bytes prefix, size_t limit, struct attribute_value **out,
+                                 size_t *out_count, struct find_progress *out_progress)
+{
+    struct fake_engine *f = fake(e);
+    f->signal = signal;
+    f->scope = scope;
+    f->range = range;
+    f->limit = limit;
+    note_filter(f, filter);
+    note_text(f->text, sizeof f->text, key);
+    note_text(f->prefix, sizeof f->prefix, prefix);
+    *out = f->values;
+    *out_count = f->value_count;
+    *out_progress = f->progress;
+    return pass(f, q);
+}
+
+static void statistics(struct engine *e, struct engine_statistics *out)
+{
+    *out = fake(e)->statistics;
+}
+
+void fake_engine_init(struct fake_engine *f)
+{
+    static const struct engine_ops ops = {
+        .trace_get = trace_get,
+        .trace_logs = trace_logs,
+        .span_trace = span_trace,
+        .traces_find = traces_find,
+        .logs_find = logs_find,
+        .services = services,
+        .operations = operations,
+        .attribute_keys = attribute_keys,
+        .attribute_values = attribute_values,
+        .statistics = statistics,
+    };
+    *f = (struct fake_engine){ .engine = { .ops = &ops } };
+    pthread_mutex_init(&f->lock, NULL);
+    pthread_cond_init(&f->changed, NULL);
+}
+
+void fake_engine_deinit(struct fake_engine *f)
+{
+    pthread_cond_destroy(&f->changed);
+    pthread_mutex_destroy(&f->lock);
+}
+
+bool fake_engine_wait_inside(struct fake_engine *f, unsigned count)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 10;
+    pthread_mutex_lock(&f->lock);
+    int failure = 0;
+    while (f->inside != count && failure == 0)
+        failure = pthread_cond_timedwait(&f->changed, &f->lock, &until);
+    bool reached = f->inside == count;
+    pthread_mutex_unlock(&f->lock);
+    return reached;
+}

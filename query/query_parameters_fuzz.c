@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Any query string at any route: no crash, no leak, and always one complete JSON value (or
+ * protobuf) as the answer. The first byte picks the route; a first line, if there is one, is the
+ * path's parameter; the rest is the query string. */
+#include "base/mem.h"
+#include "base/text.h"
+#include "proto/json_reader.h"
+#include "query/fake_engine.h"
+#include "query/families.h"
+
+#include <stdlib.h>
+
+#define PARAMETERS_MAX 256
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* As net/ splits and decodes them. */
+static size_t split(struct bytes query, uint8_t *room, struct http_parameter *out)
+{
+    size_t count = 0;
+    while (query.len > 0 && count < PARAMETERS_MAX) {
+        size_t end = bytes_find(query, '&');
+        struct bytes part = bytes_slice(query, 0, end);
+        query = bytes_slice(query, end == SIZE_MAX ? query.len : end + 1, SIZE_MAX);
+        size_t at = bytes_find(part, '=');
+        struct bytes name = bytes_slice(part, 0, at);
+        struct bytes value = bytes_slice(part, at == SIZE_MAX ? part.len : at + 1, SIZE_MAX);
+        size_t name_len, value_len;
+        if (!text_percent_decode(name, true, room, &name_len) ||
+            !text_percent_decode(value, true, room + name.len, &value_len))
+            continue;
+        out[count].name = bytes_of(room, name_len);
+        out[count++].value = bytes_of(room + name.len, value_len);
+        room += name.len + value.len;
+    }
+    return count;
+}
+
+static void check_json(struct bytes text)
+{
+    struct json_reader r;
+    struct json_token t = { .type = JSON_NULL };
+    struct err_note note;
+    json_reader_init(&r, text, JSON_READER_DEPTH_MAX);
+    while (t.type != JSON_END)
+        if (json_reader_next(&r, &t, &note) != ERR_OK)
+            abort();
+}
+
+static void check_route(struct fake_engine *f, enum call_api api, call_fn *run, struct bytes path,
+                        struct bytes query)
+{
+    struct query_options options = { .engine = &f->engine,
+                                     .timeout_ns = 10 * NS_PER_S,
+                                     .memory_bytes = (size_t)16 << 20,
+                                     .version = "fuzz" };
+    struct request request = { .parameters = { path, path }, .id = 1 };
+    struct http_parameter parameters[PARAMETERS_MAX];
+    uint8_t *room = malloc(query.len + 1);
+    struct call c = { .request = &request,
+                      .options = &options,
+                      .api = api,
+                      .run = run,
+                      .received_mono_ns = clock_mono_ns(),
+                      .parameters = parameters,
+                      .content_type = "application/json" };
+    c.parameter_count = split(query, room, parameters);
+    arena_init(&c.arena, options.memory_bytes, NULL);
+    buffer_init(&c.body, options.memory_bytes);
+    json_init(&c.json, &c.body);
+    c.context = (struct query_context){ .deadline_mono_ns = UINT64_MAX, .arena = &c.arena };
+    unsigned status = call_settle(&c, run(&c));
+    if (status < 200 || status > 599)
+        abort();
+    check_json(buffer_bytes(&c.body));
+    call_deinit(&c);
+    free(room);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const struct {
+        enum call_api api;
+        const struct call_route *routes;
+        const size_t *count;
+    } families[] = {
+        { CALL_NATIVE, native_routes, &native_route_count },
+        { CALL_JAEGER, jaeger_routes, &jaeger_route_count },
+        { CALL_JAEGER_V3, jaeger_v3_routes, &jaeger_v3_route_count },
+    };
+    if (size == 0)
+        return 0;
+    struct bytes rest = bytes_of(data + 1, size - 1), path = BYTES_LITERAL("1");
+    size_t line = bytes_find(rest, '\n');
+    if (line != SIZE_MAX) {
+        path = bytes_slice(rest, 0, line);
+        rest = bytes_slice(rest, line + 1, SIZE_MAX);
+    }
+    long before = fault_live_blocks();
+    struct fake_engine f;
+    fake_engine_init(&f);
+    size_t route = data[0];
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+        if (route < *families[i].count) {
+            check_route(&f, families[i].api, families[i].routes[route].run, path, rest);
+            break;
+        }
+        route -= *families[i].count;
+    }
+    fake_engine_deinit(&f);
+    if (fault_live_blocks() != before)
+        abort();
+    return 0;
+}
