@@ -7,8 +7,10 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -191,6 +193,56 @@ class Serve(unittest.TestCase):
             s.process.send_signal(signal.SIGHUP)
             self.assertIn("again", self.next_line(s, "tokens"))
             self.assertEqual((ask(READER), ask(BOTH)), (401, 200))
+
+    def certificate(self, name):
+        """A self-signed certificate for localhost, and its serial number."""
+        key, cert = self.directory / "key.pem", self.directory / "cert.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "2", "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost",
+                        "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+        return str(cert), str(key)
+
+    @unittest.skipUnless(shutil.which("openssl"), "the openssl program makes the certificates")
+    def test_tls_and_its_renewal(self):
+        cert, key = self.certificate("first")
+        with Server(self.directory, "--tls-cert", cert, "--tls-key", key) as s:
+            self.assertTrue(s.otlp.startswith("https://"))
+            port = int(s.otlp.rsplit(":", 1)[1])
+
+            def shown():
+                context = ssl.create_default_context()
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+                with socket.create_connection(("127.0.0.1", port)) as plain:
+                    with context.wrap_socket(plain, server_hostname="localhost") as c:
+                        c.sendall(b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                                  b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+                        self.assertIn(b"HTTP/1.1 200 ", c.recv(4096))
+                        return c.getpeercert(True)
+
+            first = shown()
+            self.certificate("second")
+            pathlib.Path(key).write_text("nonsense")
+            s.process.send_signal(signal.SIGHUP)
+            self.assertIn("the certificate in use stays", self.next_line(s, "cert"))
+            self.assertEqual(shown(), first)
+            self.certificate("third")
+            s.process.send_signal(signal.SIGHUP)
+            self.assertIn("again", self.next_line(s, "cert"))
+            self.assertNotEqual(shown(), first)
+
+    def test_hosts_are_checked_on_every_listener(self):
+        with Server(self.directory, "--host-names", "spindle.example, other.example") as s:
+            for url in (s.otlp, s.http):
+                for host, status in (("localhost", 200), ("spindle.example:4318", 200), ("other.example", 200),
+                                     ("evil.example", 421)):
+                    path, body = ("/v1/logs", b"{}") if url == s.otlp else ("/api/services", None)
+                    headers = {"Host": host, "Content-Type": "application/json"}
+                    try:
+                        got = urllib.request.urlopen(urllib.request.Request(url + path, body, headers)).status
+                    except urllib.error.HTTPError as error:
+                        error.close()
+                        got = error.code
+                    self.assertEqual(got, status, (url, host))
 
     def next_line(self, server, word):
         for line in server.process.stderr:
