@@ -61,11 +61,12 @@ static enum err arena_array_grow(struct arena *a, void *array_of_pointer, size_t
         return ERR_OK;
     size_t wanted = *capacity == 0 ? 64 : *capacity * 2;
     assert(wanted >= count);
-    uint8_t *block;
-    memcpy(&block, array_of_pointer, sizeof block);
-    block = arena_grow(a, block, *capacity * size, wanted * size);
+    void *old, *block = arena_alloc(a, wanted * size);
     if (block == NULL)
         return arena_failure(a);
+    memcpy(&old, array_of_pointer, sizeof old);
+    if (*capacity > 0)
+        memcpy(block, old, *capacity * size);
     memcpy(array_of_pointer, &block, sizeof block);
     *capacity = wanted;
     return ERR_OK;
