@@ -28,7 +28,7 @@ struct rowgroup_builder;
 struct rowgroup_options {
     enum signal signal;
     const struct hash_key *content_key; /* for telling equal items from different ones; borrowed */
-    int zstd_level;                     /* 0: 1 */
+    int zstd_level;                     /* 0: 1; negative: nothing is compressed */
 };
 
 /* A distinct (service, name, kind) of the group: the catalogue's input. */

@@ -25,6 +25,16 @@ static bool grow(void *array, uint32_t *capacity, size_t size, enum err *error)
 
 /* ---- Dictionaries and maps */
 
+/* Put entry `index` into its slot; it must not be there yet. */
+static void dictionary_index(struct dictionary *d, uint32_t index)
+{
+    uint64_t hash = wire_hash(d->entries[index]);
+    uint32_t slot = (uint32_t)hash & d->slot_mask;
+    while (d->slots[slot] != 0)
+        slot = (slot + 1) & d->slot_mask;
+    d->slots[slot] = (hash & ~UINT64_C(0xFFFFFFFF)) | (index + 1);
+}
+
 static bool dictionary_rehash(struct dictionary *d, enum err *error)
 {
     uint32_t size = d->slots == NULL ? 16 : (d->slot_mask + 1) * 2;
@@ -36,13 +46,8 @@ static bool dictionary_rehash(struct dictionary *d, enum err *error)
     mem_free(d->slots);
     d->slots = slots;
     d->slot_mask = size - 1;
-    for (uint32_t i = 0; i < d->count; i++) {
-        uint64_t hash = wire_hash(d->entries[i]);
-        uint32_t slot = (uint32_t)hash & d->slot_mask;
-        while (slots[slot] != 0)
-            slot = (slot + 1) & d->slot_mask;
-        slots[slot] = (hash & ~UINT64_C(0xFFFFFFFF)) | (i + 1);
-    }
+    for (uint32_t i = 0; i < d->count; i++)
+        dictionary_index(d, i);
     return true;
 }
 
@@ -360,7 +365,9 @@ void columns_bytes_slow(struct columns *c, struct column *column, struct bytes v
     if (column->is_constant) {
         memset(column->codes, 0, column->count * sizeof *column->codes);
         column->is_constant = false;
-        if (column->is_numbered && d->slots == NULL && !dictionary_rehash(d, &e))
+        if (column->is_numbered && d->slots != NULL)
+            dictionary_index(d, 0);
+        else if (column->is_numbered && !dictionary_rehash(d, &e))
             c->error = e;
     }
     uint32_t code;

@@ -34,7 +34,15 @@ struct rowgroup_source testing_source(struct bytes *bytes)
 enum err testing_build(enum signal signal, struct bytes body, struct buffer *out,
                        struct rowgroup_summary *out_summary)
 {
-    struct rowgroup_options options = { .signal = signal, .content_key = testing_key() };
+    return testing_build_at(signal, 0, body, out, out_summary);
+}
+
+enum err testing_build_at(enum signal signal, int level, struct bytes body, struct buffer *out,
+                          struct rowgroup_summary *out_summary)
+{
+    struct rowgroup_options options = { .signal = signal,
+                                        .content_key = testing_key(),
+                                        .zstd_level = level };
     struct rowgroup_builder *b;
     enum err e = rowgroup_builder_open(&options, &b);
     if (e != ERR_OK)

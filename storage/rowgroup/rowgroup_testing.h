@@ -11,7 +11,9 @@ const struct hash_key *testing_key(void);
 /* A group in memory as a source. `bytes` must outlive it. */
 struct rowgroup_source testing_source(struct bytes *bytes);
 
-/* Build a group of one body. */
+/* Build a group of one body. level: as rowgroup_options.zstd_level. */
+NODISCARD enum err testing_build_at(enum signal signal, int level, struct bytes body,
+                                    struct buffer *out, struct rowgroup_summary *out_summary);
 NODISCARD enum err testing_build(enum signal signal, struct bytes body, struct buffer *out,
                                  struct rowgroup_summary *out_summary);
 

@@ -38,7 +38,7 @@ enum err group_writer_init(struct group_writer *w, int level)
     w->compressor = ZSTD_createCCtx_advanced((ZSTD_customMem){ zstd_alloc, zstd_free, NULL });
     if (w->compressor == NULL)
         return ERR_NOMEM;
-    (void)ZSTD_CCtx_setParameter(w->compressor, ZSTD_c_compressionLevel, level);
+    (void)ZSTD_CCtx_setParameter(w->compressor, ZSTD_c_compressionLevel, level < 0 ? 1 : level);
     (void)ZSTD_CCtx_setParameter(w->compressor, ZSTD_c_contentSizeFlag, 0);
     return ERR_OK;
 }
@@ -73,10 +73,10 @@ static void fail(struct group_writer *w, enum err e)
 
 static uint64_t *values_reserve(struct group_writer *w, size_t count)
 {
-    if (count > w->values_capacity) {
+    if (count > w->values_capacity || w->values == NULL) {
         mem_free(w->values);
         w->values_capacity = 0;
-        w->values = mem_alloc_array(count, sizeof *w->values);
+        w->values = mem_alloc_array(count + 1, sizeof *w->values);
         if (w->values == NULL) {
             fail(w, ERR_NOMEM);
             return NULL;
@@ -91,6 +91,8 @@ static uint64_t *values_reserve(struct group_writer *w, size_t count)
 /* The compressed form at the end of `out`; its length, or 0 when it would not be smaller. */
 static size_t compress(struct group_writer *w, struct bytes raw, struct buffer *out)
 {
+    if (w->level < 0)
+        return 0;
     size_t bound = ZSTD_compressBound(raw.len);
     uint8_t *to = buffer_reserve(out, bound);
     if (to == NULL) {

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Scanning columns finds what scanning the same items as OTLP bytes finds, row by row, for random filters
+ * over random items; and a group that is skipped by its dictionaries holds no match. The words that
+ * otlp_random() uses are few, so that filters hit. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "proto/otlp_random.h"
+#include "storage/rowgroup/rowgroup_testing.h"
+#include "storage/search.h"
+
+#include <stdio.h>
+
+/* ---- Random filters */
+
+static struct bytes random_word(struct random *r)
+{
+    static const char *const words[] = {
+        "service.name", "http.route", "GET /cart", "k",           "",
+        "caf\xC3\xA9",  "nul",        "tab\t nul", "no such word"
+    };
+    return bytes_text(words[random_below(r, sizeof words / sizeof words[0])]);
+}
+
+static struct expr *random_field(struct random *r, struct arena *a)
+{
+    if (random_below(r, 2) == 0)
+        return expr_attribute(
+            a, (enum expr_scope)(EXPR_SCOPE_ANY + random_below(r, EXPR_SCOPE_EVERYWHERE)),
+            random_word(r));
+    return expr_intrinsic_field(a, (enum expr_intrinsic)random_below(r, EXPR_INTRINSIC_COUNT));
+}
+
+static struct expr_value random_constant(struct random *r)
+{
+    static const int64_t numbers[] = { 0, 1, -1, 2, 3, 5, 9, 127, 1000000, INT64_MAX, INT64_MIN };
+    enum expr_type type = (enum expr_type)(EXPR_INT + random_below(r, EXPR_BYTES - EXPR_INT));
+    int64_t n = numbers[random_below(r, sizeof numbers / sizeof numbers[0])];
+    struct expr_value v = { .type = type, .integer = type == EXPR_BOOL ? (n & 1) : n };
+    if (type == EXPR_FLOAT)
+        v.number = (double)n / 2;
+    if (type == EXPR_STRING)
+        v.bytes = random_word(r);
+    return v;
+}
+
+static struct expr *random_comparison(struct random *r, struct arena *a)
+{
+    static const enum expr_op ops[] = { EXPR_EQ, EXPR_EQ, EXPR_NE, EXPR_LT,
+                                        EXPR_LE, EXPR_GT, EXPR_GE };
+    struct expr *field = random_field(r, a);
+    switch (random_below(r, 8)) {
+    case 0:
+        return expr_unary(a, EXPR_IS_NOT_NIL, field);
+    case 1:
+        return expr_unary(a, EXPR_IS_NIL, field);
+    case 2:
+        return expr_binary(
+            a, random_below(r, 2) == 0 ? EXPR_CONTAINS : EXPR_TEXT_EQ, field,
+            expr_const(a, (struct expr_value){ .type = EXPR_STRING, .bytes = random_word(r) }));
+    default:
+        return expr_binary(a, ops[random_below(r, sizeof ops / sizeof ops[0])], field,
+                           expr_const(a, random_constant(r)));
+    }
+}
+
+static struct expr *random_filter(struct random *r, struct arena *a, unsigned depth)
+{
+    uint64_t way = depth == 0 ? 9 : random_below(r, 10);
+    if (way < 3)
+        return expr_binary(a, EXPR_AND, random_filter(r, a, depth - 1),
+                           random_filter(r, a, depth - 1));
+    if (way < 6)
+        return expr_binary(a, EXPR_OR, random_filter(r, a, depth - 1),
+                           random_filter(r, a, depth - 1));
+    if (way == 6)
+        return expr_unary(a, EXPR_NOT, random_filter(r, a, depth - 1));
+    return random_comparison(r, a);
+}
+
+/* ---- Both ways */
+
+struct found {
+    struct segment_row rows[1024];
+    size_t count;
+};
+
+static bool keep_row(void *context, const struct segment_row *row)
+{
+    struct found *f = context;
+    assert_true(f->count < 1024);
+    f->rows[f->count++] = *row;
+    return true;
+}
+
+static void scan(struct segment *s, struct arena *arena, const struct expr *filter, uint64_t min,
+                 uint64_t max, struct found *out)
+{
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = arena };
+    out->count = 0;
+    assert_int_equal(s->ops->scan(s, &q, filter, min, max, keep_row, out), ERR_OK);
+}
+
+static void print_filter(const struct expr *filter)
+{
+    struct buffer text;
+    buffer_init(&text, 1 << 20);
+    expr_write(filter, &text);
+    print_message("filter: %.*s\n", (int)text.len, (const char *)text.data);
+    buffer_deinit(&text);
+}
+
+static size_t compare_scans(struct segment *columns, struct segment *body, struct arena *arena,
+                            const struct expr *filter, uint64_t min, uint64_t max)
+{
+    static struct found got, expected;
+    scan(body, arena, filter, min, max, &expected);
+    scan(columns, arena, filter, min, max, &got);
+    if (got.count != expected.count)
+        print_filter(filter);
+    assert_int_equal(got.count, expected.count);
+    for (size_t i = 0; i < got.count; i++) {
+        const struct segment_row *a = &got.rows[i], *b = &expected.rows[i];
+        bool same = a->row == b->row && a->truth == b->truth &&
+                    a->start_unix_ns == b->start_unix_ns && a->duration_ns == b->duration_ns &&
+                    memcmp(&a->trace_id, &b->trace_id, sizeof a->trace_id) == 0;
+        if (!same)
+            print_filter(filter);
+        assert_true(same);
+    }
+    if (!columns->ops->may_match(columns, filter, min, max)) {
+        if (expected.count > 0)
+            print_filter(filter);
+        assert_int_equal(expected.count, 0);
+    }
+    return got.count;
+}
+
+static size_t compare_finds(struct segment *columns, struct segment *body, const struct found *all)
+{
+    uint32_t got[1024], expected[1024];
+    size_t total = 0;
+    for (size_t i = 0; i < all->count; i++) {
+        size_t got_count, expected_count;
+        const struct trace_id *id = &all->rows[i].trace_id;
+        assert_int_equal(columns->ops->find_trace(columns, id, got, 1024, &got_count), ERR_OK);
+        assert_int_equal(body->ops->find_trace(body, id, expected, 1024, &expected_count), ERR_OK);
+        if (trace_id_is_zero(id))
+            continue; /* a record without one */
+        assert_int_equal(got_count, expected_count);
+        assert_memory_equal(got, expected, got_count * sizeof got[0]);
+        total += got_count;
+    }
+    return total;
+}
+
+static void scans_agree(void **state)
+{
+    (void)state;
+    size_t matches = 0, skips = 0, found_rows = 0;
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        enum signal signal = seed % 2 == 0 ? SIGNAL_TRACES : SIGNAL_LOGS;
+        struct random r;
+        random_init(&r, seed * 77);
+        struct otlp_random_options options = { .items_max = 60, .depth_max = 4 };
+        struct arena arena;
+        arena_init(&arena, SIZE_MAX, NULL);
+        struct buffer sent, group, rows;
+        buffer_init(&sent, SIZE_MAX);
+        buffer_init(&group, SIZE_MAX);
+        buffer_init(&rows, SIZE_MAX);
+        otlp_random(&r, signal, &options, &sent);
+        assert_int_equal(testing_build(signal, buffer_bytes(&sent), &group, NULL), ERR_OK);
+        struct bytes bytes = buffer_bytes(&group);
+        struct rowgroup_source source = testing_source(&bytes);
+        struct segment *columns, *body;
+        assert_int_equal(rowgroup_segment_open(&source, &arena, &columns), ERR_OK);
+        assert_int_equal(testing_read_all(columns, &arena, &rows), ERR_OK);
+        assert_int_equal(body_segment_open(signal, buffer_bytes(&rows), &arena, &body), ERR_OK);
+        assert_int_equal(columns->bounds.rows, body->bounds.rows);
+        if (body->bounds.rows > 0) {
+            assert_int_equal(columns->bounds.start_min_unix_ns, body->bounds.start_min_unix_ns);
+            assert_int_equal(columns->bounds.start_max_unix_ns, body->bounds.start_max_unix_ns);
+        }
+        static struct found all;
+        scan(columns, &arena, NULL, 0, UINT64_MAX, &all);
+        found_rows += compare_finds(columns, body, &all);
+        for (unsigned n = 0; n < 400; n++) {
+            struct expr *filter = random_filter(&r, &arena, (unsigned)random_below(&r, 4));
+            assert_non_null(filter);
+            uint64_t min = 0, max = UINT64_MAX;
+            if (n % 4 == 0 && all.count > 0) {
+                min = all.rows[random_below(&r, all.count)].start_unix_ns;
+                max = all.rows[random_below(&r, all.count)].start_unix_ns;
+            }
+            matches += compare_scans(columns, body, &arena, filter, min, max);
+            skips += !columns->ops->may_match(columns, filter, min, max);
+        }
+        columns->ops->close(columns);
+        buffer_deinit(&sent);
+        buffer_deinit(&group);
+        buffer_deinit(&rows);
+        arena_deinit(&arena);
+    }
+    print_message("%zu matches, %zu skips, %zu rows found by trace\n", matches, skips, found_rows);
+    assert_true(matches > 10000 && skips > 1000 && found_rows > 100);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scans_agree),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
