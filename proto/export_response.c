@@ -16,10 +16,10 @@ static bool is_unset(const struct export_response *response)
 
 static void traces_put(int64_t rejected, char *message, struct buffer *out)
 {
-    Opentelemetry__Proto__Collector__Trace__V1__ExportTraceServiceResponse whole =
-        OPENTELEMETRY__PROTO__COLLECTOR__TRACE__V1__EXPORT_TRACE_SERVICE_RESPONSE__INIT;
-    Opentelemetry__Proto__Collector__Trace__V1__ExportTracePartialSuccess partial =
-        OPENTELEMETRY__PROTO__COLLECTOR__TRACE__V1__EXPORT_TRACE_PARTIAL_SUCCESS__INIT;
+    Opentelemetry__Proto__Collector__Trace__V1__ExportTraceServiceResponse whole;
+    opentelemetry__proto__collector__trace__v1__export_trace_service_response__init(&whole);
+    Opentelemetry__Proto__Collector__Trace__V1__ExportTracePartialSuccess partial;
+    opentelemetry__proto__collector__trace__v1__export_trace_partial_success__init(&partial);
     partial.rejected_spans = rejected;
     partial.error_message = message;
     whole.partial_success = &partial;
@@ -28,10 +28,10 @@ static void traces_put(int64_t rejected, char *message, struct buffer *out)
 
 static void logs_put(int64_t rejected, char *message, struct buffer *out)
 {
-    Opentelemetry__Proto__Collector__Logs__V1__ExportLogsServiceResponse whole =
-        OPENTELEMETRY__PROTO__COLLECTOR__LOGS__V1__EXPORT_LOGS_SERVICE_RESPONSE__INIT;
-    Opentelemetry__Proto__Collector__Logs__V1__ExportLogsPartialSuccess partial =
-        OPENTELEMETRY__PROTO__COLLECTOR__LOGS__V1__EXPORT_LOGS_PARTIAL_SUCCESS__INIT;
+    Opentelemetry__Proto__Collector__Logs__V1__ExportLogsServiceResponse whole;
+    opentelemetry__proto__collector__logs__v1__export_logs_service_response__init(&whole);
+    Opentelemetry__Proto__Collector__Logs__V1__ExportLogsPartialSuccess partial;
+    opentelemetry__proto__collector__logs__v1__export_logs_partial_success__init(&partial);
     partial.rejected_log_records = rejected;
     partial.error_message = message;
     whole.partial_success = &partial;

@@ -26,7 +26,8 @@ enum err health_request_read(struct bytes message, struct bytes *out_service)
 
 static Grpc__Health__V1__HealthCheckResponse response_of(enum health_status status)
 {
-    Grpc__Health__V1__HealthCheckResponse response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
+    Grpc__Health__V1__HealthCheckResponse response;
+    grpc__health__v1__health_check_response__init(&response);
     response.status = (Grpc__Health__V1__HealthCheckResponse__ServingStatus)status;
     return response;
 }
@@ -39,7 +40,8 @@ void health_response_encode(enum health_status status, struct buffer *out)
 
 void health_list_encode(const struct health_entry *entries, size_t count, struct buffer *out)
 {
-    Grpc__Health__V1__HealthListResponse list = GRPC__HEALTH__V1__HEALTH_LIST_RESPONSE__INIT;
+    Grpc__Health__V1__HealthListResponse list;
+    grpc__health__v1__health_list_response__init(&list);
     Grpc__Health__V1__HealthListResponse__StatusesEntry items[HEALTH_LIST_MAX];
     Grpc__Health__V1__HealthListResponse__StatusesEntry *pointers[HEALTH_LIST_MAX];
     Grpc__Health__V1__HealthCheckResponse responses[HEALTH_LIST_MAX];

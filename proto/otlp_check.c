@@ -50,21 +50,6 @@ static void warn(struct walk *w, enum otlp_warn what)
     }
 }
 
-static inline bool is_ascii(const uint8_t *p, size_t n)
-{
-    const uint64_t high = UINT64_C(0x8080808080808080);
-    if (n < 8) {
-        uint8_t any = 0;
-        for (size_t i = 0; i < n; i++)
-            any |= p[i];
-        return any < 0x80;
-    }
-    uint64_t any = load_le64(p + n - 8);
-    for (size_t i = 0; i + 8 < n; i += 8)
-        any |= load_le64(p + i);
-    return (any & high) == 0;
-}
-
 static void string_check_slow(struct walk *w, enum otlp_type type, struct bytes value)
 {
     size_t kept = otlp_value_cut(value, type, w->limits->value_bytes_max);
@@ -80,7 +65,7 @@ static void string_check_slow(struct walk *w, enum otlp_type type, struct bytes 
 static inline void string_check(struct walk *w, enum otlp_type type, struct bytes value)
 {
     if (value.len > w->limits->value_bytes_max ||
-        (type == OTLP_TYPE_STRING && !is_ascii(value.data, value.len)))
+        (type == OTLP_TYPE_STRING && !otlp_is_ascii(value.data, value.len)))
         string_check_slow(w, type, value);
 }
 
@@ -93,44 +78,21 @@ static inline bool count_elements(struct walk *w, uint64_t n, const uint8_t *at)
            NULL;
 }
 
-/* The attribute that nearly all are: a short ASCII key, and a value of at most 127 bytes that is a
- * short ASCII string, a boolean, an integer, a double or empty, each once and in order. Everything
- * else goes the general way, and so would this, with the same outcome. */
-static inline bool key_value_is_plain(struct bytes kv)
+/* Take as many plain attributes as there are in a row, each with the tag of the first and a length
+ * of one byte. Returns what follows the last. */
+static inline const uint8_t *plain_attributes(struct walk *w, struct frame *f, const uint8_t *p,
+                                              const uint8_t *end)
 {
-    const uint8_t *p = kv.data;
-    size_t n = kv.len;
-    if (n < 4 || p[0] != (1 << 3 | WIRE_LENGTH) || p[1] >= 0x80)
-        return false;
-    size_t key_end = 2 + (size_t)p[1];
-    if (key_end + 2 > n || p[key_end] != (2 << 3 | WIRE_LENGTH) || p[key_end + 1] >= 0x80 ||
-        key_end + 2 + p[key_end + 1] != n)
-        return false;
-    const uint8_t *value = p + key_end + 2;
-    size_t len = p[key_end + 1];
-    if (len == 0)
-        return is_ascii(p, n);
-    switch (value[0]) {
-    case OTLP_STRING << 3 | WIRE_LENGTH:
-        /* The tags and lengths between key and string are below 0x80 too: look at all at once. */
-        return len >= 2 && value[1] == len - 2 && is_ascii(p, n);
-    case OTLP_BOOL << 3 | WIRE_VARINT:
-        return len == 2 && value[1] <= 1 && is_ascii(p, n);
-    case OTLP_INT << 3 | WIRE_VARINT: {
-        if (len < 2 || len > 1 + WIRE_VARINT_MAX || (len > 2 && value[len - 1] == 0) ||
-            (len == 1 + WIRE_VARINT_MAX && value[len - 1] > 1))
-            return false;
-        for (size_t i = 1; i + 1 < len; i++) {
-            if (value[i] < 0x80)
-                return false;
-        }
-        return value[len - 1] < 0x80 && is_ascii(p, key_end);
+    const uint8_t tag = *p;
+    size_t room = w->limits->attributes_max - f->attributes, taken = 0;
+    while (taken < room && end - p >= 2 && p[0] == tag && p[1] <= end - p - 2 && p[1] < 0x80 &&
+           otlp_key_value_is_plain((struct bytes){ p + 2, p[1] })) {
+        p += 2 + p[1];
+        taken++;
     }
-    case OTLP_DOUBLE << 3 | WIRE_FIXED64:
-        return len == 9 && is_ascii(p, key_end);
-    default:
-        return false;
-    }
+    f->attributes += (uint32_t)taken;
+    w->report.elements += 2 * taken;
+    return p;
 }
 
 /* True: drop this element of a repeated field with a limit. Counts it where it is kept. */
@@ -165,26 +127,21 @@ static bool element_is_dropped(struct walk *w, struct frame *f,
     return false;
 }
 
-static bool message_begin(struct walk *w, struct frame *f, const struct otlp_field_schema *field,
-                          const struct wire_field *at)
+/* Open a sub-message. False on an error. */
+static __attribute__((noinline)) bool message_begin(struct walk *w,
+                                                    const struct otlp_field_schema *field,
+                                                    const uint8_t *begin, struct bytes message)
 {
-    struct bytes message = at->bytes;
-    if (field->role == OTLP_ROLE_ATTRIBUTE && w->is_plain_fast &&
-        f->attributes < w->limits->attributes_max && key_value_is_plain(message)) {
-        f->attributes++;
-        return count_elements(w, 2, at->begin);
-    }
-    if (!count_elements(w, 1, at->begin))
+    struct frame *f = &w->frames[w->top];
+    if (!count_elements(w, 1, begin))
         return false;
-
     bool mute = field->is_repeated && element_is_dropped(w, f, field, message);
     size_t depth = f->depth + (size_t)(field->child == OTLP_KIND_ANY_VALUE);
     if (depth > w->limits->depth_max)
-        return wire_fail(&w->wire, ERR_TOO_DEEP, at->begin, "values nested less deeply") != NULL;
+        return wire_fail(&w->wire, ERR_TOO_DEEP, begin, "values nested less deeply") != NULL;
     assert(w->top + 1 < OTLP_FRAMES_MAX);
-    struct frame *child = &w->frames[++w->top];
-    *child = (struct frame){
-        .end = message.data + message.len,
+    w->frames[++w->top] = (struct frame){
+        .end = bytes_end(message),
         .kind = field->child,
         .depth = (uint8_t)depth,
         .unmute_after = mute && !w->is_muted,
@@ -198,8 +155,6 @@ static bool message_begin(struct walk *w, struct frame *f, const struct otlp_fie
         w->in_item = true;
         w->facts = (struct otlp_facts){ 0 };
     }
-    w->wire.at = message.data;
-    w->wire.end = child->end;
     return true;
 }
 
@@ -256,41 +211,24 @@ static void message_end(struct walk *w)
     if (otlp_kind_is_item(f->kind))
         item_end(w, f->kind);
     w->top--;
-    w->wire.end = w->frames[w->top].end;
 }
 
 /* A singular field is met again, or a second member of a oneof: legal, and not canonical. */
-static bool again(struct walk *w, const struct otlp_field_schema *field,
-                  const struct wire_field *at)
+static bool again(struct walk *w, const struct otlp_field_schema *field, const uint8_t *begin)
 {
     w->report.needs_rewrite = true;
     if (field->type == OTLP_TYPE_MESSAGE && ++w->merges > OTLP_MERGES_MAX)
-        return wire_fail(&w->wire, ERR_TOO_MANY, at->begin, "fewer sub-messages sent in parts") !=
-               NULL;
+        return wire_fail(&w->wire, ERR_TOO_MANY, begin, "fewer sub-messages sent in parts") != NULL;
     return true;
 }
 
-static inline bool field_check(struct walk *w, const struct wire_field *at)
+static inline bool scalar_check(struct walk *w, const struct frame *f,
+                                const struct otlp_field_schema *field, const struct wire_field *at)
 {
-    struct frame *f = &w->frames[w->top];
-    const struct otlp_field_schema *field = otlp_schema_find(f->kind, at->number, at->wire);
-    if (field == NULL) {
-        w->report.unknown_fields++;
-        w->report.needs_rewrite = true;
-        return true;
-    }
-    uint32_t bit = UINT32_C(1) << at->number;
-    if (!field->is_repeated && (f->kind == OTLP_KIND_ANY_VALUE ? f->seen != 0 : (f->seen & bit)) &&
-        !again(w, field, at))
-        return false;
-    f->seen |= bit;
-
     switch ((enum otlp_type)field->type) {
     case OTLP_TYPE_STRING:
-        if (field->is_repeated && !count_elements(w, 1, at->begin))
-            return false;
         string_check(w, OTLP_TYPE_STRING, at->bytes);
-        return true;
+        return !field->is_repeated || count_elements(w, 1, at->begin);
     case OTLP_TYPE_BYTES:
         string_check(w, OTLP_TYPE_BYTES, at->bytes);
         return true;
@@ -309,7 +247,6 @@ static inline bool field_check(struct walk *w, const struct wire_field *at)
         w->report.needs_rewrite |= at->value != (uint64_t)(int64_t)(int32_t)(uint32_t)at->value;
         return true;
     case OTLP_TYPE_MESSAGE:
-        return message_begin(w, f, field, at);
     case OTLP_TYPE_INT64:
     case OTLP_TYPE_DOUBLE:
     case OTLP_TYPE_FIXED32:
@@ -319,34 +256,81 @@ static inline bool field_check(struct walk *w, const struct wire_field *at)
     return true;
 }
 
+/* All fields of all messages. The hot loop: position and open message stay in locals. */
+static void walk_run(struct walk *w, struct bytes strange)
+{
+    const uint8_t *p = strange.data, *end = bytes_end(strange);
+    struct frame *f = &w->frames[0];
+    const struct otlp_field_schema *fields = otlp_schema[f->kind].fields;
+    for (;;) {
+        if (p == end) {
+            if (w->top == 0)
+                return;
+            message_end(w);
+            f--;
+            end = f->end;
+            fields = otlp_schema[f->kind].fields;
+            continue;
+        }
+        struct wire_field at = { 0 };
+        p = wire_read(&w->wire, p, end, &at);
+        if (p == NULL)
+            return;
+        const struct otlp_field_schema *field =
+            &fields[at.number <= OTLP_FIELD_NUMBER_MAX ? at.number : 0];
+        if (field->type == OTLP_TYPE_NONE || field->wire != at.wire) {
+            w->report.unknown_fields++;
+            w->report.needs_rewrite = true;
+            continue;
+        }
+        if (!field->is_repeated) {
+            uint32_t bit = UINT32_C(1) << at.number;
+            uint32_t others = f->kind == OTLP_KIND_ANY_VALUE ? UINT32_MAX : bit;
+            if ((f->seen & others) != 0 && !again(w, field, at.begin))
+                return;
+            f->seen |= bit;
+        }
+        if (field->type != OTLP_TYPE_MESSAGE) {
+            if (!scalar_check(w, f, field, &at))
+                return;
+            continue;
+        }
+        if (field->role == OTLP_ROLE_ATTRIBUTE && w->is_plain_fast &&
+            f->attributes < w->limits->attributes_max) {
+            const uint8_t *after = plain_attributes(w, f, at.begin, end);
+            if (after != at.begin) {
+                p = after;
+                if (!count_elements(w, 0, at.begin))
+                    return;
+                continue;
+            }
+        }
+        if (!message_begin(w, field, at.begin, at.bytes))
+            return;
+        f++;
+        p = at.bytes.data;
+        end = f->end;
+        fields = otlp_schema[f->kind].fields;
+    }
+}
+
 enum err otlp_check(enum signal signal, struct bytes strange, const struct otlp_limits *limits,
                     uint64_t now_unix_ns, struct otlp_report *out_report, struct err_note *out_note)
 {
     assert(limits->depth_max <= OTLP_DEPTH_MAX);
     struct walk w;
-    w.wire = wire_of(strange);
+    w.wire = (struct wire){ 0 };
     w.limits = limits;
     w.now_unix_ns = now_unix_ns;
     w.report = (struct otlp_report){ .start_min_unix_ns = UINT64_MAX };
     w.in_item = w.item_has_warnings = w.is_muted = false;
     memset(w.item_warned, 0, sizeof w.item_warned);
-    w.is_plain_fast =
-        limits->depth_max >= 1 && limits->key_bytes_max >= 127 && limits->value_bytes_max >= 127;
+    w.is_plain_fast = otlp_limits_allow_plain(limits);
     w.merges = 0;
     w.top = 0;
-    w.frames[0] = (struct frame){ .end = w.wire.end, .kind = (uint8_t)otlp_root_kind(signal) };
-
-    for (;;) {
-        struct wire_field at;
-        if (wire_next(&w.wire, &at)) {
-            if (!field_check(&w, &at))
-                break;
-        } else if (w.wire.error != ERR_OK || w.top == 0) {
-            break;
-        } else {
-            message_end(&w);
-        }
-    }
+    w.frames[0] =
+        (struct frame){ .end = bytes_end(strange), .kind = (uint8_t)otlp_root_kind(signal) };
+    walk_run(&w, strange);
     if (w.wire.error != ERR_OK) {
         if (out_note != NULL)
             *out_note = (struct err_note){ .offset = (size_t)(w.wire.error_at - strange.data),

@@ -78,9 +78,11 @@ static void accepted_means_rewritable(void **state)
         struct otlp_limits limits = otlp_limits_default;
         if (i % 4 < 2)
             random_limits(&random, &limits);
+        struct otlp_random_options strange = options;
+        strange.is_strange = i % 3 != 0;
         buffer_reset(&in);
-        otlp_random(&random, signal, &options, &in);
-        if (i % 8 >= 2)
+        otlp_random(&random, signal, &strange, &in);
+        if (i % 8 >= 5)
             otlp_random_break(&random, &in, 0);
         struct otlp_report before, after;
         if (otlp_check(signal, buffer_bytes(&in), &limits, now, &before, NULL) != ERR_OK)

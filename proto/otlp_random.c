@@ -85,7 +85,7 @@ static double double_any(struct generator *g)
 
 static void id_put(struct generator *g, uint32_t number, size_t len)
 {
-    uint8_t id[16];
+    uint8_t id[24];
     for (size_t i = 0; i < len; i += 8)
         store_le64(id + i, random_next(g->random));
     id[0] |= 1;
@@ -104,6 +104,8 @@ static void message_put(struct generator *g, enum otlp_kind kind, unsigned depth
 
 static void any_value_put(struct generator *g, unsigned depth)
 {
+    if (g->options->is_strange && chance(g, 60))
+        text_put(g, OTLP_STRING);            /* another member follows */
     uint32_t number = (uint32_t)below(g, 8); /* 0: empty */
     if (depth >= g->options->depth_max && (number == OTLP_ARRAY || number == OTLP_KVLIST))
         number = OTLP_STRING;
@@ -158,7 +160,7 @@ static void scalar_put(struct generator *g, enum otlp_kind kind,
         text_put(g, number);
         break;
     case OTLP_TYPE_ID:
-        id_put(g, number, field->id_bytes);
+        id_put(g, number, g->options->is_strange && chance(g, 20) ? below(g, 17) : field->id_bytes);
         break;
     case OTLP_TYPE_UINT32:
         pb_uint(g->out, number, (uint32_t)number_any(g));
@@ -179,13 +181,46 @@ static void scalar_put(struct generator *g, enum otlp_kind kind,
     (void)kind;
 }
 
+/* Well-formed, and nothing that an exporter would send. */
+static void strange_put(struct generator *g)
+{
+    uint32_t number = 1 + (uint32_t)below(g, chance(g, 4) ? 1100 : 18);
+    switch (below(g, 6)) {
+    case 0: /* another wire type, or an unknown field */
+        pb_uint(g->out, number, number_any(g));
+        break;
+    case 1:
+        pb_fixed64(g->out, number, number_any(g));
+        break;
+    case 2:
+        pb_fixed32(g->out, number, (uint32_t)number_any(g));
+        break;
+    case 3:
+        pb_bytes(g->out, number, (struct bytes){ 0 });
+        break;
+    case 4: /* a group with something inside */
+        pb_tag(g->out, number, WIRE_GROUP_BEGIN);
+        pb_uint(g->out, 1, number_any(g));
+        text_put(g, 2);
+        pb_tag(g->out, number, WIRE_GROUP_END);
+        break;
+    default: /* a varint in a longer form than needed, in an unknown field */
+        pb_tag(g->out, 100, WIRE_VARINT);
+        buffer_append(g->out, "\x81\x80\x00", 3);
+        break;
+    }
+}
+
 static void field_put(struct generator *g, enum otlp_kind kind, uint32_t number, unsigned depth)
 {
     const struct otlp_field_schema *field = &otlp_schema[kind].fields[number];
     bool is_needed = kind == OTLP_KIND_SPAN && number <= 2;
     if (field->type == OTLP_TYPE_NONE || (!is_needed && !field->is_repeated && chance(g, 5)))
         return;
-    size_t n = field->is_repeated ? repeats(g, field) : 1;
+    bool is_strange = g->options->is_strange && chance(g, 40);
+    size_t n = field->is_repeated ? repeats(g, field) : 1 + (size_t)(is_strange && chance(g, 2));
+    if (is_strange)
+        strange_put(g);
     for (size_t i = 0; i < n; i++) {
         if (field->type != OTLP_TYPE_MESSAGE) {
             scalar_put(g, kind, field, number);

@@ -17,6 +17,7 @@ struct otlp_random_options {
     unsigned depth_max;   /* nested values; at most 64 */
     bool has_bad_utf8;    /* some strings are not UTF-8 */
     bool has_extra_order; /* fields in any order instead of by number */
+    bool is_strange;      /* well-formed, but now and then not canonical, or with a bad ID */
 };
 
 /* Append one TracesData or LogsData. */

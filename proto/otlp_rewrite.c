@@ -223,8 +223,15 @@ static void message_write(struct rewrite *r, struct frame *f, const struct otlp_
         message_begin(r, field->child, at->number, f->child_first, f->child_end, f->child_end);
         return;
     }
+    if (element_is_dropped(r, f, field, at->bytes))
+        return;
+    if (field->role == OTLP_ROLE_ATTRIBUTE && otlp_limits_allow_plain(r->limits) &&
+        otlp_key_value_is_plain(at->bytes)) {
+        pb_bytes(r->out, at->number, at->bytes);
+        return;
+    }
     size_t restore = r->parts_count;
-    if (!element_is_dropped(r, f, field, at->bytes) && part_push(r, at->bytes))
+    if (part_push(r, at->bytes))
         message_begin(r, field->child, at->number, restore, restore + 1, restore);
 }
 

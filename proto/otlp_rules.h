@@ -7,6 +7,7 @@
 #define SPINDLE_PROTO_OTLP_RULES_H
 
 #include "proto/otlp_schema.h"
+#include "proto/otlp_wire.h"
 
 /* Repeated occurrences of singular sub-messages are legal and merge, but no exporter sends them.
  * The rewriter remembers where the parts lie, so their number in one request has a bound. */
@@ -105,6 +106,91 @@ static inline bool otlp_link_is_malformed(const struct otlp_facts *facts)
 {
     return otlp_id_is_malformed(facts->trace_id, 16) || otlp_id_is_malformed(facts->span_id, 8);
 }
+
+/* ---- The common case, quickly -------------------------------------------------------------------
+ */
+
+static inline bool otlp_is_ascii(const uint8_t *p, size_t n)
+{
+    const uint64_t high = UINT64_C(0x8080808080808080);
+    if (n < 8) {
+        uint8_t any = 0;
+        for (size_t i = 0; i < n; i++)
+            any |= p[i];
+        return any < 0x80;
+    }
+    uint64_t any = load_le64(p + n - 8); /* the last eight, some of them a second time */
+    for (size_t i = 0; i + 8 < n; i += 8)
+        any |= load_le64(p + i);
+    return (any & high) == 0;
+}
+
+/* A varint in its shortest form that fills len bytes exactly. */
+static inline bool is_short_varint(const uint8_t *p, size_t len)
+{
+    if (len == 0 || len > WIRE_VARINT_MAX || p[len - 1] >= 0x80 || (len > 1 && p[len - 1] == 0) ||
+        (len == WIRE_VARINT_MAX && p[len - 1] > 1))
+        return false;
+    for (size_t i = 0; i + 1 < len; i++) {
+        if (p[i] < 0x80)
+            return false;
+    }
+    return true;
+}
+
+/* The attribute that nearly all are: a short ASCII key, and a value of at most 127 bytes that is a
+ * short ASCII string, a boolean, an integer, a double or empty, each once and in order. Everything
+ * else goes the general way, and so would this, with the same outcome. */
+static inline bool otlp_key_value_is_plain(struct bytes kv)
+{
+    const uint8_t *p = kv.data;
+    size_t n = kv.len;
+    if (n < 4 || p[0] != (1 << 3 | WIRE_LENGTH) || p[1] >= 0x80)
+        return false;
+    size_t key_end = 2 + (size_t)p[1];
+    if (key_end + 2 > n || p[key_end] != (2 << 3 | WIRE_LENGTH) || p[key_end + 1] >= 0x80 ||
+        key_end + 2 + p[key_end + 1] != n)
+        return false;
+    const uint8_t *value = p + key_end + 2;
+    size_t len = p[key_end + 1];
+    size_t ascii_len = n; /* tags and lengths between key and value are below 0x80 too */
+    switch (len == 0 ? OTLP_EMPTY : value[0]) {
+    case OTLP_EMPTY:
+        if (len != 0)
+            return false;
+        break;
+    case OTLP_STRING << 3 | WIRE_LENGTH:
+        if (len < 2 || value[1] != len - 2)
+            return false;
+        break;
+    case OTLP_BOOL << 3 | WIRE_VARINT:
+        if (len != 2 || value[1] > 1)
+            return false;
+        break;
+    case OTLP_INT << 3 | WIRE_VARINT:
+        if (!is_short_varint(value + 1, len - 1))
+            return false;
+        ascii_len = key_end;
+        break;
+    case OTLP_DOUBLE << 3 | WIRE_FIXED64:
+        if (len != 9)
+            return false;
+        ascii_len = key_end;
+        break;
+    default:
+        return false;
+    }
+    return otlp_is_ascii(p, ascii_len);
+}
+
+/* Whether such an attribute is surely within the limits. */
+static inline bool otlp_limits_allow_plain(const struct otlp_limits *limits)
+{
+    return limits->depth_max >= 1 && limits->key_bytes_max >= 127 && limits->value_bytes_max >= 127;
+}
+
+/* ---- The rest
+ * ------------------------------------------------------------------------------------ */
 
 /* How much of a string or bytes value is kept. A string is cut before a character, not inside one;
  * in bytes that are no UTF-8 there may be no such place near, and then it is cut at the limit. */

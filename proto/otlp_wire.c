@@ -9,10 +9,10 @@ const uint8_t *wire_fail(struct wire *w, enum err e, const uint8_t *at, const ch
     return NULL;
 }
 
-const uint8_t *wire_slow_varint(struct wire *w, const uint8_t *p, size_t bytes_max, uint64_t *out,
-                                const char *what)
+const uint8_t *wire_slow_varint(struct wire *w, const uint8_t *p, const uint8_t *end,
+                                size_t bytes_max, uint64_t *out, const char *what)
 {
-    const uint8_t *after = wire_varint_long(p, w->end, bytes_max, out);
+    const uint8_t *after = wire_varint_long(p, end, bytes_max, out);
     if (after == NULL)
         return wire_fail(w, ERR_INVALID, p, what);
     size_t len = (size_t)(after - p);
@@ -23,7 +23,8 @@ const uint8_t *wire_slow_varint(struct wire *w, const uint8_t *p, size_t bytes_m
 
 /* To the end tag that matches `number`. The numbers of the groups open at once are the whole state.
  */
-const uint8_t *wire_slow_group(struct wire *w, const uint8_t *p, uint32_t number)
+const uint8_t *wire_slow_group(struct wire *w, const uint8_t *p, const uint8_t *end,
+                               uint32_t number)
 {
     uint32_t open[WIRE_GROUP_DEPTH_MAX];
     size_t depth = 0;
@@ -33,21 +34,21 @@ const uint8_t *wire_slow_group(struct wire *w, const uint8_t *p, uint32_t number
         const uint8_t *begin = p;
         uint64_t tag, value;
         struct bytes bytes;
-        p = wire_varint_long(p, w->end, WIRE_SHORT_VARINT_MAX, &tag);
+        p = wire_varint_long(p, end, WIRE_SHORT_VARINT_MAX, &tag);
         if (p == NULL || tag >> 3 == 0 || tag > UINT32_MAX)
             return wire_fail(w, ERR_INVALID, begin, "a field of a group, or its end");
         switch (tag & 7) {
         case WIRE_VARINT:
-            p = wire_varint(p, w->end, &value);
+            p = wire_varint(p, end, &value);
             break;
         case WIRE_FIXED64:
-            p = w->end - p < 8 ? NULL : p + 8;
+            p = end - p < 8 ? NULL : p + 8;
             break;
         case WIRE_LENGTH:
-            p = wire_length(p, w->end, &bytes);
+            p = wire_length(p, end, &bytes);
             break;
         case WIRE_FIXED32:
-            p = w->end - p < 4 ? NULL : p + 4;
+            p = end - p < 4 ? NULL : p + 4;
             break;
         case WIRE_GROUP_BEGIN:
             if (depth == WIRE_GROUP_DEPTH_MAX)

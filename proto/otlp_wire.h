@@ -98,7 +98,7 @@ struct wire_field {
     const uint8_t *begin; /* of its tag */
     uint32_t number, wire;
     uint64_t value;     /* of varints and fixed numbers */
-    struct bytes bytes; /* of lengths; of groups all up to and with the end tag */
+    struct bytes bytes; /* of lengths */
 };
 
 /* NULL for an empty run without an address, to which nothing may be added, not even 0. */
@@ -112,84 +112,83 @@ static inline struct wire wire_of(struct bytes message)
     return (struct wire){ .at = message.data, .end = bytes_end(message) };
 }
 
-/* The rare cases of wire_next(). They return NULL after noting the error. */
-const uint8_t *wire_slow_varint(struct wire *w, const uint8_t *p, size_t bytes_max, uint64_t *out,
-                                const char *what);
-const uint8_t *wire_slow_group(struct wire *w, const uint8_t *p, uint32_t number);
+/* The rare cases of wire_read(). They return NULL after noting the error in w. */
+const uint8_t *wire_slow_varint(struct wire *w, const uint8_t *p, const uint8_t *end,
+                                size_t bytes_max, uint64_t *out, const char *what);
+const uint8_t *wire_slow_group(struct wire *w, const uint8_t *p, const uint8_t *end,
+                               uint32_t number);
 const uint8_t *wire_fail(struct wire *w, enum err e, const uint8_t *at, const char *what);
 
-/* The next field. False at the end, and on an error, which w->error tells. Groups are skipped to
- * their end and come as one field of wire type 3. */
-static inline bool wire_next(struct wire *w, struct wire_field *out)
+static inline const uint8_t *wire_read_varint(struct wire *w, const uint8_t *p, const uint8_t *end,
+                                              size_t bytes_max, uint64_t *out, const char *what)
 {
-    const uint8_t *p = w->at, *end = w->end;
-    uint64_t tag;
-    if (p >= end)
-        return false;
-    out->begin = p;
-    if (*p < 0x80) {
-        tag = *p++;
-    } else {
-        p = wire_slow_varint(w, p, WIRE_SHORT_VARINT_MAX, &tag, "a field tag");
-        if (p == NULL)
-            return false;
+    if (p < end && *p < 0x80) {
+        *out = *p;
+        return p + 1;
     }
+    uint64_t slow; /* so that *out may stay in a register */
+    p = wire_slow_varint(w, p, end, bytes_max, &slow, what);
+    if (p != NULL)
+        *out = slow;
+    return p;
+}
+
+/* The field that p < end begins; returns what follows it, or NULL on an error, which w->error
+ * tells. Groups are skipped to their end and come as one field of wire type 3. The position is the
+ * caller's, so that a hot loop can keep it in registers. */
+static inline const uint8_t *wire_read(struct wire *w, const uint8_t *p, const uint8_t *end,
+                                       struct wire_field *out)
+{
+    uint64_t tag = 0, len = 0;
+    out->begin = p;
+    p = wire_read_varint(w, p, end, WIRE_SHORT_VARINT_MAX, &tag, "a field tag");
+    if (p == NULL)
+        return NULL;
     if (tag >> 3 == 0 || tag > UINT32_MAX)
-        return wire_fail(w, ERR_INVALID, out->begin, "a field number from 1 to 536870911") != NULL;
+        return wire_fail(w, ERR_INVALID, out->begin, "a field number from 1 to 536870911");
     out->number = (uint32_t)(tag >> 3);
     out->wire = tag & 7;
 
     switch (out->wire) {
     case WIRE_VARINT:
-        if (p < end && *p < 0x80)
-            out->value = *p++;
-        else
-            p = wire_slow_varint(w, p, WIRE_VARINT_MAX, &out->value,
-                                 "a varint of at most 10 bytes");
-        break;
+        return wire_read_varint(w, p, end, WIRE_VARINT_MAX, &out->value,
+                                "a varint of at most 10 bytes");
     case WIRE_FIXED64:
-        if (end - p < 8) {
-            p = wire_fail(w, ERR_INVALID, p, "8 bytes of a fixed64");
-        } else {
-            out->value = load_le64(p);
-            p += 8;
-        }
-        break;
-    case WIRE_LENGTH: {
-        uint64_t len = 0;
-        if (p < end && *p < 0x80)
-            len = *p++;
-        else
-            p = wire_slow_varint(w, p, WIRE_SHORT_VARINT_MAX, &len, "a length");
-        if (p != NULL && len > (size_t)(end - p))
-            p = wire_fail(w, ERR_INVALID, out->begin, "a length within its message");
-        if (p != NULL) {
-            out->bytes = (struct bytes){ p, (size_t)len };
-            p += len;
-        }
-        break;
-    }
+        if (end - p < 8)
+            return wire_fail(w, ERR_INVALID, p, "8 bytes of a fixed64");
+        out->value = load_le64(p);
+        return p + 8;
+    case WIRE_LENGTH:
+        p = wire_read_varint(w, p, end, WIRE_SHORT_VARINT_MAX, &len, "a length");
+        if (p == NULL)
+            return NULL;
+        if (len > (size_t)(end - p))
+            return wire_fail(w, ERR_INVALID, out->begin, "a length within its message");
+        out->bytes = (struct bytes){ p, (size_t)len };
+        return p + len;
     case WIRE_FIXED32:
-        if (end - p < 4) {
-            p = wire_fail(w, ERR_INVALID, p, "4 bytes of a fixed32");
-        } else {
-            out->value = load_le32(p);
-            p += 4;
-        }
-        break;
+        if (end - p < 4)
+            return wire_fail(w, ERR_INVALID, p, "4 bytes of a fixed32");
+        out->value = load_le32(p);
+        return p + 4;
     case WIRE_GROUP_BEGIN:
-        p = wire_slow_group(w, p, out->number);
-        break;
+        return wire_slow_group(w, p, end, out->number);
     case WIRE_GROUP_END:
-        p = wire_fail(w, ERR_INVALID, out->begin, "no end of a group that never began");
-        break;
+        return wire_fail(w, ERR_INVALID, out->begin, "no end of a group that never began");
     default:
-        p = wire_fail(w, ERR_INVALID, out->begin, "a wire type from 0 to 5");
-        break;
+        return wire_fail(w, ERR_INVALID, out->begin, "a wire type from 0 to 5");
     }
-    if (p == NULL)
+}
+
+/* The next field. False at the end, and on an error, which w->error tells. */
+static inline bool wire_next(struct wire *w, struct wire_field *out)
+{
+    if (w->at >= w->end)
         return false;
-    w->at = p;
+    const uint8_t *after = wire_read(w, w->at, w->end, out);
+    if (after == NULL)
+        return false;
+    w->at = after;
     return true;
 }
 

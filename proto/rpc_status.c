@@ -15,8 +15,10 @@
 
 static void retry_info_put(uint64_t delay_ns, struct buffer *out)
 {
-    Google__Protobuf__Duration delay = GOOGLE__PROTOBUF__DURATION__INIT;
-    Google__Rpc__RetryInfo info = GOOGLE__RPC__RETRY_INFO__INIT;
+    Google__Protobuf__Duration delay;
+    google__protobuf__duration__init(&delay);
+    Google__Rpc__RetryInfo info;
+    google__rpc__retry_info__init(&info);
     delay.seconds = (int64_t)(delay_ns / NS_PER_S);
     delay.nanos = (int32_t)(delay_ns % NS_PER_S);
     info.retry_delay = &delay;
@@ -42,7 +44,8 @@ static void bad_request_put(const struct rpc_status *status, struct buffer *out)
         count = is_whole ? count : i + 1; /* as many as there is something to free of */
     }
     if (is_whole) {
-        Google__Rpc__BadRequest bad = GOOGLE__RPC__BAD_REQUEST__INIT;
+        Google__Rpc__BadRequest bad;
+        google__rpc__bad_request__init(&bad);
         bad.n_field_violations = count;
         bad.field_violations = pointers;
         pb_message_put(&bad.base, out);
@@ -57,7 +60,8 @@ static void bad_request_put(const struct rpc_status *status, struct buffer *out)
 
 static Google__Protobuf__Any any_of(char *type_url, const struct buffer *value)
 {
-    Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+    Google__Protobuf__Any any;
+    google__protobuf__any__init(&any);
     any.type_url = type_url;
     any.value.data = value->data;
     any.value.len = value->len;
@@ -70,7 +74,8 @@ void rpc_status_encode(const struct rpc_status *status, struct buffer *out)
     struct buffer retry, bad;
     buffer_init(&retry, SIZE_MAX);
     buffer_init(&bad, SIZE_MAX);
-    Google__Rpc__Status message = GOOGLE__RPC__STATUS__INIT;
+    Google__Rpc__Status message;
+    google__rpc__status__init(&message);
     Google__Protobuf__Any anys[2], *details[2] = { &anys[0], &anys[1] };
     message.code = (int32_t)status->code;
     message.details = details;

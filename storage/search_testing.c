@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "proto/pb_writer.h"
+#include "storage/rowgroup/rowgroup.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -35,6 +36,20 @@ static bool may_contain(void *context, size_t index, const struct trace_id *id)
     return false;
 }
 
+static enum err read_group(void *context, uint64_t offset, size_t len, uint8_t *out)
+{
+    const struct test_body *b = context;
+    assert(offset <= b->group.len && len <= b->group.len - offset);
+    memcpy(out, b->group.data + offset, len);
+    return ERR_OK;
+}
+
+static enum err open_group(struct test_body *b, struct arena *arena, struct segment **out)
+{
+    struct rowgroup_source source = { .context = b, .size = b->group.len, .read = read_group };
+    return rowgroup_segment_open(&source, arena, out);
+}
+
 static enum err open_body(void *context, size_t index, const struct query_context *q,
                           struct segment **out)
 {
@@ -43,6 +58,8 @@ static enum err open_body(void *context, size_t index, const struct query_contex
     s->opens++;
     if (body->is_damaged)
         return ERR_CORRUPT;
+    if (body->is_group)
+        return open_group(body, q->arena, out);
     return body_segment_open_bounded(&body->bounds, buffer_bytes(&body->data), q->arena, out);
 }
 
@@ -69,8 +86,10 @@ void test_source_init(struct test_source *s)
 
 void test_source_deinit(struct test_source *s)
 {
-    for (size_t i = 0; i < s->count; i++)
+    for (size_t i = 0; i < s->count; i++) {
         buffer_deinit(&s->bodies[i].data);
+        buffer_deinit(&s->bodies[i].group);
+    }
     mem_free(s->bodies);
     arena_deinit(&s->arena);
 }
@@ -85,16 +104,40 @@ struct buffer *test_source_add(struct test_source *s, enum signal signal)
     struct test_body *b = &s->bodies[s->count++];
     *b = (struct test_body){ .signal = signal };
     buffer_init(&b->data, 64u << 20);
+    buffer_init(&b->group, 64u << 20);
     s->source.count = s->count;
     return &b->data;
+}
+
+void test_source_group(struct test_source *s, struct random *random)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct test_body *b = &s->bodies[i];
+        if (b->data.len == 0 || random_below(random, 2) == 0)
+            continue;
+        struct rowgroup_options options = { .signal = b->signal, .content_key = &s->key };
+        struct rowgroup_builder *builder = NULL;
+        struct rowgroup_summary summary;
+        enum err e = rowgroup_builder_open(&options, &builder);
+        if (e == ERR_OK)
+            e = rowgroup_builder_add(builder, buffer_bytes(&b->data));
+        if (e == ERR_OK)
+            e = rowgroup_builder_finish(builder, NULL, NULL, &b->group, &summary);
+        assert(e == ERR_OK);
+        (void)e;
+        rowgroup_builder_close(builder);
+        b->is_group = true;
+    }
 }
 
 void test_source_ready(struct test_source *s)
 {
     for (size_t i = 0; i < s->count; i++) {
         struct segment *segment = NULL;
-        enum err e = body_segment_open(s->bodies[i].signal, buffer_bytes(&s->bodies[i].data),
-                                       &s->arena, &segment);
+        struct test_body *b = &s->bodies[i];
+        enum err e =
+            b->is_group ? open_group(b, &s->arena, &segment)
+                        : body_segment_open(b->signal, buffer_bytes(&b->data), &s->arena, &segment);
         assert(e == ERR_OK);
         (void)e;
         s->bodies[i].bounds = segment->bounds;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* search_testing.h - a segment source over bodies in memory, for tests. */
+/* search_testing.h - a segment source over bodies and row groups in memory, for tests. */
 #ifndef SPINDLE_STORAGE_SEARCH_TESTING_H
 #define SPINDLE_STORAGE_SEARCH_TESTING_H
 
@@ -9,6 +9,8 @@
 struct test_body {
     struct buffer data;
     enum signal signal;
+    struct buffer group; /* the same as a row group, where is_group */
+    bool is_group;
     struct segment_bounds bounds;
     bool is_damaged;
 };
@@ -28,6 +30,8 @@ void test_source_deinit(struct test_source *s);
 /* A new empty body, to be filled; its bounds are computed by test_source_ready(). */
 struct buffer *test_source_add(struct test_source *s, enum signal signal);
 void test_source_ready(struct test_source *s);
+/* Before that: make a row group of some bodies, chosen by `random`. */
+void test_source_group(struct test_source *s, struct random *random);
 
 /* Protobuf of attributes: KeyValue in field `number`. */
 void test_attribute_text(struct buffer *b, uint32_t number, const char *key, const char *value);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Searching traces agrees with a plain reference: an array of spans, walked from end to end for
  * each question. Random spans of few traces, with equal starts and durations, parents that are
- * missing and spans sent twice, are cut at random into bodies. Each query's pages are compared with
+ * missing and spans sent twice, are cut at random into bodies, some of them made
+ * row groups. Each query's pages are compared with
  * the reference's list; so are summaries, matched spans and whole traces. The same under too little
  * memory, too little time, damaged segments and failing allocations: then a prefix, and said to be
  * incomplete. */
@@ -31,6 +32,7 @@ struct model {
     struct random random;
     struct ref_span spans[SPANS_MAX];
     size_t count;
+    bool has_groups;
     struct buffer messages;
     struct buffer resources[SERVICES];
     struct test_source source;
@@ -92,7 +94,8 @@ static void put_span(struct buffer *b, const struct ref_span *s)
     if (s->parent != 0)
         pb_bytes(b, 4, bytes_of(parent.b, sizeof parent.b));
     pb_bytes(b, 5, bytes_text(name));
-    pb_uint(b, 6, (uint64_t)s->kind);
+    if (s->kind != 0)
+        pb_uint(b, 6, (uint64_t)s->kind);
     pb_fixed64(b, 7, s->start);
     pb_fixed64(b, 8, s->start + s->duration);
     if (s->k >= 0)
@@ -171,6 +174,8 @@ static void cut(struct model *m)
         }
     }
     (void)test_source_add(&m->source, SIGNAL_LOGS); /* not looked at */
+    if (m->has_groups)
+        test_source_group(&m->source, &m->random);
     test_source_ready(&m->source);
 }
 
@@ -179,6 +184,7 @@ static void model_make(struct model *m, uint64_t seed)
     memset(m, 0, sizeof *m);
     seed_now = seed;
     random_init(&m->random, seed);
+    m->has_groups = seed % 2 == 0;
     test_source_init(&m->source);
     m->source.false_hits = (uint64_t)below(m, 4);
     buffer_init(&m->messages, 1u << 20);

@@ -19,8 +19,7 @@
 #define LOOKBACK_UNFILTERED_MAX 16  /* likewise, of groups from before the start */
 #define LOOKBACK_ARENA_BYTES    ((size_t)64 << 20)
 
-/* ---- Look-back: is this span in a row group already?
- * ------------------------------------------------ */
+/* ---- Look-back: is this span in a row group already? ----------------------------------------- */
 
 struct lookback {
     struct sqlite_engine *engine;
@@ -106,20 +105,45 @@ static bool lookback_in(struct lookback *l, size_t from, size_t to, const struct
 }
 
 /* What was built since the start is in the span filter, as far back as its size allows. Groups from
- * before the start are not, so a few of the newest are asked in any case. */
+ * before the start are not, so the newest few are asked in any case: [*out_from, *out_to). */
+static void lookback_old(const struct lookback *l, size_t *out_from, size_t *out_to)
+{
+    size_t count = l->snapshot.groups->count, at_start = l->engine->builder.groups_at_start;
+    *out_to = at_start < count ? at_start : count;
+    *out_from = *out_to > LOOKBACK_UNFILTERED_MAX ? *out_to - LOOKBACK_UNFILTERED_MAX : 0;
+}
+
+/* The cheap question: false for nearly every span that is new. */
+static bool lookback_may_have(const struct lookback *l, bool asks_old,
+                              const struct trace_id *trace_id, const struct span_id *span_id)
+{
+    if (span_filter_may_contain(&l->engine->builder.recent, trace_id, span_id))
+        return true;
+    size_t from = 0, to = 0;
+    if (asks_old)
+        lookback_old(l, &from, &to);
+    while (to > from) {
+        const struct group *g = l->snapshot.groups->groups[--to];
+        if (g->built_unix_ns < l->oldest_unix_ns)
+            return false;
+        if (trace_filter_may_contain(g->trace_filter, trace_id))
+            return true;
+    }
+    return false;
+}
+
 static bool is_stored(void *context, const struct trace_id *trace_id, const struct span_id *span_id,
                       struct hash128 content)
 {
     struct lookback *l = context;
-    const struct builder *b = &l->engine->builder;
-    size_t count = l->snapshot.groups->count;
-    size_t old = b->groups_at_start < count ? b->groups_at_start : count;
-    if (span_filter_may_contain(&b->recent, trace_id, span_id)) {
-        size_t from = count > LOOKBACK_GROUPS_MAX ? count - LOOKBACK_GROUPS_MAX : 0;
-        return lookback_in(l, from, count, trace_id, span_id, content);
+    size_t count = l->snapshot.groups->count, from = 0, to = 0;
+    if (span_filter_may_contain(&l->engine->builder.recent, trace_id, span_id)) {
+        from = count > LOOKBACK_GROUPS_MAX ? count - LOOKBACK_GROUPS_MAX : 0;
+        to = count;
+    } else {
+        lookback_old(l, &from, &to);
     }
-    size_t from = old > LOOKBACK_UNFILTERED_MAX ? old - LOOKBACK_UNFILTERED_MAX : 0;
-    return lookback_in(l, from, old, trace_id, span_id, content);
+    return lookback_in(l, from, to, trace_id, span_id, content);
 }
 
 static void lookback_begin(struct lookback *l, struct sqlite_engine *e, uint64_t now_unix_ns)
@@ -142,8 +166,7 @@ static void lookback_end(struct lookback *l)
     snapshot_release(&l->snapshot);
 }
 
-/* ---- One row group
- * ---------------------------------------------------------------------------------- */
+/* ---- One row group --------------------------------------------------------------------------- */
 
 /* What is made of one range, and the memory it is made in. */
 struct build {
@@ -162,6 +185,47 @@ static bool is_transient(enum err e)
     return e == ERR_NOMEM || e == ERR_BUDGET || e == ERR_IO || e == ERR_FULL || e == ERR_BUSY;
 }
 
+/* Exporters write trace ID and span ID first: then 28 bytes tell. */
+static void span_ids(struct bytes item, struct trace_id *out_trace_id, struct span_id *out_span_id)
+{
+    if (item.len >= 28 && item.data[0] == 0x0a && item.data[1] == 16 && item.data[18] == 0x12 &&
+        item.data[19] == 8) {
+        memcpy(out_trace_id->b, item.data + 2, sizeof out_trace_id->b);
+        memcpy(out_span_id->b, item.data + 20, sizeof out_span_id->b);
+        return;
+    }
+    struct otlp_span span;
+    otlp_span_read(item, &span);
+    *out_trace_id = span.trace_id;
+    *out_span_id = span.span_id;
+}
+
+/* Is any span of the range stored already? Nearly always none is, and then no span's content has to be
+ * hashed, which costs as much as half of building the group. The spans are remembered on the way; where
+ * writing the group fails, the next try finds them in the filter, and then not in any group. */
+static bool range_has_stored(struct sqlite_engine *e, struct lookback *l,
+                             const struct retirement *r)
+{
+    bool has_stored = false;
+    struct span_filter *recent = &e->builder.recent;
+    bool asks_old = e->builder.groups_at_start > 0;
+    const struct pending *entry = r->entries.first;
+    for (size_t i = 0; i < r->entries.count; i++, entry = entry->next) {
+        struct otlp_items it = otlp_items(entry->body);
+        while (otlp_items_next(&it)) {
+            struct trace_id trace_id;
+            struct span_id span_id;
+            span_ids(it.item, &trace_id, &span_id);
+            if (!has_stored && lookback_may_have(l, asks_old, &trace_id, &span_id))
+                has_stored = is_stored(l, &trace_id, &span_id,
+                                       content_hash(&e->content_key, SIGNAL_TRACES, &it));
+            span_filter_add(recent, &trace_id, &span_id);
+        }
+    }
+    span_filter_turn(recent, r->built_unix_ns);
+    return has_stored;
+}
+
 static enum err group_finish(struct sqlite_engine *e, struct build *b)
 {
     struct retirement *r = &b->retirement;
@@ -169,7 +233,10 @@ static enum err group_finish(struct sqlite_engine *e, struct build *b)
         return rowgroup_builder_finish(b->builder, NULL, NULL, &b->group, &r->summary);
     struct lookback l;
     lookback_begin(&l, e, r->built_unix_ns);
-    enum err error = rowgroup_builder_finish(b->builder, is_stored, &l, &b->group, &r->summary);
+    bool has_stored = range_has_stored(e, &l, r);
+    l.found = 0;
+    enum err error = rowgroup_builder_finish(b->builder, has_stored ? is_stored : NULL, &l,
+                                             &b->group, &r->summary);
     b->found_stored = l.found;
     lookback_end(&l);
     return error;
@@ -265,22 +332,6 @@ static void requests_list(struct build *b)
     b->retirement.requests = buffer_bytes(&b->requests);
 }
 
-static void recent_add(struct sqlite_engine *e, const struct retirement *r)
-{
-    if (r->signal != SIGNAL_TRACES)
-        return;
-    const struct pending *entry = r->entries.first;
-    for (size_t i = 0; i < r->entries.count; i++, entry = entry->next) {
-        struct otlp_items it = otlp_items(entry->body);
-        while (otlp_items_next(&it)) {
-            struct otlp_span span;
-            otlp_span_read(it.item, &span);
-            span_filter_add(&e->builder.recent, &span.trace_id, &span.span_id);
-        }
-    }
-    span_filter_turn(&e->builder.recent, r->built_unix_ns);
-}
-
 static enum err builder_borrow(struct sqlite_engine *e, enum signal signal,
                                struct rowgroup_builder **out)
 {
@@ -329,7 +380,6 @@ static enum err range_retire(struct sqlite_engine *e, struct build *b)
         metric_add(e->metrics.resent_stored, b->found_stored);
         if (r->has_group)
             metric_add(e->metrics.resent_group, r->summary.duplicates - b->found_stored);
-        recent_add(e, r);
     }
     return error;
 }
@@ -357,8 +407,7 @@ static enum err build_oldest(struct sqlite_engine *e, enum signal signal)
     return error;
 }
 
-/* ---- When
- * ------------------------------------------------------------------------------------------- */
+/* ---- When ------------------------------------------------------------------------------------ */
 
 /* Enough rows, old enough, or enough memory: then *out_signal is to be built now. Else *out_wait_ns
  * says when to look again. */

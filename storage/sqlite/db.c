@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- SQLite's memory
- * ------------------------------------------------------------------------------- SQLite asks for
- * the size of a block, which base/mem.h does not keep: it stands in front of the block. */
+/* ---- SQLite's memory ---------------------------------------------------------------------------- */
+
+/* SQLite asks for the size of a block, which base/mem.h does not keep: it stands in front of it. */
 
 #define BLOCK_HEADER 16 /* keeps what malloc promises: alignment for any type */
 static_assert(BLOCK_HEADER >= sizeof(size_t) && BLOCK_HEADER % alignof(max_align_t) == 0,
@@ -98,8 +98,7 @@ void db_library_init(void)
     (void)pthread_once(&once, library_init);
 }
 
-/* ---- Errors
- * ---------------------------------------------------------------------------------------- */
+/* ---- Errors ---------------------------------------------------------------------------------- */
 
 enum err db_result(struct db *db, int code)
 {
@@ -139,8 +138,7 @@ enum err db_result(struct db *db, int code)
     }
 }
 
-/* ---- Opening
- * --------------------------------------------------------------------------------------- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 static int on_commit(void *context, sqlite3 *handle, const char *name, int frames)
 {
@@ -290,8 +288,7 @@ enum err db_peek(const char *path, const char *vfs_name, bool *out_is_empty,
     return ERR_OK;
 }
 
-/* ---- Statements
- * ------------------------------------------------------------------------------------ */
+/* ---- Statements ------------------------------------------------------------------------------ */
 
 enum err db_exec(struct db *db, const char *sql)
 {
@@ -349,8 +346,7 @@ void db_rollback(struct db *db)
         (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
 }
 
-/* ---- Checkpoints and sizes
- * ------------------------------------------------------------------------- */
+/* ---- Checkpoints and sizes ------------------------------------------------------------------- */
 
 enum err db_checkpoint(struct db *db, bool truncate)
 {

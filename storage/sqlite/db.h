@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* db.h - one connection to one SQLite file, set up the one way that is safe here.
  *
- * Role       opening with every setting, statements, errors as ours, checkpoints, sizes. The only
- * place that decides how SQLite is configured; its memory comes from base/mem.h. Rule       one
- * DB_WRITER per file does all writing and all checkpointing; every other connection is a DB_READER,
- * which cannot write and never checkpoints. SQLite before 3.51.3 can lose a commit when two
- * connections write and checkpoint at the same instant. Threads    a connection belongs to one
- * thread at a time. Blocking   everything may wait for the disk. Errors     db_result() maps
- * SQLite's codes: FULL, IO, CORRUPT (also: not a database), BUSY, NOMEM. */
+ * Role       opening with every setting, statements, errors as ours, checkpoints, sizes. The
+ *            only place that decides how SQLite is configured; its memory comes from base/mem.h.
+ * Rule       one DB_WRITER per file does all writing and all checkpointing; every other
+ *            connection is a DB_READER, which cannot write and never checkpoints. SQLite before
+ *            3.51.3 can lose a commit when two connections write and checkpoint at the same
+ *            instant.
+ * Threads    a connection belongs to one thread at a time.
+ * Blocking   everything may wait for the disk.
+ * Errors     db_result() maps SQLite's codes: FULL, IO, CORRUPT (also: not a database), BUSY,
+ *            NOMEM. */
 #ifndef SPINDLE_STORAGE_SQLITE_DB_H
 #define SPINDLE_STORAGE_SQLITE_DB_H
 

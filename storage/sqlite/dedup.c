@@ -5,8 +5,7 @@
 
 #include <assert.h>
 
-/* ---- Requests
- * --------------------------------------------------------------------------------------- */
+/* ---- Requests -------------------------------------------------------------------------------- */
 
 struct request_seen {
     struct hash128 hash;
@@ -114,8 +113,7 @@ void request_memory_add(struct request_memory *m, struct hash128 hash, uint64_t 
     m->count++;
 }
 
-/* ---- Spans
- * ------------------------------------------------------------------------------------------ */
+/* ---- Spans ----------------------------------------------------------------------------------- */
 
 #define BLOCK_WORDS   8u /* one cache line */
 #define FILTER_BLOCKS ((uint32_t)(SPAN_FILTER_BYTES / (BLOCK_WORDS * sizeof(uint64_t))))

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dedup.h - what has been stored in the last minutes, so that a resend is told from something new.
  *
- * Role       two memories. The hashes of whole requests, for retries that are equal byte for byte;
- * and a filter over (trace ID, span ID) pairs, for spans that come again in another batch: it
- * answers "surely not stored lately" for nearly every span at the cost of one cache miss, and only
- * the others are looked up in row groups. Threads    one at a time each: requests belong to the
- * writer, the span filter to the builder. Source     RELIABILITY 5: ten minutes, 8 MiB; fifteen
- * minutes for spans. */
+ * Role       two memories. The hashes of whole requests, for retries that are equal byte for
+ *            byte; and a filter over (trace ID, span ID) pairs, for spans that come again in
+ *            another batch: it answers "surely not stored lately" for nearly every span at the
+ *            cost of one cache miss, and only the others are looked up in row groups.
+ * Threads    one at a time each: requests belong to the writer, the span filter to the builder.
+ * Source     RELIABILITY 5: ten minutes, 8 MiB; fifteen minutes for spans. */
 #ifndef SPINDLE_STORAGE_SQLITE_DEDUP_H
 #define SPINDLE_STORAGE_SQLITE_DEDUP_H
 
@@ -14,8 +14,7 @@
 #include "base/hash.h"
 #include "proto/otlp.h"
 
-/* ---- Requests
- * --------------------------------------------------------------------------------------- */
+/* ---- Requests -------------------------------------------------------------------------------- */
 
 #define REQUEST_MEMORY_NS    UINT64_C(600000000000) /* ten minutes by arrival time */
 #define REQUEST_MEMORY_COUNT (1u << 18) /* 8 MiB: 24 bytes an entry, 4 + 4 of its index */
@@ -37,8 +36,7 @@ void request_memory_add(struct request_memory *m, struct hash128 hash, uint64_t 
 /* Undo the last `count` additions: their group was not stored. */
 void request_memory_undo(struct request_memory *m, uint32_t count);
 
-/* ---- Spans
- * ------------------------------------------------------------------------------------------ */
+/* ---- Spans ----------------------------------------------------------------------------------- */
 
 #define SPAN_LOOKBACK_NS UINT64_C(900000000000) /* fifteen minutes */
 /* Bytes of each of the two generations: at 12 bits a span, 2.8 M spans. Where more arrive in

@@ -22,7 +22,7 @@
  *   group_visible group_answered checkpoint_before checkpoint_after build_begun build_finished
  *   retire_begun retire_group_written retire_journal_removed retire_committed retire_visible
  *   roll_begun seal_checkpointed seal_listed freeze_marked freeze_listed rescue_committed
- * replay_entry close_begun */
+ *   replay_entry close_begun */
 #ifndef SPINDLE_STORAGE_SQLITE_ENGINE_PRIVATE_H
 #define SPINDLE_STORAGE_SQLITE_ENGINE_PRIVATE_H
 
@@ -34,8 +34,8 @@
 
 #include <pthread.h>
 
-#define GROUP_BYTES_MAX                                                                            \
-    ((size_t)2 << 20) /* of journal in one commit; one larger request goes alone */
+/* Of journal in one commit; one larger request goes alone. */
+#define GROUP_BYTES_MAX    ((size_t)2 << 20)
 #define GROUP_REQUESTS_MAX 1024u
 /* The log: copied in steps small enough that nobody waits for one (16 MiB takes about 11 ms),
  * recycled below the soft limit, emptied above it, no writes above the hard one. */
@@ -182,8 +182,7 @@ static inline struct sqlite_engine *sqlite_engine_from(struct engine *e)
     return (struct sqlite_engine *)(void *)e; /* its first member */
 }
 
-/* ---- writer.c, writer_partition.c
- * ------------------------------------------------------------------- */
+/* ---- writer.c, writer_partition.c ------------------------------------------------------------ */
 
 NODISCARD enum err writer_init(struct sqlite_engine *e);
 NODISCARD enum err writer_start(struct sqlite_engine *e);
@@ -211,8 +210,7 @@ bool writer_acked_load(const char *directory, uint64_t *out_partition, uint64_t 
 /* Compress a body as the journal stores it. */
 NODISCARD enum err journal_body_compress(struct bytes body, struct buffer *out);
 
-/* ---- builder.c
- * -------------------------------------------------------------------------------------- */
+/* ---- builder.c ------------------------------------------------------------------------------- */
 
 NODISCARD enum err builder_init(struct sqlite_engine *e);
 NODISCARD enum err builder_start(struct sqlite_engine *e);
@@ -223,8 +221,7 @@ void builder_notify(struct sqlite_engine *e);
 /* Wait until what is pending now is in row groups. The error of the first that could not be. */
 NODISCARD enum err builder_flush(struct sqlite_engine *e);
 
-/* ---- sqlite_query.c
- * --------------------------------------------------------------------------------- */
+/* ---- sqlite_query.c -------------------------------------------------------------------------- */
 
 extern const struct engine_ops sqlite_engine_ops; /* in sqlite_engine.c */
 NODISCARD enum err sqlite_trace_get(struct engine *e, const struct query_context *q,
@@ -253,8 +250,7 @@ NODISCARD enum err sqlite_attribute_values(struct engine *e, const struct query_
                                            size_t limit, struct attribute_value **out,
                                            size_t *out_count, struct find_progress *out_progress);
 
-/* ---- sqlite_engine.c
- * -------------------------------------------------------------------------------- */
+/* ---- sqlite_engine.c ------------------------------------------------------------------------- */
 
 /* Take a partition into the list. */
 NODISCARD enum err engine_partition_add(struct sqlite_engine *e, struct partition *take_partition);

@@ -90,8 +90,7 @@ void journal_close(struct journal *j)
     *j = (struct journal){ 0 };
 }
 
-/* ---- Appending
- * ------------------------------------------------------------------------------------- */
+/* ---- Appending ------------------------------------------------------------------------------- */
 
 void journal_group_begin(struct journal *j)
 {
@@ -141,8 +140,7 @@ void journal_group_committed(struct journal *j)
     j->group_count = 0;
 }
 
-/* ---- Removing
- * -------------------------------------------------------------------------------------- */
+/* ---- Removing -------------------------------------------------------------------------------- */
 
 enum err journal_remove(struct journal *j, enum signal signal, uint64_t first, uint64_t last)
 {
@@ -164,8 +162,7 @@ enum err journal_forget_groups(struct journal *j)
     return db_run(j->db, j->delete_groups);
 }
 
-/* ---- Reading
- * --------------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 #define ENTRY_COLUMNS                                                                              \
     "sequence, group_no, signal, codec, items, arrival_unix_ns, body_bytes, request_hash,"         \

@@ -2,9 +2,10 @@
 /* journal.h - the bytes of accepted requests, durable before they are acknowledged.
  *
  * Role       rows of the partition's file. Nothing outside knows that: appending, removing,
- * replaying and setting aside is all there is. Threads    those of the connection: the writer's;
- * replay and verification on a reader's. Blocking   every call may wait for the disk. Errors
- * db.h's. Calls between BEGIN and COMMIT leave rolling back to the caller. */
+ *            replaying and setting aside is all there is.
+ * Threads    those of the connection: the writer's; replay and verification on a reader's.
+ * Blocking   every call may wait for the disk.
+ * Errors     db.h's. Calls between BEGIN and COMMIT leave rolling back to the caller. */
 #ifndef SPINDLE_STORAGE_SQLITE_JOURNAL_H
 #define SPINDLE_STORAGE_SQLITE_JOURNAL_H
 
@@ -34,8 +35,7 @@ struct journal {
 NODISCARD enum err journal_open(struct journal *j, struct db *db);
 void journal_close(struct journal *j); /* safe on a zeroed one, and twice */
 
-/* ---- Appending: begin, add each, end; then the caller commits
- * ------------------------------------- */
+/* ---- Appending: begin, add each, end; then the caller commits -------------------------------- */
 
 void journal_group_begin(struct journal *j);
 /* Gives `e` its sequence and group number. `stored` is borrowed for the call. */
@@ -44,8 +44,7 @@ NODISCARD enum err journal_group_end(struct journal *j);
 /* After COMMIT: the numbers are used. Without it they are given again. */
 void journal_group_committed(struct journal *j);
 
-/* ---- Removing, within the caller's transaction
- * ----------------------------------------------------- */
+/* ---- Removing, within the caller's transaction ----------------------------------------------- */
 
 /* The entries of a signal with sequence in [first, last]. */
 NODISCARD enum err journal_remove(struct journal *j, enum signal signal, uint64_t first,
@@ -56,8 +55,7 @@ NODISCARD enum err journal_set_aside(struct journal *j, uint64_t sequence, const
  */
 NODISCARD enum err journal_forget_groups(struct journal *j);
 
-/* ---- Reading
- * --------------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 /* `is_intact`: the stored bytes have the checksum they were written with. False to stop. */
 typedef bool journal_entry_fn(void *context, const struct journal_entry *e, bool is_intact,

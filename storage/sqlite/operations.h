@@ -2,8 +2,9 @@
 /* operations.h - how many spans each (service, name, kind) has, over a set of row groups.
  *
  * Role       the sum of the partitions' operation tables, in memory: services and operations are
- * asked for by every page. Bound      OPERATIONS_MAX entries; what comes after them is counted in
- * `overflowed` alone. Threads    one at a time; the engine's lock guards it. */
+ *            asked for by every page.
+ * Bound      OPERATIONS_MAX entries; what comes after them is counted in `overflowed` alone.
+ * Threads    one at a time; the engine's lock guards it. */
 #ifndef SPINDLE_STORAGE_SQLITE_OPERATIONS_H
 #define SPINDLE_STORAGE_SQLITE_OPERATIONS_H
 

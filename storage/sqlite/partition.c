@@ -95,8 +95,7 @@ void partition_close_writer(struct partition *p)
     db_close(&p->db);
 }
 
-/* ---- Loading
- * --------------------------------------------------------------------------------------- */
+/* ---- Loading --------------------------------------------------------------------------------- */
 
 static enum err load_groups(struct partition *p, struct db *db, const struct partition_visit *visit)
 {
@@ -165,8 +164,7 @@ enum err partition_load(struct partition *p, const struct partition_visit *visit
     return e;
 }
 
-/* ---- Retiring
- * -------------------------------------------------------------------------------------- */
+/* ---- Retiring -------------------------------------------------------------------------------- */
 
 static enum err group_insert(struct partition *p, const struct retirement *r, int64_t *out_id)
 {
@@ -253,8 +251,7 @@ enum err partition_retire(struct partition *p, const struct retirement *r, int64
     return ERR_OK;
 }
 
-/* ---- Reading a row group
- * --------------------------------------------------------------------------- */
+/* ---- Reading a row group --------------------------------------------------------------------- */
 
 static enum err blob_read(void *context, uint64_t offset, size_t len, uint8_t *out)
 {

@@ -2,10 +2,10 @@
 /* partition.h - one SQLite file with the telemetry of one stretch of time.
  *
  * Role       its file, its journal, its row groups, and readers of it. Created by the writer,
- * opened for writing by the writer alone, read by everybody. Threads    functions that take part in
- * writing: the writer's (the opener's, before the engine runs). partition_group_open() and the
- * reader pool: any. Ownership  lives as long as the engine: groups and pending entries point to it.
- */
+ *            opened for writing by the writer alone, read by everybody.
+ * Threads    functions that take part in writing: the writer's (the opener's, before the engine
+ *            runs). partition_group_open() and the reader pool: any.
+ * Ownership  lives as long as the engine: groups and pending entries point to it. */
 #ifndef SPINDLE_STORAGE_SQLITE_PARTITION_H
 #define SPINDLE_STORAGE_SQLITE_PARTITION_H
 

@@ -3,7 +3,7 @@
  *
  * Threads    any; a connection belongs to whoever took it until it is given back.
  * Bound      at most READER_POOL_IDLE_MAX idle connections a file, and READER_POOL_ALL_IDLE_MAX
- * over all files: each costs three descriptors and about 100 KiB. */
+ *            over all files: each costs three descriptors and about 100 KiB. */
 #ifndef SPINDLE_STORAGE_SQLITE_READER_POOL_H
 #define SPINDLE_STORAGE_SQLITE_READER_POOL_H
 

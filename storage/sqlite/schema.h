@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* schema.h - what tables our files have, and whether a file is one we may touch.
  *
- * Role       a file says what it is by application_id and how new it is by user_version. An older
- * version is migrated when there is one; a newer one is refused, and nothing in it is changed.
+ * Role       a file says what it is by application_id and how new it is by user_version. An
+ *            older version is migrated when there is one; a newer one is refused, and nothing in
+ *            it is changed.
  * Source     docs/FORMAT.md, "SQLite files", has every table and column. */
 #ifndef SPINDLE_STORAGE_SQLITE_SCHEMA_H
 #define SPINDLE_STORAGE_SQLITE_SCHEMA_H

@@ -68,8 +68,7 @@ enum err engine_partition_add(struct sqlite_engine *e, struct partition *take_pa
     return error;
 }
 
-/* ---- The directory
- * ---------------------------------------------------------------------------------- */
+/* ---- The directory --------------------------------------------------------------------------- */
 
 static enum err directory_open(struct sqlite_engine *e, const char *directory, char **out_message)
 {
@@ -114,8 +113,7 @@ static enum err lock_take(struct sqlite_engine *e, char **out_message)
     return ERR_OK;
 }
 
-/* ---- Loading
- * ---------------------------------------------------------------------------------------- */
+/* ---- Loading --------------------------------------------------------------------------------- */
 
 struct load {
     struct sqlite_engine *engine;
@@ -264,8 +262,7 @@ static enum err groups_show(struct load *l)
     return ERR_OK;
 }
 
-/* ---- Replay
- * ----------------------------------------------------------------------------------------- */
+/* ---- Replay ---------------------------------------------------------------------------------- */
 
 static bool replay_damaged(struct load *l, const struct journal_entry *entry, const char *reason)
 {
@@ -459,8 +456,7 @@ static enum err load_all(struct sqlite_engine *e, char **out_message)
     return error;
 }
 
-/* ---- Opening and closing
- * ---------------------------------------------------------------------------- */
+/* ---- Opening and closing --------------------------------------------------------------------- */
 
 static void metrics_register(struct sqlite_engine *e, struct metrics *m)
 {

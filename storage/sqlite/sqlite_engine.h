@@ -2,11 +2,11 @@
 /* sqlite_engine.h - the engine for one machine: journal, row groups and partitions in SQLite files.
  *
  * Role       see docs/ARCHITECTURE and DESIGN: requests are made durable by group commit in the
- * open partition's journal and visible to queries at that moment; a builder turns them into row
- *            groups within seconds, in the transaction that removes them from the journal;
- * partitions are files, and a catalogue lists them. Threads    its own: a writer for the open
- * partition and a maintenance thread. Queries run on the caller's thread with read-only connections
- * from a pool. */
+ *            open partition's journal and visible to queries at that moment; a builder turns
+ *            them into row groups within seconds, in the transaction that removes them from the
+ *            journal; partitions are files, and a catalogue lists them.
+ * Threads    its own: a writer and a builder of row groups. Queries run on
+ *            the caller's thread with read-only connections from a pool. */
 #ifndef SPINDLE_STORAGE_SQLITE_ENGINE_H
 #define SPINDLE_STORAGE_SQLITE_ENGINE_H
 

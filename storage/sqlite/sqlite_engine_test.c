@@ -8,12 +8,12 @@
 #include "base/random.h"
 #include "storage/engine_suite.h"
 #include "storage/testing/ledger.h"
+#include "storage/testing/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,8 +28,7 @@ struct store {
 static void store_init(struct store *s)
 {
     *s = (struct store){ 0 };
-    (void)snprintf(s->directory, sizeof s->directory, "/tmp/spindle-engine-XXXXXX");
-    assert_non_null(mkdtemp(s->directory));
+    scratch_make(s->directory);
     s->options = (struct sqlite_engine_options){ .directory = s->directory,
                                                  .builder_rows = 200,
                                                  .builder_age_ns = 50 * NS_PER_MS };
@@ -37,15 +36,7 @@ static void store_init(struct store *s)
 
 static void store_remove(struct store *s)
 {
-    DIR *d = opendir(s->directory);
-    assert_non_null(d);
-    for (struct dirent *f = readdir(d); f != NULL; f = readdir(d)) {
-        char path[512];
-        (void)snprintf(path, sizeof path, "%s/%s", s->directory, f->d_name);
-        (void)unlink(path);
-    }
-    (void)closedir(d);
-    (void)rmdir(s->directory);
+    scratch_remove(s->directory);
 }
 
 static enum err store_open(void *context, struct engine **out)
@@ -112,7 +103,7 @@ static void second_engine_is_refused(void **state)
     store_remove(&s);
 }
 
-/* ---- Files ------------------------------------------------------------------------------------------ */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 static uint8_t *file_read(const char *path, size_t *out_len)
 {

@@ -8,8 +8,7 @@
 
 #include <stdlib.h>
 
-/* ---- A snapshot as a source of segments
- * ------------------------------------------------------------- */
+/* ---- A snapshot as a source of segments ------------------------------------------------------ */
 
 /* One row group that a query has open. Its memory goes at the next opening after it was closed,
  * since the segment closes its source before it is done with itself. */
@@ -211,8 +210,7 @@ static enum err source_begin(struct query_source *s, struct engine *base, enum s
     return ERR_OK;
 }
 
-/* ---- Queries that search.h answers
- * ------------------------------------------------------------------ */
+/* ---- Queries that search.h answers ----------------------------------------------------------- */
 
 enum err sqlite_trace_get(struct engine *e, const struct query_context *q,
                           const struct trace_id *id, struct bytes *out)
@@ -307,10 +305,10 @@ enum err sqlite_attribute_values(struct engine *e, const struct query_context *q
     return error;
 }
 
-/* ---- The catalogue's answers
- * ------------------------------------------------------------------------ Counted operations and
- * pending bodies, taken at one moment: the swap that moves spans from one to the other happens
- * under the write lock. */
+/* ---- The catalogue's answers --------------------------------------------------------------------- */
+
+/* Counted operations and pending bodies, taken at one moment: the swap that moves spans from one to
+ * the other happens under the write lock. */
 
 typedef enum err pending_item_fn(void *context, struct bytes service, const struct otlp_items *at);
 

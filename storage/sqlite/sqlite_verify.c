@@ -38,8 +38,7 @@ PRINTF_LIKE(2, 3) static void bad(struct verify *v, const char *format, ...)
     v->report(v->context, v->file, text);
 }
 
-/* ---- SQLite's own check
- * ----------------------------------------------------------------------------- */
+/* ---- SQLite's own check ---------------------------------------------------------------------- */
 
 static enum err integrity_check(struct verify *v, struct db *db)
 {
@@ -58,8 +57,7 @@ static enum err integrity_check(struct verify *v, struct db *db)
     return e;
 }
 
-/* ---- Row groups
- * ------------------------------------------------------------------------------------- */
+/* ---- Row groups ------------------------------------------------------------------------------ */
 
 static enum err row_groups_check(struct verify *v, struct db *db)
 {
@@ -104,8 +102,7 @@ static enum err row_groups_check(struct verify *v, struct db *db)
     return e;
 }
 
-/* ---- The journal
- * ------------------------------------------------------------------------------------ */
+/* ---- The journal ----------------------------------------------------------------------------- */
 
 struct journal_check {
     struct verify *verify;
@@ -200,8 +197,7 @@ static enum err counts_check(struct verify *v, struct db *db)
     return e;
 }
 
-/* ---- Files
- * ------------------------------------------------------------------------------------------ */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 /* Newer files end the check, since nothing can be said about them. */
 static enum err file_open(struct verify *v, enum schema_kind kind, const char *path, struct db *out)

@@ -1,4 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-set(ENGINE_TESTING testing/ledger.c)
+set(ENGINE_TESTING testing/ledger.c testing/scratch.c)
 spindle_test(sqlite/sqlite_engine_test.c USES storage SOURCES engine_suite.c ${ENGINE_TESTING}
     TIMEOUT 180)
+if(SPINDLE_FAULTS)
+    spindle_test(sqlite/crash_test.c USES storage SOURCES ${ENGINE_TESTING} TIMEOUT 300)
+endif()
+add_executable(sqlite_engine_bench EXCLUDE_FROM_ALL sqlite/sqlite_engine_bench.c)
+target_link_libraries(sqlite_engine_bench PRIVATE storage Threads::Threads)

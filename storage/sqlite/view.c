@@ -6,8 +6,7 @@
 
 #include <assert.h>
 
-/* ---- Pending bodies
- * -------------------------------------------------------------------------------- */
+/* ---- Pending bodies -------------------------------------------------------------------------- */
 
 /* An arena that holds this much more than the body is given back, and the body copied instead: a
  * small request in a block of 64 KiB must not hold on to the block for seconds. */
@@ -153,8 +152,7 @@ void pending_bounds(struct pending *p, uint64_t *out_min_unix_ns, uint64_t *out_
     *out_max_unix_ns = atomic_load_explicit(&p->start_max_unix_ns, memory_order_relaxed);
 }
 
-/* ---- Chains: all under the view's lock
- * ------------------------------------------------------------- */
+/* ---- Chains: all under the view's lock ------------------------------------------------------- */
 
 static void chain_push(struct pending_chain *c, struct pending *take_entry)
 {
@@ -195,8 +193,7 @@ void pending_range_release(struct pending_range *r)
     *r = (struct pending_range){ 0 };
 }
 
-/* ---- Row groups
- * ------------------------------------------------------------------------------------ */
+/* ---- Row groups ------------------------------------------------------------------------------ */
 
 struct group *group_new(struct bytes trace_filter)
 {
@@ -242,8 +239,7 @@ static struct group_list *group_list_copy(const struct group_list *from, size_t 
     return l;
 }
 
-/* ---- The view
- * -------------------------------------------------------------------------------------- */
+/* ---- The view -------------------------------------------------------------------------------- */
 
 enum err view_init(struct view *v)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* view.h - what queries see: row groups, and acknowledged bodies that are not in one yet.
  *
- * Role       every acknowledged item is in exactly one of two places, and moves between them in one
- * step under one lock: a snapshot sees it once, whenever it is taken. Threads    any; the lock is
- * held for a few lines. The writer alone changes the view. Ownership  row groups and pending bodies
- * are counted references; a snapshot keeps what it names readable until it is released, whatever
- * happens to the view meanwhile. */
+ * Role       every acknowledged item is in exactly one of two places, and moves between them in
+ *            one step under one lock: a snapshot sees it once, whenever it is taken.
+ * Threads    any; the lock is held for a few lines. The writer alone changes the view.
+ * Ownership  row groups and pending bodies are counted references; a snapshot keeps what it
+ *            names readable until it is released, whatever happens to the view meanwhile. */
 #ifndef SPINDLE_STORAGE_SQLITE_VIEW_H
 #define SPINDLE_STORAGE_SQLITE_VIEW_H
 
@@ -16,16 +16,15 @@
 
 struct partition;
 
-/* ---- Pending bodies
- * -------------------------------------------------------------------------------- */
+/* ---- Pending bodies -------------------------------------------------------------------------- */
 
 /* One acknowledged request: in the journal of a partition, and here. Entries of a signal form a
  * chain in order of acknowledgement. Each holds a reference on the next, so whoever holds the first
  * of a range holds all of it. */
 struct pending {
     _Atomic size_t references;
-    struct pending *next;
-    struct arena arena; /* owns the body */
+    _Atomic(struct pending *) next; /* set once, by the writer, when another entry follows */
+    struct arena arena;             /* owns the body */
     struct bytes body;
     enum signal signal;
     uint64_t items;
@@ -62,8 +61,7 @@ struct pending_range {
     size_t count;
 };
 
-/* ---- Row groups
- * ------------------------------------------------------------------------------------ */
+/* ---- Row groups ------------------------------------------------------------------------------ */
 
 struct group {
     _Atomic size_t references;
@@ -88,8 +86,7 @@ struct group_list {
 };
 void group_list_release(struct group_list *l);
 
-/* ---- The view
- * -------------------------------------------------------------------------------------- */
+/* ---- The view -------------------------------------------------------------------------------- */
 
 struct pending_chain {
     struct pending *first, *last;

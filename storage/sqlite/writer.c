@@ -26,8 +26,7 @@ enum err journal_body_compress(struct bytes body, struct buffer *out)
     return codec_compress(CODEC_ZSTD, JOURNAL_ZSTD_LEVEL, body, out);
 }
 
-/* ---- From other threads
- * ---------------------------------------------------------------------------- */
+/* ---- From other threads ---------------------------------------------------------------------- */
 
 static void writer_wake(struct sqlite_engine *e)
 {
@@ -82,8 +81,7 @@ enum err writer_task_run(struct sqlite_engine *e, enum task_kind kind, const str
     return task.result;
 }
 
-/* ---- One group
- * ------------------------------------------------------------------------------------- */
+/* ---- One group ------------------------------------------------------------------------------- */
 
 static void append_answer(struct sqlite_engine *e, struct append *a, enum err result)
 {
@@ -277,8 +275,7 @@ static struct queue_node *group_next(struct sqlite_engine *e, struct queue_node 
     return list;
 }
 
-/* ---- Tasks
- * ----------------------------------------------------------------------------------------- */
+/* ---- Tasks ----------------------------------------------------------------------------------- */
 
 static enum err aside_copies(const struct retirement *r, struct pending ***out)
 {
@@ -457,8 +454,7 @@ static bool tasks_wait(struct sqlite_engine *e)
     return wait;
 }
 
-/* ---- The log
- * --------------------------------------------------------------------------------------- */
+/* ---- The log --------------------------------------------------------------------------------- */
 
 static void wal_tend(struct sqlite_engine *e, bool is_idle)
 {
@@ -500,8 +496,7 @@ static void retry_write(struct sqlite_engine *e)
     log_line(LOG_INFO, "storage", "writing again");
 }
 
-/* ---- The thread
- * ------------------------------------------------------------------------------------ */
+/* ---- The thread ------------------------------------------------------------------------------ */
 
 static void *writer_main(void *context)
 {

@@ -28,8 +28,7 @@ static void not_writable_set(struct sqlite_engine *e, const char *reason, uint64
         log_line(LOG_ERROR, "storage", "not writing: %s", reason);
 }
 
-/* ---- Freezing
- * --------------------------------------------------------------------------------------- */
+/* ---- Freezing -------------------------------------------------------------------------------- */
 
 /* A small file beside the partition says the same as the catalogue, should that be lost or
  * unwritable. */
@@ -96,8 +95,7 @@ void writer_write_failed(struct sqlite_engine *e, struct partition *p, enum err 
         not_writable_set(e, engine_reason(error), RETRY_NS);
 }
 
-/* ---- Rescue: a frozen file's journal, from memory into the open partition
- * ---------------------------- */
+/* ---- Rescue: a frozen file's journal, from memory into the open partition -------------------- */
 
 struct rescue {
     struct sqlite_engine *engine;
@@ -172,8 +170,7 @@ static enum err rescue_one(struct sqlite_engine *e, struct partition *from)
     return ERR_OK;
 }
 
-/* ---- Opening
- * ---------------------------------------------------------------------------------------- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 static enum err partition_make(struct sqlite_engine *e, struct partition **out)
 {
@@ -228,8 +225,7 @@ enum err writer_partition_ensure(struct sqlite_engine *e)
     return w->open == NULL ? ERR_IO : ERR_OK;
 }
 
-/* ---- Rolling and sealing
- * ---------------------------------------------------------------------------- */
+/* ---- Rolling and sealing --------------------------------------------------------------------- */
 
 static bool partition_is_full(const struct sqlite_engine *e, const struct partition *p)
 {
@@ -299,8 +295,7 @@ void writer_partitions_tend(struct sqlite_engine *e)
     atomic_store(&e->catalog_bytes, db_bytes(catalog_db(e->catalog)));
 }
 
-/* ---- The side file
- * ---------------------------------------------------------------------------------- */
+/* ---- The side file --------------------------------------------------------------------------- */
 
 /* partition, group number, and a hash of both: 24 bytes, written over and over, never synced. */
 #define ACKED_BYTES 24

@@ -10,12 +10,13 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define BASE_UNIX_NS UINT64_C(1760000000000000000)
 
 void ledger_init(struct ledger *l, uint64_t seed, size_t capacity)
 {
-    *l = (struct ledger){ .seed = seed, .capacity = capacity };
+    *l = (struct ledger){ .seed = seed, .capacity = capacity, .ack_fd = -1 };
     l->outcomes = calloc(capacity, sizeof *l->outcomes);
     assert(l->outcomes != NULL);
 }
@@ -157,12 +158,25 @@ struct ledger_append {
     struct append append; /* first */
     struct completion *completion;
     enum err result;
+    size_t first, count; /* batches in it */
+    int ack_fd;
 };
+
+/* From the engine's own thread, so that whoever reads knows it as soon as a client could. */
+static void ack_write(const struct ledger_append *la)
+{
+    for (uint64_t n = la->first; la->ack_fd >= 0 && n < la->first + la->count; n++) {
+        ssize_t written = write(la->ack_fd, &n, sizeof n);
+        (void)written;
+    }
+}
 
 static void on_done(struct append *a, enum err result)
 {
     struct ledger_append *la = (struct ledger_append *)(void *)a;
     struct completion *c = la->completion;
+    if (result == ERR_OK)
+        ack_write(la);
     (void)pthread_mutex_lock(&c->lock);
     la->result = result;
     c->left--;
@@ -176,6 +190,9 @@ struct append *ledger_append_make(const struct ledger *l, size_t first, size_t c
     struct ledger_append *la = calloc(1, sizeof *la);
     assert(la != NULL);
     struct append *a = &la->append;
+    la->first = first;
+    la->count = count;
+    la->ack_fd = l->ack_fd;
     struct buffer body, journal;
     buffer_init(&body, SIZE_MAX);
     buffer_init(&journal, SIZE_MAX);

@@ -20,8 +20,9 @@ struct ledger {
     uint64_t seed;
     size_t capacity;
     enum ledger_outcome *outcomes; /* [capacity], by batch number */
-    bool is_quiet;                 /* false: print what is wrong */
-    const char *wrong;             /* the first thing found wrong; NULL: nothing */
+    int ack_fd;    /* where each acknowledged batch's number goes, 8 bytes, at once; -1: nowhere */
+    bool is_quiet; /* false: print what is wrong */
+    const char *wrong; /* the first thing found wrong; NULL: nothing */
     uint64_t items_checked;
 };
 

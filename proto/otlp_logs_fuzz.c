@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Any bytes as an export of logs. */
+#include "proto/otlp_fuzz_common.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_strange(SIGNAL_LOGS, bytes_of(data, size), &fuzz_limits);
+    fuzz_strange(SIGNAL_LOGS, bytes_of(data, size), &otlp_limits_default);
+    return 0;
+}
