@@ -57,6 +57,10 @@ struct http2 {
     uint64_t last_ping_ns;
     unsigned pings_too_early;
     size_t connection_window;
+    size_t seen;       /* input at the front that comes again and was counted already */
+    size_t frame_left; /* of the preface or a frame's payload, for count_frames() */
+    uint8_t frame_head[9];
+    size_t frame_head_len;
 };
 
 static struct http2 *from(struct session *s)
@@ -394,9 +398,6 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     case NGHTTP2_RST_STREAM:
         strike(h, STRIKE_RESET);
         break;
-    case NGHTTP2_PRIORITY:
-        strike(h, STRIKE_FRAME);
-        break;
     default:
         break;
     }
@@ -411,14 +412,26 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     return h->is_dead ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
-static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
+/* nghttp2 throws some frames away without a word: PRIORITY, since it is told not to care, and unknown types. So
+ * the frames are counted here, by their heads. */
+static void count_frames(struct http2 *h, const uint8_t *data, size_t len)
 {
-    (void)session;
-    struct http2 *h = user;
-    if (hd->type > NGHTTP2_CONTINUATION)
-        strike(h, STRIKE_FRAME); /* of an unknown type */
-    h->has_data_chunk = false;
-    return h->is_dead ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+    for (size_t at = 0; at < len;) {
+        if (h->frame_left > 0) {
+            size_t step = len - at < h->frame_left ? len - at : h->frame_left;
+            h->frame_left -= step;
+            at += step;
+            continue;
+        }
+        h->frame_head[h->frame_head_len++] = data[at++];
+        if (h->frame_head_len < sizeof h->frame_head)
+            continue;
+        h->frame_head_len = 0;
+        h->frame_left = load_be32(h->frame_head) >> 8;
+        uint8_t type = h->frame_head[3];
+        if (type == NGHTTP2_PRIORITY || type > NGHTTP2_CONTINUATION)
+            strike(h, STRIKE_FRAME);
+    }
 }
 
 static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code,
@@ -495,12 +508,9 @@ static size_t resume_held(struct http2 *h, const uint8_t *data, size_t len)
     return h->held_len > 0 ? taken : chunk_len + skip;
 }
 
-static size_t http2_receive(struct session *base, const uint8_t *data, size_t len)
+static size_t receive(struct http2 *h, const uint8_t *data, size_t len)
 {
-    struct http2 *h = from(base);
     size_t at = 0;
-    if (h->is_dead || base->wants_close)
-        return len;
     if (h->held_len > 0) {
         at = resume_held(h, data, len);
         if (h->held_len > 0)
@@ -527,6 +537,17 @@ static size_t http2_receive(struct session *base, const uint8_t *data, size_t le
         return at;
     h->held_skip = (size_t)(data + at - (h->held_at + h->held_len));
     return (size_t)(h->held_at - data);
+}
+
+static size_t http2_receive(struct session *base, const uint8_t *data, size_t len)
+{
+    struct http2 *h = from(base);
+    if (h->is_dead || base->wants_close)
+        return len;
+    count_frames(h, data + h->seen, len - h->seen);
+    size_t taken = receive(h, data, len);
+    h->seen = len - taken;
+    return taken;
 }
 
 static size_t http2_produce(struct session *base, uint8_t *out, size_t capacity)
@@ -584,6 +605,7 @@ static void http2_tick(struct session *base, uint64_t now_ns)
             break;
         case STREAM_SLOW_BODY:
         case STREAM_STALLED:
+            strike(h, STRIKE_STALL);
             reset(h, s, NGHTTP2_CANCEL);
             s->base.progress_ns = now_ns; /* once */
             s->base.body_began_ns = now_ns;
@@ -657,7 +679,6 @@ static int new_session(struct http2 *h, nghttp2_session_callbacks *callbacks,
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
-    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
@@ -702,6 +723,7 @@ struct session *http2_open(struct wire *wire)
                                 .read_hint = LOOP_READ_BYTES,
                                 .idle_since_ns = clock_mono_ns() };
     h->connection_window = CONNECTION_WINDOW_BYTES;
+    h->frame_left = NGHTTP2_CLIENT_MAGIC_LEN;
     strikes_init(&h->strikes, clock_mono_ns());
     bool good = nghttp2_session_callbacks_new(&callbacks) == 0 &&
                 nghttp2_option_new(&option) == 0 && new_session(h, callbacks, option) == 0 &&

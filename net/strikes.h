@@ -18,11 +18,12 @@
  * for each answer stay in credit at any rate. */
 #define STRIKES_PER_ANSWER 10
 
-#define STRIKE_FRAME       1  /* PING, PRIORITY, small WINDOW_UPDATE, empty DATA, unknown frame */
-#define STRIKE_SETTINGS    10 /* each is applied and acknowledged */
-#define STRIKE_RESET       10 /* a stream reset, by the peer or, for its fault, by us */
-#define STRIKE_REFUSED     5  /* a request that we answered by an error of our own */
-#define STRIKE_HEADER_LIST 50 /* a header list over the limit */
+#define STRIKE_FRAME       1   /* PING, PRIORITY, small WINDOW_UPDATE, empty DATA, unknown frame */
+#define STRIKE_SETTINGS    10  /* each is applied and acknowledged */
+#define STRIKE_RESET       10  /* a stream reset, by the peer or, for its fault, by us */
+#define STRIKE_REFUSED     5   /* a request that we answered by an error of our own */
+#define STRIKE_HEADER_LIST 50  /* a header list over the limit */
+#define STRIKE_STALL       100 /* an answer not read, or a body not sent, until we gave it up */
 
 struct strikes {
     uint64_t milli; /* tokens left, in thousandths */
