@@ -80,6 +80,25 @@ static uint32_t number_of_key(enum otlp_kind kind, const struct json_token *key)
 /* ---- Numbers
  * ------------------------------------------------------------------------------------- */
 
+#define EXPONENT_MAX 1000000 /* far beyond any that could matter; larger ones count as this */
+
+static bool exponent_parse(struct bytes text, long *out)
+{
+    bool is_negative = text.len > 0 && text.data[0] == '-';
+    size_t i = text.len > 0 && (is_negative || text.data[0] == '+');
+    if (i == text.len)
+        return false;
+    long v = 0;
+    for (; i < text.len; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return false;
+        if (v < EXPONENT_MAX)
+            v = 10 * v + (text.data[i] - '0');
+    }
+    *out = is_negative ? -v : v;
+    return true;
+}
+
 /* An integer in any of JSON's number forms, as sign and magnitude: 12, -3, 1.7e18, 5.0. False when
  * it is not integral or does not fit 64 bits. */
 static bool integer_parse(struct bytes text, bool *is_negative, uint64_t *magnitude)
@@ -116,15 +135,11 @@ static bool integer_parse(struct bytes text, bool *is_negative, uint64_t *magnit
         return false;
     scale += (long)zeros;
     if (i < text.len) {
-        int64_t exponent;
-        struct bytes rest = bytes_slice(text, i + 1, SIZE_MAX);
-        if ((text.data[i] | 0x20) != 'e')
+        long exponent;
+        if ((text.data[i] | 0x20) != 'e' ||
+            !exponent_parse(bytes_slice(text, i + 1, SIZE_MAX), &exponent))
             return false;
-        if (rest.len > 1 && rest.data[0] == '+')
-            rest = bytes_slice(rest, 1, SIZE_MAX);
-        if (!text_i64_parse(rest, &exponent) || exponent > 1000000 || exponent < -1000000)
-            return v == 0;
-        scale += (long)exponent;
+        scale += exponent;
     }
     if (v == 0) {
         *magnitude = 0;

@@ -23,7 +23,10 @@ static bool chance(struct generator *g, uint64_t one_in)
 
 static void text_put(struct generator *g, uint32_t number)
 {
-    static const char *const words[] = {
+    static const char long_text[] =
+        "a rather long text that does not fit any short form, and goes on for more than 127 bytes "
+        "so that its length needs two bytes on the wire, as real stack traces do";
+    const char *const words[] = {
         "service.name",
         "http.route",
         "GET /cart",
@@ -34,8 +37,7 @@ static void text_put(struct generator *g, uint32_t number)
         "\xF0\x9F\xA6\x86 duck",
         "quote\" back\\ <b>",
         "tab\t nul",
-        "a rather long text that does not fit any short form, and goes on for more than 127 bytes "
-        "so that its length needs two bytes on the wire, as real stack traces do"
+        long_text,
     };
     static const char *const bad[] = { "\xFF", "ok\xC3", "\xED\xA0\xBD", "\x80 x", "\xC0\xAF" };
     const char *word = words[below(g, sizeof words / sizeof words[0])];
