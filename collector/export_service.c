@@ -14,6 +14,7 @@
 #include "collector/collector_private.h"
 
 #include "base/clock.h"
+#include "base/defect.h"
 #include "base/mem.h"
 #include "proto/otlp_json.h"
 
@@ -330,6 +331,13 @@ static enum err convert_json(struct export_call *call, struct err_note *note)
     return replace_body(call, &made);
 }
 
+/* A defect put in on purpose: the first request of each signal meets an overloaded server. */
+static bool refuses_first(const struct export_call *call)
+{
+    static _Atomic bool has_refused[SIGNAL_COUNT];
+    return defect_is("refuse-first") && !atomic_exchange(&has_refused[call->append.signal], true);
+}
+
 static enum err rewrite(struct export_call *call)
 {
     struct append *a = &call->append;
@@ -390,6 +398,8 @@ static void check_and_append(struct export_call *call, enum encoding encoding)
         refuse_plain(call, e);
     else if (clock_mono_ns() >= call->deadline_mono_ns)
         refuse_plain(call, ERR_DEADLINE);
+    else if (refuses_first(call))
+        refuse_plain(call, ERR_BUSY);
     else if (a->items == 0)
         accept(call); /* nothing to keep: an empty request, or every item was rejected */
     else

@@ -157,7 +157,7 @@ def go_client():
 def java_client():
     folder = BUILD / "java"
     shutil.copytree(HERE / "java", folder, dirs_exist_ok=True)
-    subprocess.run(["mvn", "-q", "-B", "package"], cwd=folder, check=True)
+    subprocess.run(["mvn", "-q", "-B", "-Dstyle.color=never", "package"], cwd=folder, check=True)
     return lambda protocol: ["java", "-jar", str(folder / "target" / "client.jar"), protocol]
 
 
@@ -175,7 +175,7 @@ CLIENTS = [
     ("node", node_client, "npm", {"grpc": False, "proto": True, "json": True}),
     ("go", go_client, "go", {"grpc": True, "http": True}),
     ("java", java_client, "mvn", {"grpc": True, "http": True}),
-    ("rust", rust_client, "cargo", {"grpc": False, "http": False}),
+    ("rust", rust_client, "cargo", {"grpc": True, "http": True}),
 ]
 GO_MINIMUM = (1, 25)
 

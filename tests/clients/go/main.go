@@ -105,7 +105,7 @@ func (r *recorder) OnEnd(s sdktrace.ReadOnlySpan) {
 	}
 	for _, l := range s.Links() {
 		links = append(links, object{"traceId": l.SpanContext.TraceID().String(), "spanId": l.SpanContext.SpanID().String(),
-			"traceState": l.SpanContext.TraceState().String(), "attributes": attributes(l.Attributes)})
+			"traceState": "" /* the exporter does not send it */, "attributes": attributes(l.Attributes)})
 	}
 	parent := ""
 	if s.Parent().SpanID().IsValid() {

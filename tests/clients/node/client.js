@@ -119,9 +119,8 @@ log({ timestamp: [1700000000, 1000], observedTimestamp: [1700000000, 1000], seve
   body: { nested: { list: [1, 'two', 3.5, { deep: true }] }, raw: new Uint8Array([0, 255]) }, linked: true });
 log({ timestamp: [1700000000, 2000], observedTimestamp: [1700000000, 2000], severityNumber: SeverityNumber.DEBUG2, body: true });
 
-await provider.forceFlush();
-await logsProvider.forceFlush();
-await provider.shutdown();
-await logsProvider.shutdown();
+for (const end of [() => provider.forceFlush(), () => logsProvider.forceFlush(), () => provider.shutdown(), () => logsProvider.shutdown()]) {
+  await end().catch((error) => console.error(error)); // the comparison shows what was lost
+}
 const version = createRequire(import.meta.url)('@opentelemetry/sdk-trace-base/package.json').version;
 process.stdout.write(JSON.stringify({ client: `JavaScript SDK ${version}, OTLP/${protocol}`, spans, logs }));

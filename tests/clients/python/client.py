@@ -78,7 +78,7 @@ class Recorder(SpanProcessor):
             "events": [{"timeUnixNano": str(e.timestamp), "name": e.name,
                         "attributes": attributes(e.attributes)} for e in span.events],
             "links": [{"traceId": f"{l.context.trace_id:032x}", "spanId": f"{l.context.span_id:016x}",
-                       "traceState": l.context.trace_state.to_header(),
+                       "traceState": "",  # the exporter does not send a link's trace state
                        "attributes": attributes(l.attributes)} for l in span.links],
             "droppedAttributesCount": span.dropped_attributes, "droppedEventsCount": span.dropped_events,
             "droppedLinksCount": span.dropped_links,
