@@ -256,7 +256,7 @@ def verify(server, preset):
 
 def cycle(server, seed, seconds, env=None):
     """Load, kill (or let a crash point do it), start again, audit. Returns (batches acked, problems, hit)."""
-    senders = [Sender(server, f"{seed}-{t}", t) for t in ("grpc", "http", "json", "grpc")]
+    senders = [Sender(server, f"{seed}-{i}", t) for i, t in enumerate(("grpc", "http", "json", "grpc"))]
     server.start(env=env)
     for s in senders:
         s.start()
