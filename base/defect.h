@@ -4,7 +4,7 @@
  * Role       with SPINDLE_DEFECT=name in the environment of a build with SPINDLE_FAULTS,
  * defect_is("name") is true. Release builds contain nothing of it.
  *
- *   ack-before-commit   the engine acknowledges requests before their transaction commits
+ *   ack-before-commit   the engine acknowledges requests that are in memory only, until their row group is built
  *   refuse-first        the collector refuses the first OTLP request as if overloaded, without
  * holding it
  *

@@ -246,6 +246,7 @@ static int open_engine(struct serving *s)
         .directory = s->options.data,
         .durability = (enum durability)s->options.durability,
         .memory_bytes = s->memory.storage_bytes,
+        .builder_age_ns = s->options.row_group_age,
         .partition_bytes_max = s->options.partition_size,
         .partition_age_ns = s->options.partition_age,
         .metrics = s->metrics,

@@ -79,6 +79,8 @@
       "all.") \
     X(DURATION, future_max, "future-max", "0s", "TIME", \
       "Reject spans and records further in the future than this; 0s: keep all.") \
+    X(DURATION, row_group_age, "row-group-age", "5s", "TIME", \
+      "Acknowledged items become a row group when they are this old, or 32,768.") \
     X(SIZE, partition_size, "partition-size", "1GiB", "SIZE", \
       "Begin a new partition file at this size ...") \
     X(DURATION, partition_age, "partition-age", "1h", "TIME", \

@@ -4,6 +4,7 @@
  * No timer: a lone request is committed at once, and what arrives while a sync runs forms the next
  * group. */
 #include "base/crash_point.h"
+#include "base/defect.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "storage/sqlite/engine_private.h"
@@ -134,7 +135,7 @@ static enum err group_write(struct sqlite_engine *e, struct partition *p, size_t
         error = journal_group_end(&p->journal);
     CRASH_POINT("group_written");
     if (error == ERR_OK)
-        error = db_exec(&p->db, "COMMIT");
+        error = db_exec(&p->db, defect_is("ack-before-commit") ? "ROLLBACK" : "COMMIT");
     if (error != ERR_OK) {
         db_rollback(&p->db);
         return error;

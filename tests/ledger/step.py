@@ -18,6 +18,7 @@ import os
 import pathlib
 import random
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -254,22 +255,28 @@ def verify(server, preset):
     return [] if run.returncode == 0 else [f"verify: {run.stdout[-500:]}{run.stderr[-500:]}"]
 
 
-def cycle(server, seed, seconds, env=None):
-    """Load, kill (or let a crash point do it), start again, audit. Returns (batches acked, problems, hit)."""
+def cycle(server, seed, seconds, env=None, ending="kill"):
+    """Load, kill (or let a crash point do it), start again, audit. Returns (batches acked, problems, whether
+    it died by itself, seconds until ready again)."""
     senders = [Sender(server, f"{seed}-{i}", t) for i, t in enumerate(("grpc", "http", "json", "grpc"))]
-    server.start(env=env)
-    for s in senders:
-        s.start()
+    server.start(env=env, wait=False)
+    try:
+        server.wait_ready()
+        for s in senders:
+            s.start()
+    except RuntimeError:  # died on its way up
+        senders = []
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and server.process.poll() is None:
         time.sleep(0.005)
-    died_by_itself = server.process.poll() is not None
+    if ending == "stop" and server.process.poll() is None:
+        server.stop()
+    died_by_itself = server.process.poll() == -signal.SIGKILL
     server.kill()
     for s in senders:
         s.stopping = True
     for s in senders:
         s.join(20)
-    ready = None
     server.start(wait=False)
     ready = server.wait_ready()
     acked = [b for s in senders for b in s.acked]
@@ -313,22 +320,28 @@ def random_kills(report, kills, seed):
                  "; ".join(problems[:5]) or f"{total} acknowledged batches, none lost, none twice; ready again in {worst * 1000:.0f} ms at most")
 
 
+# Passed only when a sync fails: the engine's own tests make it fail, and kill there.
+AFTER_A_FAILED_SYNC = {"freeze_marked", "freeze_listed", "rescue_committed"}
+
+
 def named_points(report, seed, times):
-    for name in crash_points():
+    """From an empty directory, with partitions and row groups so small that everything happens within seconds."""
+    for name in sorted(set(crash_points()) - AFTER_A_FAILED_SYNC):
         problems, hits, total = [], 0, 0
-        with Server("dev", options=["--log-level", "warn", "--builder-age", "200ms"]) as server:
-            server.stop()
+        server = Server("dev", options=["--log-level", "error", "--row-group-age", "100ms", "--partition-size", "1MiB"])
+        try:
             for i in range(times):
-                acked, found, hit, _ = cycle(server, f"{seed}-{name}-{i}", 2.0, env={"SPINDLE_CRASH_AT": f"{name}:{1 + 2 * i}"})
-                server.stop()
+                nth = 1 if i == 0 else 1 + 2 * i
+                acked, found, hit, _ = cycle(server, f"{seed}-{name}-{i}", 3.0, env={"SPINDLE_CRASH_AT": f"{name}:{nth}"}, ending="stop")
+                server.kill()
                 hits += hit
                 total += len(acked)
                 problems += found
             problems += verify(server, "dev")
-        if not hits and not problems:
-            report.skip(f"kill at {name}", "the point is not on the path of this load; the engine's own tests pass it")
-        else:
-            report.check(f"kill at {name}", not problems, "; ".join(problems[:5]) or f"{hits} of {times} runs died there, {total} acknowledged batches whole")
+        finally:
+            server.close()
+        report.check(f"kill at {name}", not problems and hits, "; ".join(problems[:5]) or
+                     f"{hits} of {times} runs died there, {total} acknowledged batches whole")
 
 
 def main():
@@ -344,7 +357,6 @@ def main():
         random_kills(report, options.kills or (2000 if options.long else 100), options.seed)
         named_points(report, options.seed, 40 if options.long else 2)
     # The negative control: a server that answers before it commits is caught within a few kills.
-    control = Report()
     with Server("dev", options=["--log-level", "warn"], env={"SPINDLE_DEFECT": "ack-before-commit"}) as server:
         server.stop()
         problems = []
@@ -353,7 +365,6 @@ def main():
             server.stop()
             if problems:
                 break
-    del control
     report.check("control: acknowledging before the commit is caught", bool(problems), problems[0] if problems else "30 kills saw nothing")
     report.end()
 
