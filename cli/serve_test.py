@@ -71,6 +71,47 @@ def request(url, body=None, token=None, kind="application/json", method=None):
             return error.code, error.headers, error.read()
 
 
+class Watch:
+    """health.v1's Watch, frame by frame: one stream over cleartext HTTP/2."""
+
+    def __init__(self, url, service=b""):
+        self.socket = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=20)
+        fields = ((b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/grpc.health.v1.Health/Watch"),
+                  (b":authority", b"localhost"), (b"content-type", b"application/grpc"), (b"te", b"trailers"))
+        head = b"".join(b"\0" + bytes([len(n)]) + n + bytes([len(v)]) + v for n, v in fields)
+        message = b"\x0a" + bytes([len(service)]) + service if service else b""
+        body = b"\0" + len(message).to_bytes(4, "big") + message
+        self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + self.frame(4, 0, 0, b"") +
+                            self.frame(1, 4, 1, head) + self.frame(0, 1, 1, body))
+        self.bytes = b""
+
+    @staticmethod
+    def frame(kind, flags, stream, payload):
+        return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+    def take(self, count):
+        while len(self.bytes) < count:
+            more = self.socket.recv(65536)
+            if not more:
+                raise EOFError
+            self.bytes += more
+        taken, self.bytes = self.bytes[:count], self.bytes[count:]
+        return taken
+
+    def next(self):
+        """The next status, or None at the end of the stream."""
+        while True:
+            head = self.take(9)
+            payload = self.take(int.from_bytes(head[:3], "big"))
+            if head[3] == 0 and payload:
+                return payload[5:]
+            if head[3] in (0, 1) and head[4] & 1 or head[3] == 3:
+                return None
+
+    def close(self):
+        self.socket.close()
+
+
 class Serve(unittest.TestCase):
     def setUp(self):
         self.scratch = tempfile.TemporaryDirectory(prefix="serve-test-")
@@ -295,6 +336,31 @@ class Serve(unittest.TestCase):
             self.assertEqual(s.end()[0], 0)
         with Server(self.directory) as s:
             self.assertEqual(request(s.http + "/api/traces/" + TRACE)[0], 200)
+
+    def test_health_watchers_see_the_end(self):
+        with Server(self.directory) as s:
+            watching = lambda: [l for l in request(s.http + "/metrics")[2].decode().splitlines()
+                                if l.startswith("spindle_health_watchers ")][0]
+            left = Watch(s.grpc)
+            self.assertEqual(left.next(), b"\x08\x01")  # SERVING
+            unknown = Watch(s.otlp, b"nobody")
+            self.assertEqual(unknown.next(), b"\x08\x03")  # SERVICE_UNKNOWN
+            stays = Watch(s.grpc, b"opentelemetry.proto.collector.logs.v1.LogsService")
+            self.assertEqual(stays.next(), b"\x08\x01")
+            self.assertEqual(watching(), "spindle_health_watchers 3")
+            left.close()
+            unknown.close()
+            deadline = time.monotonic() + 10
+            while watching() != "spindle_health_watchers 1" and time.monotonic() < deadline:
+                time.sleep(0.05)
+            self.assertEqual(watching(), "spindle_health_watchers 1")
+            s.process.send_signal(signal.SIGTERM)
+            self.assertEqual(stays.next(), b"\x08\x02")  # NOT_SERVING
+            self.assertIsNone(stays.next())
+            stays.close()
+            begun = time.monotonic()
+            self.assertEqual(s.end()[0], 0)
+            self.assertLess(time.monotonic() - begun, 5)
 
     def test_options_come_from_everywhere(self):
         config = self.write("c.yaml", "hold_time: 3s\nthreads: 1\nlog_level: warn\n")

@@ -476,6 +476,43 @@ static void busy_for_a_moment_is_not_seen(void **state)
     buffer_deinit(&body);
 }
 
+#define SENDERS 4
+#define EACH    25
+
+static void *send_many(void *body)
+{
+    static _Thread_local struct test_answer mine;
+    uintptr_t good_answers = 0;
+    for (int i = 0; i < EACH; i++) {
+        test_http(at.otlp_port, "POST", "/v1/traces", PROTOBUF, *(struct bytes *)body, &mine);
+        good_answers += mine.status == 200;
+    }
+    return (void *)good_answers;
+}
+
+/* Many at once, each held a little: none is lost between the loop, the timers and the engine's thread. */
+static void held_requests_do_not_disturb_each_other(void **state)
+{
+    (void)state;
+    struct buffer body;
+    pthread_t senders[SENDERS];
+    put_traces(&body, SPANS(&good));
+    struct bytes request = buffer_bytes(&body);
+    uint64_t before = counter("spindle_otlp_items_stored_total", "signal=\"traces\"");
+    fake_engine_plan(at.fake, 40, 40, ERR_OK);
+    for (int i = 0; i < SENDERS; i++)
+        assert_int_equal(pthread_create(&senders[i], NULL, send_many, &request), 0);
+    for (int i = 0; i < SENDERS; i++) {
+        void *good_answers;
+        assert_int_equal(pthread_join(senders[i], &good_answers), 0);
+        assert_int_equal((uintptr_t)good_answers, EACH);
+    }
+    assert_int_equal(fake_engine_tried(at.fake), SENDERS * EACH + 80);
+    assert_int_equal(counter("spindle_otlp_items_stored_total", "signal=\"traces\""),
+                     before + SENDERS * EACH);
+    buffer_deinit(&body);
+}
+
 static void transient_failures_ask_to_come_again(void **state)
 {
     (void)state;
@@ -669,31 +706,46 @@ static void stopping_ends_what_is_held(void **state)
     buffer_deinit(&body);
 }
 
+/* Every allocation of a request fails once, over each transport. No answer, or a short error, may be all
+ * that is left; but a success is a stored request, and afterwards the server works as before. */
+static void survive_failed_allocations(void (*send)(struct bytes body), struct bytes body)
+{
+    for (unsigned n = 0; n < 400; n++) {
+        fake_engine_plan(at.fake, 1, 0, ERR_OK); /* held once, so that timers are among them */
+        fault_alloc_fail_at(n, false);
+        send(body);
+        bool fired = fault_fired();
+        fault_alloc_off();
+        bool is_success = answer.status == 200 && answer.grpc_status <= 0;
+        if (is_success)
+            assert_int_equal(fake_engine_kept(at.fake), 1);
+        if (!fired) {
+            assert_true(is_success);
+            assert_true(n > 0);
+            return;
+        }
+    }
+    fail_msg("the allocations never ended");
+}
+
+static void send_protobuf(struct bytes body)
+{
+    test_http(at.otlp_port, "POST", "/v1/traces", PROTOBUF, body, &answer);
+}
+
+static void send_json(struct bytes body)
+{
+    test_http(at.otlp_port, "POST", "/v1/traces", JSON, body, &answer);
+}
+
 static void any_failed_allocation_is_survived(void **state)
 {
     (void)state;
     struct buffer body;
     put_traces(&body, SPANS(&good, &bad_id));
-    unsigned answered_ok = 0;
-    for (unsigned n = 0; n < 200; n++) {
-        fake_engine_plan(at.fake, 0, 0, ERR_OK);
-        fault_alloc_fail_at(n, false);
-        test_http(at.otlp_port, "POST", "/v1/traces", PROTOBUF, buffer_bytes(&body), &answer);
-        bool fired = fault_fired();
-        fault_alloc_off();
-        /* No answer, or a short error, may be all that is left; but a success is a stored request.
-         */
-        if (answer.status == 200)
-            assert_int_equal(fake_engine_kept(at.fake), 1);
-        answered_ok += answer.status == 200;
-        if (!fired) {
-            assert_int_equal(answer.status, 200);
-            assert_true(n > 0);
-            buffer_deinit(&body);
-            return;
-        }
-    }
-    fail_msg("allocations never ended; %u answers were good", answered_ok);
+    survive_failed_allocations(send_protobuf, buffer_bytes(&body));
+    survive_failed_allocations(send_json, bytes_text(json_good));
+    buffer_deinit(&body);
 }
 
 int main(void)
@@ -718,6 +770,8 @@ int main(void)
         cmocka_unit_test(any_failed_allocation_is_survived),
     };
     const struct CMUnitTest ends[] = {
+        cmocka_unit_test_setup_teardown(held_requests_do_not_disturb_each_other,
+                                        start_holding_for_a_minute, stop),
         cmocka_unit_test_setup(stopping_ends_what_is_held, start_holding_for_a_minute),
     };
     int failures = cmocka_run_group_tests(tests, start, stop);

@@ -111,6 +111,8 @@ static void on_metrics(struct exchange *x, void *context)
     write_head(&page, "spindle_build_info", "gauge", "1, with the version as a label.");
     buffer_printf(&page, "spindle_build_info{version=\"%s\"} 1\n", c->version);
     write_process(c, &page);
+    write_u64(&page, "spindle_health_watchers", "gauge", "Open health watch streams.",
+              atomic_load_explicit(&c->watchers, memory_order_relaxed));
     write_engine(c, &page);
     if (c->metrics != NULL)
         metrics_write(c->metrics, &page);

@@ -69,7 +69,7 @@ static void parse(char *text, size_t len, struct test_answer *out)
 void test_http(unsigned port, const char *method, const char *path, const char *headers,
                struct bytes body, struct test_answer *out)
 {
-    static char text[128 * 1024];
+    static _Thread_local char text[128 * 1024];
     char head[4096];
     size_t len = 0;
     memset(out, 0, sizeof *out);
