@@ -54,6 +54,7 @@ struct fake_engine {
     uint64_t time_left_ns; /* to the deadline */
 };
 
+/* Everything empty, every call ERR_OK. */
 void fake_engine_init(struct fake_engine *f);
 void fake_engine_deinit(struct fake_engine *f);
 /* Wait until `count` queries are held; false after ten seconds. */
