@@ -18,8 +18,10 @@
 #define STREAM_WINDOW_BYTES     (256 * 1024)
 #define CONNECTION_WINDOW_BYTES (1024 * 1024)
 /* What a bulk sender's windows grow to at most. */
-#define WINDOW_MAX_BYTES    ((int32_t)16 * 1024 * 1024)
-#define FRAME_MAX_BYTES     (256 * 1024)
+#define WINDOW_MAX_BYTES ((int32_t)16 * 1024 * 1024)
+#define FRAME_MAX_BYTES  (256 * 1024)
+/* nghttp2 gives at most one frame at a time, and its frames hold at most 16 KiB. */
+#define PRODUCE_ROOM_BYTES  ((size_t)32 * 1024)
 #define WINDOW_UPDATE_SMALL 1024
 /* Between the two GOAWAYs of a drain, at most. */
 #define DRAIN_NS NS_PER_S
@@ -555,7 +557,7 @@ static size_t http2_produce(struct session *base, uint8_t *out, size_t capacity)
     struct http2 *h = from(base);
     size_t len = 0;
     /* nghttp2 gives one frame at a time; frames it gives are taken whole. */
-    while (capacity - len >= FRAME_MAX_BYTES / 2) {
+    while (capacity - len >= PRODUCE_ROOM_BYTES) {
         const uint8_t *data;
         ssize_t n = nghttp2_session_mem_send(h->session, &data);
         if (n <= 0)

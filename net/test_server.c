@@ -2,12 +2,11 @@
 /* test_server.c - a server with the test routes and nothing behind them: what the attack tests
  * attack, and what is measured when the protocols alone are to be measured.
  *
- *   net_test_server [--port N] [--loops N] [--budget BYTES] [--token TEXT] [--cert FILE --key FILE
- * [--ca FILE]]
- *                   [--stall-ms N] [--metrics]
+ *   net_test_server [--port N] [--loops N] [--budget BYTES] [--token TEXT] [--stall-ms N] [--metrics]
+ *                   [--cert FILE --key FILE [--ca FILE]]
  *
- * Prints "port N" when it listens; ends on end of input or SIGTERM, after draining; with --metrics
- * prints its counters. */
+ * Prints "port N" when it listens. Reads the certificate again for an 'r' on standard input; drains and
+ * ends at the end of it, and with --metrics prints its counters. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -101,8 +100,13 @@ int main(int argc, char **argv)
     (void)printf("port %u\n", server_port(server, 0));
     (void)fflush(stdout);
     char byte;
-    while (read(0, &byte, 1) > 0)
-        ;
+    while (read(0, &byte, 1) > 0) {
+        if (byte != 'r')
+            continue;
+        (void)printf("reload %s\n", err_text(server_reload_tls(server, &message)));
+        (void)fflush(stdout);
+        mem_free(message);
+    }
     server_drain(server, 5 * NS_PER_S);
     server_stop(server);
     test_routes_join();
