@@ -207,6 +207,7 @@ static const struct segment_ops body_segment_ops = {
     .may_match = may_match,
     .scan = scan,
     .find_trace = find_trace,
+    .find_walks = true,
     .read = read_rows,
     .keys = keys,
     .close = close_segment,

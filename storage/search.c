@@ -81,6 +81,63 @@ enum err search_open(struct search *s, size_t index, struct segment **out)
     return ERR_OK;
 }
 
+/* ---- Filters of what walks ------------------------------------------------------------------------- */
+
+/* A page of traces asks each body of the journal for each of its traces: 64,000 pending spans cost 2 ms
+ * each time. One scan costs as much as three such walks and spares all that follow. */
+#define FILTER_AFTER_MISSES 2
+#define FILTER_BITS_PER_ROW 16 /* at most 6 % false hits */
+
+static uint64_t filter_bit(const struct search_filter *f, const struct trace_id *id)
+{
+    return hash_bytes(bytes_of(id->b, sizeof id->b)) & f->mask;
+}
+
+bool search_may_contain(const struct search *s, size_t index, const struct trace_id *id)
+{
+    const struct search_filter *f = s->filters == NULL ? NULL : &s->filters[index];
+    if (f != NULL && f->bits != NULL) {
+        uint64_t bit = filter_bit(f, id);
+        if ((f->bits[bit / 64] >> bit % 64 & 1) == 0)
+            return false;
+    }
+    return s->source->may_contain(s->source->context, index, id);
+}
+
+static bool on_filter_row(void *context, const struct segment_row *row)
+{
+    struct search_filter *f = context;
+    uint64_t bit = filter_bit(f, &row->trace_id);
+    f->bits[bit / 64] |= UINT64_C(1) << bit % 64;
+    return true;
+}
+
+/* A filter is a convenience: without memory for it, or where the scan fails, there is none. */
+static void filter_build(struct search *s, struct search_filter *f, struct segment *segment)
+{
+    const struct segment_bounds *b = &segment->bounds;
+    if (b->start_max_unix_ns == UINT64_MAX)
+        return; /* a scan's range excludes its maximum */
+    uint64_t bits = 64;
+    while (bits < (uint64_t)b->rows * FILTER_BITS_PER_ROW)
+        bits *= 2;
+    struct search_filter built = { .misses = f->misses, .mask = bits - 1 };
+    built.bits = arena_alloc_array(&s->scratch, bits / 64, sizeof *built.bits);
+    if (built.bits != NULL &&
+        segment->ops->scan(segment, s->q, NULL, 0, UINT64_MAX, on_filter_row, &built) == ERR_OK)
+        *f = built;
+}
+
+void search_note_miss(struct search *s, size_t index, struct segment *segment)
+{
+    if (!segment->ops->find_walks)
+        return;
+    if (s->filters == NULL)
+        s->filters = arena_alloc_array(&s->scratch, s->source->count, sizeof *s->filters);
+    if (s->filters != NULL && ++s->filters[index].misses == FILTER_AFTER_MISSES)
+        filter_build(s, &s->filters[index], segment);
+}
+
 static int latest_first(const void *a, const void *b)
 {
     const struct search_order *x = a, *y = b;

@@ -27,8 +27,8 @@ void trace_parts_deinit(struct trace_parts *t)
 /* ---- Reading
  * -------------------------------------------------------------------------------------- */
 
-static enum err read_segment(struct trace_parts *t, struct search *s, struct segment *segment,
-                             const struct trace_id *id)
+static enum err read_segment(struct trace_parts *t, struct search *s, size_t index,
+                             struct segment *segment, const struct trace_id *id)
 {
     size_t count = 0;
     enum err e = segment->ops->find_trace(segment, id, t->rows, t->rows_capacity, &count);
@@ -37,6 +37,8 @@ static enum err read_segment(struct trace_parts *t, struct search *s, struct seg
         if (e == ERR_OK)
             e = segment->ops->find_trace(segment, id, t->rows, t->rows_capacity, &count);
     }
+    if (e == ERR_OK && count == 0)
+        search_note_miss(s, index, segment);
     if (e != ERR_OK || count == 0)
         return e;
     size_t before = t->data.len;
@@ -55,12 +57,12 @@ static enum err read_segments(struct trace_parts *t, struct search *s, const str
     for (size_t i = 0; i < source->count; i++) {
         struct segment_bounds b;
         source->bounds(source->context, i, &b);
-        if (b.signal != signal || b.rows == 0 || !source->may_contain(source->context, i, id))
+        if (b.signal != signal || b.rows == 0 || !search_may_contain(s, i, id))
             continue;
         struct segment *segment;
         enum err e = search_open(s, i, &segment);
         if (e == ERR_OK && segment != NULL)
-            e = search_pass_damage(s, i, read_segment(t, s, segment, id));
+            e = search_pass_damage(s, i, read_segment(t, s, i, segment, id));
         if (e != ERR_OK)
             return e;
     }

@@ -11,6 +11,13 @@
 /* Enough that the traces of one page find theirs open; each holds what its reader has decoded. */
 #define SEARCH_OPEN_MAX 16
 
+/* What a search learned of a segment without an index in which it looked for several traces in vain. */
+struct search_filter {
+    uint32_t misses;
+    uint64_t *bits; /* NULL: none; one for each trace ID there is, by hash */
+    uint64_t mask;
+};
+
 /* One search's view of its segments. */
 struct search {
     const struct segment_source *source;
@@ -22,6 +29,7 @@ struct search {
         uint64_t last_use;
     } open[SEARCH_OPEN_MAX];
     uint64_t uses;
+    struct search_filter *filters; /* by segment; NULL until the first miss */
     bool has_damage;
     struct find_progress progress;
 };
@@ -33,6 +41,10 @@ void search_deinit(struct search *s);
 NODISCARD enum err search_open(struct search *s, size_t index, struct segment **out);
 /* What an operation on a segment returned: damage is counted and passed over, ERR_OK. */
 NODISCARD enum err search_pass_damage(struct search *s, size_t index, enum err e);
+/* False when the trace cannot be in the segment. */
+bool search_may_contain(const struct search *s, size_t index, const struct trace_id *id);
+/* The open segment did not have a trace: after some times a walking one is given a filter. */
+void search_note_miss(struct search *s, size_t index, struct segment *segment);
 /* Time or memory ran out: what was found so far stands. */
 bool search_is_bound(enum err e);
 /* How many bytes of scratch buffers a search may use. */
