@@ -356,7 +356,7 @@ def main():
     print(f"seed {options.seed}")
     report = Report()
     if not options.self_test:
-            random_kills(report, options.kills or (2000 if options.long else 100), options.seed)
+        random_kills(report, options.kills or (2000 if options.long else 100), options.seed)
         named_points(report, options.seed, 40 if options.long else 2)
     # The negative control: a server that answers before it commits is caught within a few kills.
     with Server("dev", options=["--log-level", "warn"], env={"SPINDLE_DEFECT": "ack-before-commit"}) as server:
