@@ -307,6 +307,25 @@ class Serve(unittest.TestCase):
                                    capture_output=True, text=True)
             self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
 
+    def test_verify_says_what_is_in_the_way(self):
+        verify = lambda: subprocess.run([SPINDLE, "verify", "--data", str(self.directory / "data")],
+                                        capture_output=True, text=True)
+        self.assertEqual(verify().returncode, 1)  # there is no such directory
+        with Server(self.directory) as s:
+            request(s.otlp + "/v1/traces", SPANS)
+            check = verify()
+            self.assertEqual(check.returncode, 1)
+            self.assertIn("in use by another process", check.stderr)
+            s.end(signal.SIGTERM)
+        self.assertEqual(verify().returncode, 0)
+        for path in (self.directory / "data").rglob("*"):
+            if path.is_file() and path.read_bytes()[:15] == b"SQLite format 3":
+                whole = path.read_bytes()
+                path.write_bytes(whole[:len(whole) // 2] + b"\xff" * (len(whole) - len(whole) // 2))
+        check = verify()
+        self.assertEqual(check.returncode, 1, check.stdout + check.stderr)
+        self.assertIn("finding", check.stdout)
+
     def test_the_second_signal_ends_at_once(self):
         with Server(self.directory, "--drain-time", "60s") as s:
             port = int(s.otlp.rsplit(":", 1)[1])

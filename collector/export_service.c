@@ -9,10 +9,10 @@
  *
  * I1: a call is answered exactly once and freed by finish(), whatever way it went.
  * I2: success is answered only after the engine said ERR_OK for what was kept, or when nothing was.
- * I3: once a call has been given away (engine_append, exchange_later) it is not touched by the
- * giver. */
+ * I3: once a call has been given away (engine_append, exchange_later) the giver lets it alone. */
 #include "collector/collector_private.h"
 
+#include "base/budget.h"
 #include "base/clock.h"
 #include "base/defect.h"
 #include "base/mem.h"
@@ -318,17 +318,40 @@ static enum err replace_body(struct export_call *call, struct buffer *take_made)
     return ERR_OK;
 }
 
-static enum err convert_json(struct export_call *call, struct err_note *note)
+/* Both forms of the new bytes are not longer than the old: JSON spells out what protobuf numbers, and the
+ * canonical form only leaves out and joins. So that much is reserved while they are made. */
+static enum err convert_json(struct export_call *call, struct buffer *made, struct err_note *note)
 {
-    struct append *a = &call->append;
+    return otlp_json_read(call->append.signal, call->append.body, &call->collector->limits, made,
+                          note);
+}
+
+static enum err rewrite(struct export_call *call, struct buffer *made, struct err_note *note)
+{
+    (void)note;
+    metric_add(counted(call)->requests_rewritten, 1);
+    return otlp_rewrite(call->append.signal, call->append.body, &call->collector->limits,
+                        call->append.arrival_unix_ns, made);
+}
+
+static enum err remake(struct export_call *call, struct err_note *note,
+                       enum err (*make)(struct export_call *call, struct buffer *made,
+                                        struct err_note *note))
+{
+    struct budget *budget = call->append.arena.budget;
+    size_t reserved = call->append.body.len;
     struct buffer made;
-    buffer_init(&made, call->collector->request_bytes_max);
-    enum err e = otlp_json_read(a->signal, a->body, &call->collector->limits, &made, note);
-    if (e != ERR_OK) {
+    if (budget != NULL && !budget_reserve(budget, reserved))
+        return ERR_BUDGET;
+    buffer_init(&made, call->collector->request_bytes_max + REWRITE_SLACK);
+    enum err e = make(call, &made, note);
+    if (e == ERR_OK)
+        e = replace_body(call, &made);
+    else
         buffer_deinit(&made);
-        return e;
-    }
-    return replace_body(call, &made);
+    if (budget != NULL)
+        budget_release(budget, reserved);
+    return e;
 }
 
 /* A defect put in on purpose: the first request of each signal meets an overloaded server. */
@@ -336,21 +359,6 @@ static bool refuses_first(const struct export_call *call)
 {
     static _Atomic bool has_refused[SIGNAL_COUNT];
     return defect_is("refuse-first") && !atomic_exchange(&has_refused[call->append.signal], true);
-}
-
-static enum err rewrite(struct export_call *call)
-{
-    struct append *a = &call->append;
-    struct buffer made;
-    metric_add(counted(call)->requests_rewritten, 1);
-    buffer_init(&made, a->body.len + REWRITE_SLACK);
-    enum err e =
-        otlp_rewrite(a->signal, a->body, &call->collector->limits, a->arrival_unix_ns, &made);
-    if (e != ERR_OK) {
-        buffer_deinit(&made);
-        return e;
-    }
-    return replace_body(call, &made);
 }
 
 static void take_request(struct export_call *call, const struct request *r, enum encoding encoding)
@@ -377,7 +385,7 @@ static void check_and_append(struct export_call *call, enum encoding encoding)
     enum err e = ERR_OK;
     const char *form = "protobuf";
     if (encoding == ENCODING_JSON) {
-        e = convert_json(call, &note);
+        e = remake(call, &note, convert_json);
         if (e != ERR_OK)
             form = "JSON";
         else
@@ -392,7 +400,7 @@ static void check_and_append(struct export_call *call, enum encoding encoding)
     }
     a->items = call->report.items - call->report.items_rejected;
     if (e == ERR_OK && a->items != 0 && call->report.needs_rewrite)
-        e = rewrite(call);
+        e = remake(call, &note, rewrite);
 
     if (e != ERR_OK)
         refuse_plain(call, e);
