@@ -2,9 +2,11 @@
 /* export_response.h - what an accepted export is answered with.
  *
  * Role       ExportTraceServiceResponse and ExportLogsServiceResponse. Nothing rejected and no
- * message means unset partial_success: no bytes, or {} in JSON. Ownership  everything is borrowed
- * for the call. Errors     the buffer's. Source     opentelemetry-proto 1.11: trace_service.proto,
- * logs_service.proto. */
+ *            message means unset partial_success: no bytes, or {} in JSON.
+ * Ownership  everything is borrowed for the call.
+ * Threads    pure.
+ * Errors     the buffer's.
+ * Source     opentelemetry-proto 1.11: trace_service.proto, logs_service.proto. */
 #ifndef SPINDLE_PROTO_EXPORT_RESPONSE_H
 #define SPINDLE_PROTO_EXPORT_RESPONSE_H
 

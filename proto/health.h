@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* health.h - the messages of gRPC's health service.
  *
+ * Threads    pure.
  * Source     grpc/health/v1/health.proto. */
 #ifndef SPINDLE_PROTO_HEALTH_H
 #define SPINDLE_PROTO_HEALTH_H

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The states are what may come next:
  *
- *   VALUE          a value                     at the start, after a colon, after a comma in an
- * array ARRAY_FIRST    a value or ]                after [ OBJECT_FIRST   a key or } after {
- *   OBJECT_KEY     a key                       after a comma in an object
- *   AFTER_VALUE    a comma, ] or }, or the end
+ *   VALUE          a value                      at the start, after a colon or an array's comma
+ *   ARRAY_FIRST    a value or ]                 after [
+ *   OBJECT_FIRST   a key or }                   after {
+ *   AFTER_VALUE    a comma, ] or }
  *   DONE           nothing but blanks */
 #include "proto/json_reader.h"
 
 #include <assert.h>
 
-enum { VALUE, ARRAY_FIRST, OBJECT_FIRST, OBJECT_KEY, AFTER_VALUE, DONE };
+enum { VALUE, ARRAY_FIRST, OBJECT_FIRST, AFTER_VALUE, DONE };
 
 void json_reader_init(struct json_reader *r, struct bytes text, size_t depth_max)
 {

@@ -2,10 +2,12 @@
 /* json_reader.h - JSON tokens, pulled one after the other out of a complete text.
  *
  * Role       OTLP/JSON requests and the small JSON values in query parameters. No tree; depth is
- * counted. Ownership  tokens borrow from the text; json_token_unescape() writes the unescaped form
- * where asked. Threads    one at a time. Source     RFC 8259. A byte order mark is skipped. Text is
- * not checked to be UTF-8, and lone surrogates are kept as the three bytes that UTF-8 would give
- * them: that value's own problem. */
+ *            counted.
+ * Ownership  tokens borrow from the text; json_token_unescape() writes the unescaped form.
+ * Threads    one at a time.
+ * Source     RFC 8259. A byte order mark is skipped. Text is not checked to be UTF-8, and lone
+ *            surrogates are kept as the three bytes that UTF-8 would give them: that value's own
+ *            problem. */
 #ifndef SPINDLE_PROTO_JSON_READER_H
 #define SPINDLE_PROTO_JSON_READER_H
 

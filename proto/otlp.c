@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Readers over checked bytes. They decode what they meet without judging it: otlp_check() has, and
- * its promise is repeated at each call site by the type of the bytes. A broken promise ends the
- * loop.
+/* Readers over checked bytes. They decode what they meet without judging it: otlp_check() has. A broken
+ * promise ends the loop.
  *
- * The loops switch on the whole tag, field << 3 | wire type: checked bytes hold tags in their
- * shortest form, and only fields that this version knows, in the wire type it knows. */
+ * The loops switch on the whole tag, field << 3 | wire type: checked bytes hold tags in their shortest
+ * form, and only fields that this version knows, in the wire type it knows. */
 #include "proto/otlp.h"
 
 #include "proto/otlp_wire.h"

@@ -2,13 +2,14 @@
 /* otlp.h - reading OTLP protobuf where it lies.
  *
  * Role       received telemetry stays OTLP protobuf bytes; these calls walk over them. There are
- * two kinds of bytes. *Strange* bytes come from a peer and go through otlp_check() once. *Checked*
- *            bytes are what otlp_check() accepted, rewritten by otlp_rewrite() where its report
- * says so: well-formed, within the limits, and **canonical**, that is: singular fields at most
- * once, oneofs with at most one member, no groups. All readers below take checked bytes only and
+ *            two kinds of bytes. *Strange* bytes come from a peer and go through otlp_check() once.
+ *            *Checked* bytes are what otlp_check() accepted, rewritten by otlp_rewrite() where its
+ *            report says so: well-formed, within the limits, and **canonical**, that is: singular
+ *            fields at most once, oneofs with at most one member, no unknown fields, no groups,
+ *            each number in its shortest form. All readers below take checked bytes only and
  *            therefore have no errors; on a broken promise they stop early and never read outside.
  * Ownership  everything returned borrows from the bytes given.
- * Threads    pure, allocation-free, no recursion on the input.
+ * Threads    pure, no recursion on the input; only otlp_rewrite() allocates.
  * Source     opentelemetry-proto 1.11: trace.proto, logs.proto, common.proto, resource.proto. */
 #ifndef SPINDLE_PROTO_OTLP_H
 #define SPINDLE_PROTO_OTLP_H
@@ -37,8 +38,7 @@ static inline bool span_id_is_zero(const struct span_id *id)
     return load_le64(id->b) == 0;
 }
 
-/* ---- The door: one bounded walk over strange bytes ----------------------------------------------
- */
+/* ---- The door: one bounded walk over strange bytes ---- */
 
 struct otlp_limits {
     size_t depth_max;      /* nested values (AnyValue in AnyValue); 64 */
@@ -101,26 +101,41 @@ struct otlp_report {
     enum otlp_reject first_reject;
     uint64_t unknown_fields;
     uint64_t elements;
-    uint64_t start_min_unix_ns,
-        start_max_unix_ns; /* of the kept items; UINT64_MAX and 0 when none */
-    bool needs_rewrite;    /* something is rejected, cut, or not canonical: store otlp_rewrite()'s
-                              bytes */
+    /* Of the kept items' start times (log records: their time); UINT64_MAX and 0 when none. */
+    uint64_t start_min_unix_ns, start_max_unix_ns;
+    /* Something is rejected, cut, or not canonical: store otlp_rewrite()'s bytes. When false, the
+     * bytes are canonical and rewriting would change nothing. */
+    bool needs_rewrite;
 };
 
 /* Validate one ExportTraceServiceRequest or ExportLogsServiceRequest (same wire form as TracesData
  * and LogsData). One pass, no allocation, no recursion.
  *
+ *   limits       depth_max at most 64
  *   now_unix_ns  for the time window; ignored when both windows are 0
+ *   out_note     may be NULL
+ *
+ * A span is rejected for its IDs or its age, by its end; a log record for its age only. Links and
+ * log records may lack IDs or have zeros. What a message over a limit holds must be well-formed all
+ * the same, but is not warned of. Of a field sent twice, each occurrence is warned of, though the
+ * last one counts.
  *
  * Errors  ERR_INVALID   malformed: note has the offset and what was expected
- *         ERR_TOO_DEEP, ERR_TOO_MANY  over depth_max or elements_max: note has the offset */
+ *         ERR_TOO_DEEP, ERR_TOO_MANY  over depth_max or elements_max, 64 groups inside each other, or
+ *                       more than 1,024 singular sub-messages sent in parts: note has the offset */
 NODISCARD enum err otlp_check(enum signal signal, struct bytes strange,
                               const struct otlp_limits *limits, uint64_t now_unix_ns,
                               struct otlp_report *out_report, struct err_note *out_note);
 
 /* Append the canonical form of what otlp_check() accepted with the same limits and time: rejected
  * items left out, limits applied, split sub-messages merged, last one of repeated singular fields,
- * unknown fields dropped. Rewriting canonical bytes gives the same bytes. Errors: the buffer's. */
+ * unknown fields dropped. Rewriting canonical bytes gives the same bytes.
+ *
+ * What limits take away is added to the dropped counts of its owner: elements to the count of their
+ * kind; a shortened value, and an entry dropped inside a value, one each to
+ * dropped_attributes_count of the nearest message around it that has one.
+ *
+ * Errors  the buffer's; ERR_NOMEM; ERR_INVALID when otlp_check() had not accepted the bytes */
 NODISCARD enum err otlp_rewrite(enum signal signal, struct bytes accepted,
                                 const struct otlp_limits *limits, uint64_t now_unix_ns,
                                 struct buffer *out);

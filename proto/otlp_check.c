@@ -4,8 +4,8 @@
  * I1: nothing is read outside the bytes given; each length is compared with its message first.
  * I2: work and memory are bounded by the length of the input alone.
  * I3: a message that is dropped (over a limit, or a malformed link) is walked all the same, muted:
- * it must be well-formed, but what is odd inside it warns of nothing. I4: needs_rewrite is set by
- * everything that otlp_rewrite() would change. */
+ *     it must be well-formed, but what is odd inside it warns of nothing.
+ * I4: needs_rewrite is set by everything that otlp_rewrite() would change. */
 #include "proto/otlp_rules.h"
 #include "proto/otlp_wire.h"
 

@@ -2,20 +2,22 @@
 /* otlp_json.h - OTLP/JSON into protobuf and back.
  *
  * Role       in: a bounded stream, never a tree, written straight as protobuf (strange bytes still:
- * they go through otlp_check() like any other). Lenient: snake_case names, enum names, numbers as
- *            strings and strings as numbers, IDs in either case, base64 of either alphabet, a BOM,
- * unknown names at any depth, null as absent, lone surrogates (kept as their three bytes, so that
- * they count as invalid UTF-8 of that value alone). Out: canonical, as the specification writes it.
- * Source     facts: OTLP/JSON mapping; RFC 8259. */
+ *            they go through otlp_check() like any other). Lenient: snake_case names, enum names,
+ *            numbers as strings and strings as numbers, IDs in either case, base64 of either
+ *            alphabet, a BOM, unknown names at any depth, null as absent, lone surrogates (kept as
+ *            their three bytes, so that they count as invalid UTF-8 of that value alone). An ID
+ *            that is no hex of its length becomes a malformed ID, which costs its item only. Out:
+ *            canonical, as the specification writes it; default values are left out.
+ * Threads    pure.
+ * Source     the OTLP specification's JSON mapping; RFC 8259. */
 #ifndef SPINDLE_PROTO_OTLP_JSON_H
 #define SPINDLE_PROTO_OTLP_JSON_H
 
 #include "base/json_writer.h"
 #include "proto/otlp.h"
 
-/* Append the protobuf form of one JSON request.
- *
- *   depth_max  JSON nesting allowed; 3 levels of JSON for each level of values, and the envelopes
+/* Append the protobuf form of one JSON request. JSON may nest 4 levels for each of limits->depth_max
+ * values, and 32 more for the envelopes and unknown names. out_note may be NULL.
  *
  * Errors  ERR_INVALID  note: the byte offset and what was expected
  *         ERR_TOO_DEEP, ERR_TOO_MANY; the buffer's own (ERR_TOO_LARGE, ERR_NOMEM) */

@@ -141,6 +141,40 @@ static void lenient_reads_as_strict(void **state)
     }
 }
 
+/* An object is whole only with its last brace: each cut is refused, and says where. */
+static void cut_text_is_refused(void **state)
+{
+    (void)state;
+    struct random random;
+    struct buffer body, json, out;
+    random_init(&random, SEED + 1);
+    buffer_init(&body, 1u << 20);
+    buffer_init(&json, 1u << 20);
+    buffer_init(&out, 1u << 20);
+    const struct otlp_random_options options = { .items_max = 2, .depth_max = 3 };
+    do {
+        buffer_reset(&body);
+        otlp_random(&random, SIGNAL_LOGS, &options, &body);
+    } while (body.len < 600);
+    json_of(SIGNAL_LOGS, buffer_bytes(&body), &json);
+    for (size_t len = 0; len < json.len; len++) {
+        uint8_t *cut =
+            mem_alloc(len); /* of its own size, so that a sanitizer sees a step outside */
+        assert_non_null(cut);
+        memcpy(cut, json.data, len);
+        struct err_note note = { .offset = SIZE_MAX };
+        buffer_reset(&out);
+        assert_int_equal(
+            otlp_json_read(SIGNAL_LOGS, bytes_of(cut, len), &otlp_limits_default, &out, &note),
+            ERR_INVALID);
+        assert_true(note.offset <= len && note.what != NULL);
+        mem_free(cut);
+    }
+    buffer_deinit(&body);
+    buffer_deinit(&json);
+    buffer_deinit(&out);
+}
+
 static enum err sample_both_ways(void)
 {
     static const char sample[] = SPAN(
@@ -194,6 +228,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_requests_survive_json),
         cmocka_unit_test(lenient_reads_as_strict),
+        cmocka_unit_test(cut_text_is_refused),
         cmocka_unit_test(survives_any_failed_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,10 +2,10 @@
 /* otlp_random.h - random OTLP requests for tests.
  *
  * Role       every field and value type of traces and logs, with the odd ones often: nested and
- * empty values, unknown enum numbers, extreme integers, NaN and infinities, empty envelopes. Valid
- * and canonical (but for text that is not UTF-8, where asked), so that otlp_check() accepts them
- * without needs_rewrite. otlp_random_break() is for the opposite. Threads    pure but for the
- * generator, which belongs to one thread. */
+ *            empty values, unknown enum numbers, extreme integers, NaN and infinities, empty
+ *            envelopes. Without is_strange they are canonical: otlp_check() accepts them and asks
+ *            for no rewrite.
+ * Threads    pure but for the generator, which belongs to one thread. */
 #ifndef SPINDLE_PROTO_OTLP_RANDOM_H
 #define SPINDLE_PROTO_OTLP_RANDOM_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* otlp_rules.h - what is rejected and what is cut: the judgements that otlp_check() and
- * otlp_rewrite() must share to the letter.
+/* otlp_rules.h - what is rejected and what is cut.
  *
- * Role       private to proto/. Pure functions over what a walker has met. */
+ * Role       private to proto/. The judgements that otlp_check() and otlp_rewrite() must share to
+ *            the letter: pure functions over what a walker has met. */
 #ifndef SPINDLE_PROTO_OTLP_RULES_H
 #define SPINDLE_PROTO_OTLP_RULES_H
 
@@ -107,8 +107,7 @@ static inline bool otlp_link_is_malformed(const struct otlp_facts *facts)
     return otlp_id_is_malformed(facts->trace_id, 16) || otlp_id_is_malformed(facts->span_id, 8);
 }
 
-/* ---- The common case, quickly -------------------------------------------------------------------
- */
+/* ---- The common case, quickly ---- */
 
 static inline bool otlp_is_ascii(const uint8_t *p, size_t n)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* otlp_schema.h - OTLP's traces and logs messages as one table, which every walker of this room
- * reads.
+/* otlp_schema.h - OTLP's traces and logs messages as one table, which every walker here reads.
  *
  * Role       private to proto/. The validating walk, the rewriter and both directions of JSON
- * differ in what they do with a field, not in what fields there are. Source
- * opentelemetry-proto 1.11: trace.proto, logs.proto, common.proto, resource.proto. What is not in
- * the table (the deprecated list 1000, the two indices meant for profiles) is unknown. */
+ *            differ in what they do with a field, not in what fields there are.
+ * Source     opentelemetry-proto 1.11: trace.proto, logs.proto, common.proto, resource.proto. What
+ *            is not in the table (the deprecated list 1000, the two indices meant for profiles) is
+ *            unknown. */
 #ifndef SPINDLE_PROTO_OTLP_SCHEMA_H
 #define SPINDLE_PROTO_OTLP_SCHEMA_H
 

@@ -2,7 +2,8 @@
 /* otlp_wire.h - steps over protobuf's wire form that all of this room's walkers share.
  *
  * Role       private to proto/. Numbers in the input are the peer's: each is compared with what is
- * left before it is used. Source     protobuf encoding specification. */
+ *            left before it is used.
+ * Source     protobuf encoding specification. */
 #ifndef SPINDLE_PROTO_OTLP_WIRE_H
 #define SPINDLE_PROTO_OTLP_WIRE_H
 

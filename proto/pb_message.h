@@ -2,7 +2,7 @@
 /* pb_message.h - protobuf-c's messages into our buffers.
  *
  * Role       private to proto/. For small messages that we write: packing them allocates nothing,
- * and what peers send is never unpacked by protobuf-c. */
+ *            and what peers send is never unpacked by protobuf-c. */
 #ifndef SPINDLE_PROTO_PB_MESSAGE_H
 #define SPINDLE_PROTO_PB_MESSAGE_H
 

@@ -2,8 +2,8 @@
 /* pb_nest.h - deeply nested protobuf messages whose lengths are not known in advance.
  *
  * Role       pb_begin() and pb_end() move a message's bytes at its end when the length needs more
- * room, once a level: with 200 levels around a megabyte, a peer could make that dear. Here all open
- *            messages are widened together, so each byte moves a few times in all.
+ *            room, once a level: with 200 levels around a megabyte, a peer could make that dear.
+ *            Here all open messages are widened together, so each byte moves a few times in all.
  * Ownership  borrows the buffer. Nothing else may begin messages in it meanwhile.
  * Errors     the buffer's. */
 #ifndef SPINDLE_PROTO_PB_NEST_H

@@ -2,9 +2,11 @@
 /* rpc_status.h - google.rpc.Status: how errors are told over gRPC and OTLP/HTTP.
  *
  * Role       bytes for grpc-status-details-bin and for bodies of failed binary requests, text for
- * those of JSON requests. Ownership  everything is borrowed for the call. Errors     the buffer's.
- * Source     google/rpc/status.proto, error_details.proto; protobuf's JSON mapping for Any,
- * Duration. */
+ *            those of JSON requests.
+ * Ownership  everything is borrowed for the call.
+ * Threads    pure.
+ * Errors     the buffer's.
+ * Source     google/rpc/status.proto, error_details.proto; protobuf's JSON mapping. */
 #ifndef SPINDLE_PROTO_RPC_STATUS_H
 #define SPINDLE_PROTO_RPC_STATUS_H
 
