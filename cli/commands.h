@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* commands.h - the sub-commands of `spindle`.
  *
- * Role       one function a command. argv[0] is the command's name, argv[1..argc) its arguments; with
- *            --help among them it prints its help and returns 0. The result is the exit status. */
+ * Role       one function a command. argv[0] is the command's name, argv[1..argc) its arguments;
+ *            with --help among them it prints its help and returns 0. The result is the exit
+ *            status. */
 #ifndef SPINDLE_CLI_COMMANDS_H
 #define SPINDLE_CLI_COMMANDS_H
 
-#define COMMAND_LIST(X) \
-    X(serve, "Receive, store and answer: the server") \
-    X(demo, "Send the telemetry of a shop that does not exist") \
-    X(load, "Send a benchmark workload and measure its acknowledgement") \
-    X(verify, "Check every file of a data directory") \
-    X(version, "Print the version") \
+#define COMMAND_LIST(X)                                                                            \
+    X(serve, "Receive, store and answer: the server")                                              \
+    X(demo, "Send the telemetry of a shop that does not exist")                                    \
+    X(load, "Send a benchmark workload and measure its acknowledgement")                           \
+    X(verify, "Check every file of a data directory")                                              \
+    X(version, "Print the version")                                                                \
     X(help, "Print help, of a command when one is named")
 
 int serve_main(int argc, char **argv);

@@ -2,8 +2,7 @@
 /* front_page.h - what a person who starts the server, or opens its address, reads first: where to
  * send telemetry, where to ask, where the data lies.
  *
- * Threads    front_page_set() once, before or after the server starts; the page is answered on
- * loops. */
+ * Threads    front_page_set() by one, also while the server runs; the page is answered on loops. */
 #ifndef SPINDLE_CLI_FRONT_PAGE_H
 #define SPINDLE_CLI_FRONT_PAGE_H
 

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* options.h - what a command can be told, from one table.
  *
- * Role       each option is one row: a long flag (--memory-limit 512MiB or --memory-limit=512MiB),
- * an environment variable (SPINDLE_MEMORY_LIMIT), a key of the configuration file (memory_limit),
- *            its type, its default and its help. The table makes the struct of values, the parser,
- * the help and --print-config, so that they cannot disagree. Precedence: flag, environment, file,
- * default. An empty environment variable counts as not set; variables that no row names are left
- * alone, because orchestrators set SPINDLE_... for reasons of their own. Ownership  texts in the
- * values borrow from argv, the environment, the table or the arena given. Threads    one, at the
- * start. Errors     ERR_INVALID with a sentence for people; ERR_IO when the file cannot be read;
- * ERR_NOMEM. */
+ * Role       each option is one row: a long flag (--memory-limit 512MiB or
+ *            --memory-limit=512MiB), an environment variable (SPINDLE_MEMORY_LIMIT), a key of the
+ *            configuration file (memory_limit), its type, its default and its help. The table
+ *            makes the struct of values, the parser, the help and --print-config, so that they
+ *            cannot disagree. Precedence: flag, environment, file, default. An empty environment
+ *            variable counts as not set; variables that no row names are left alone, because
+ *            orchestrators set SPINDLE_... for reasons of their own.
+ * Ownership  texts in the values borrow from argv, the environment, the table or the arena given.
+ * Threads    one, at the start.
+ * Errors     ERR_INVALID with a sentence for people; ERR_IO when the file cannot be read;
+ *            ERR_NOMEM. */
 #ifndef SPINDLE_CLI_OPTIONS_H
 #define SPINDLE_CLI_OPTIONS_H
 
@@ -17,13 +19,13 @@
 #include "base/buffer.h"
 
 /* The types of options and of the members they fill. */
-#define OPTION_TYPE_LIST(X) \
-    X(TEXT, const char *)   /* NULL when not set */ \
-    X(SECRET, const char *) /* likewise; printed as *** */ \
-    X(FLAG, bool)           /* --name, or --name=false */ \
-    X(COUNT, uint64_t)      /* digits */ \
-    X(SIZE, uint64_t)       /* bytes: 64MiB */ \
-    X(DURATION, uint64_t)   /* nanoseconds: 1m30s */ \
+#define OPTION_TYPE_LIST(X)                                                                        \
+    X(TEXT, const char *)   /* NULL when not set */                                                \
+    X(SECRET, const char *) /* likewise; printed as *** */                                         \
+    X(FLAG, bool)           /* --name, or --name=false */                                          \
+    X(COUNT, uint64_t)      /* digits */                                                           \
+    X(SIZE, uint64_t)       /* bytes: 64MiB */                                                     \
+    X(DURATION, uint64_t)   /* nanoseconds: 1m30s */                                               \
     X(CHOICE, unsigned)     /* number of the word in `argument`: "fsync|process" */
 
 enum option_type {
@@ -51,18 +53,18 @@ struct option {
 
 /* A command writes its list once:
  *
- *     #define SERVE_OPTIONS(X) X(TEXT, data, "data", "./spindle-data", "DIR", "Keep ... in DIR.")
- * ... struct serve_options { SERVE_OPTIONS(OPTION_MEMBER) }; #define ROW(...)
- * OPTION_ROW(serve_options, __VA_ARGS__) static const struct option rows[] = { SERVE_OPTIONS(ROW)
- * };
+ *     #define SERVE_OPTIONS(X) X(TEXT, data, "data", "./spindle-data", "DIR", "Keep ... in DIR.") ...
+ *     struct serve_options { SERVE_OPTIONS(OPTION_MEMBER) };
+ *     #define ROW(...) OPTION_ROW(serve_options, __VA_ARGS__)
+ *     static const struct option rows[] = { SERVE_OPTIONS(ROW) };
  */
 #define OPTION_MEMBER(kind, member, ...) OPTION_MEMBER_##kind member;
-#define OPTION_ROW(tag, kind, member, name_, initial_, argument_, help_) \
-    { .name = (name_), \
-      .type = OPTION_##kind, \
-      .offset = offsetof(struct tag, member), \
-      .initial = (initial_), \
-      .argument = (argument_), \
+#define OPTION_ROW(tag, kind, member, name_, initial_, argument_, help_)                           \
+    { .name = (name_),                                                                             \
+      .type = OPTION_##kind,                                                                       \
+      .offset = offsetof(struct tag, member),                                                      \
+      .initial = (initial_),                                                                       \
+      .argument = (argument_),                                                                     \
       .help = (help_) },
 
 struct option_table {
@@ -97,8 +99,7 @@ struct option_settings {
  *
  *   environment  "NAME=value" entries, NULL at the end, as environ
  *   arena        holds the file's texts
- *   message      on failure a sentence that names the flag, the variable, or the file and its line
- */
+ *   message      on failure a sentence that names the flag, the variable, or the file and its line */
 NODISCARD enum err options_read(const struct option_table *table, int argc, char **argv,
                                 char *const *environment, struct arena *arena, void *values,
                                 struct option_settings *out_settings,

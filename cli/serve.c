@@ -55,8 +55,7 @@ struct serving {
     size_t host_count;
 };
 
-/* ---- What the options say together -------------------------------------------------------------
- */
+/* ---- What the options say together ---- */
 
 static int complain(const char *what)
 {
@@ -160,8 +159,7 @@ static int check_options(struct serving *s, struct option_settings *settings, st
     return plan_memory(s, settings, arena);
 }
 
-/* ---- The process -------------------------------------------------------------------------------
- */
+/* ---- The process ---- */
 
 /* Few arenas and a fixed threshold keep what is not used from staying resident: by default glibc
  * makes eight arenas a core, and lets the threshold grow until freed bodies are never given back.
@@ -219,8 +217,7 @@ static void let_signals_kill(const sigset_t *signals)
     pthread_sigmask(SIG_UNBLOCK, signals, NULL);
 }
 
-/* ---- Up ----------------------------------------------------------------------------------------
- */
+/* ---- Up ---- */
 
 static int failed(const char *what, enum err e, char *take_message)
 {
@@ -362,8 +359,7 @@ static int start(struct serving *s)
     return status;
 }
 
-/* ---- Down: whatever was built so far
- * --------------------------------------------------------------- */
+/* ---- Down: whatever was built so far ---- */
 
 static void stop(struct serving *s)
 {
@@ -382,8 +378,7 @@ static void stop(struct serving *s)
     metrics_close(s->metrics);
 }
 
-/* ---- Running
- * --------------------------------------------------------------------------------------- */
+/* ---- Running ---- */
 
 static void reload(struct serving *s)
 {

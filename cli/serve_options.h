@@ -7,84 +7,79 @@
 
 /* Limits and defaults: RELIABILITY section 8. */
 /* clang-format off: one row an option */
-#define SERVE_OPTIONS(X) \
-    X(TEXT, config, "config", NULL, "FILE", \
-      "Read options from this YAML file: lines of 'key: value', the keys being the names " \
-      "below with '_' for '-'. An unknown key is an error.") \
-    X(FLAG, print_config, "print-config", "false", "", \
-      "Print the effective configuration as such a file, secrets masked, and exit.") \
-    X(TEXT, data, "data", "./spindle-data", "DIR", \
-      "Keep everything in this directory; it is made when absent. One directory, one " \
-      "server.") \
-    X(TEXT, otlp_grpc, "otlp-grpc", "127.0.0.1:4317", "ADDRESS", \
-      "Receive OTLP here: the port exporters use for gRPC. 'none' for no such listener.") \
-    X(TEXT, otlp_http, "otlp-http", "127.0.0.1:4318", "ADDRESS", \
-      "Receive OTLP here too: the port exporters use for HTTP. Each OTLP listener " \
-      "understands both.") \
-    X(TEXT, http, "http", "127.0.0.1:16686", "ADDRESS", \
-      "Answer queries, health and metrics here.") \
-    X(TEXT, host_names, "host-names", NULL, "NAMES", \
-      "Names, separated by commas, by which clients may call the server in their Host " \
-      "header, besides its addresses and localhost. Others are refused, so that no web page " \
-      "can reach the server under a name of its own.") \
-    X(TEXT, tls_cert, "tls-cert", NULL, "FILE", \
-      "PEM file with the certificate and its chain: TLS 1.2 or newer on every listener. " \
-      "SIGHUP reads it again.") \
-    X(TEXT, tls_key, "tls-key", NULL, "FILE", \
-      "PEM file with the certificate's private key.") \
-    X(TEXT, tls_client_ca, "tls-client-ca", NULL, "FILE", \
-      "Require client certificates that this CA has signed.") \
-    X(TEXT, auth_token_file, "auth-token-file", NULL, "FILE", \
-      "Require a bearer token of this file: lines 'write:TOKEN', 'read:TOKEN' or " \
-      "'read,write:TOKEN'. SIGHUP reads it again.") \
-    X(FLAG, no_auth, "no-auth", "false", "", \
-      "Serve on addresses other than loopback without a token file.") \
-    X(SIZE, memory_limit, "memory-limit", NULL, "SIZE", \
-      "Memory to plan with. Default: half of what the machine or its control group has, at " \
-      "most 1GiB.") \
-    X(CHOICE, durability, "durability", "fsync", "fsync|process", \
-      "What an acknowledgement survives: 'fsync' a power cut, 'process' only the death of " \
-      "the process.") \
-    X(CHOICE, log_level, "log-level", "info", "debug|info|warn|error", \
-      "The least that is logged.") \
-    X(COUNT, threads, "threads", "0", "N", \
-      "Event loops; 0: one for each core.") \
-    X(COUNT, query_threads, "query-threads", "0", "N", \
-      "Queries answered at the same time; 0: as many as cores, at least 2.") \
-    X(DURATION, query_timeout, "query-timeout", "10s", "TIME", \
-      "The longest that a query may take.") \
-    X(SIZE, request_size_max, "request-size-max", NULL, "SIZE", \
-      "The largest request, after decompression. Default: an eighth of the memory limit, at " \
-      "most 64MiB.") \
-    X(COUNT, connections_max, "connections-max", "10000", "N", \
-      "Connections, all listeners together.") \
-    X(COUNT, connections_per_ip_max, "connections-per-ip-max", "256", "N", \
-      "Connections of one IP address.") \
-    X(DURATION, hold_time, "hold-time", "2s", "TIME", \
-      "How long a request is held while the store is busy, before its sender is told to " \
-      "come again.") \
-    X(DURATION, drain_time, "drain-time", "10s", "TIME", \
-      "After SIGTERM, how long requests under way may take to finish.") \
-    X(COUNT, span_attributes_max, "attributes-max", "1024", "N", \
-      "Attributes kept of each span, record, event, link, scope and resource; more are " \
-      "dropped and counted.") \
-    X(COUNT, span_events_max, "span-events-max", "1024", "N", \
-      "Events kept of each span.") \
-    X(COUNT, span_links_max, "span-links-max", "1024", "N", \
-      "Links kept of each span.") \
-    X(SIZE, value_size_max, "value-size-max", "1MiB", "SIZE", \
-      "The longest string or bytes value; a longer one is cut and counted.") \
-    X(DURATION, age_max, "age-max", "0s", "TIME", \
-      "Reject spans and records older than this, in the answer's partial success; 0s: keep " \
-      "all.") \
-    X(DURATION, future_max, "future-max", "0s", "TIME", \
-      "Reject spans and records further in the future than this; 0s: keep all.") \
-    X(DURATION, row_group_age, "row-group-age", "5s", "TIME", \
-      "Acknowledged items become a row group when they are this old, or 32,768.") \
-    X(SIZE, partition_size, "partition-size", "1GiB", "SIZE", \
-      "Begin a new partition file at this size ...") \
-    X(DURATION, partition_age, "partition-age", "1h", "TIME", \
-      "... or at this age.")
+#define SERVE_OPTIONS(X)                                                                           \
+    X(TEXT, config, "config", NULL, "FILE",                                                        \
+      "Read options from this YAML file: lines of 'key: value', the keys being the names "         \
+      "below with '_' for '-'. An unknown key is an error.")                                       \
+    X(FLAG, print_config, "print-config", "false", "",                                             \
+      "Print the effective configuration as such a file, secrets masked, and exit.")               \
+    X(TEXT, data, "data", "./spindle-data", "DIR",                                                 \
+      "Keep everything in this directory; it is made when absent. One directory, one "             \
+      "server.")                                                                                   \
+    X(TEXT, otlp_grpc, "otlp-grpc", "127.0.0.1:4317", "ADDRESS",                                   \
+      "Receive OTLP here: the port exporters use for gRPC. 'none' for no such listener.")          \
+    X(TEXT, otlp_http, "otlp-http", "127.0.0.1:4318", "ADDRESS",                                   \
+      "Receive OTLP here too: the port exporters use for HTTP. Each OTLP listener "                \
+      "understands both.")                                                                         \
+    X(TEXT, http, "http", "127.0.0.1:16686", "ADDRESS",                                            \
+      "Answer queries, health and metrics here.")                                                  \
+    X(TEXT, host_names, "host-names", NULL, "NAMES",                                               \
+      "Names, separated by commas, by which clients may call the server in their Host "            \
+      "header, besides its addresses and localhost. Others are refused, so that no web page "      \
+      "can reach the server under a name of its own.")                                             \
+    X(TEXT, tls_cert, "tls-cert", NULL, "FILE",                                                    \
+      "PEM file with the certificate and its chain: TLS 1.2 or newer on every listener. "          \
+      "SIGHUP reads it again.")                                                                    \
+    X(TEXT, tls_key, "tls-key", NULL, "FILE", "PEM file with the certificate's private key.")      \
+    X(TEXT, tls_client_ca, "tls-client-ca", NULL, "FILE",                                          \
+      "Require client certificates that this CA has signed.")                                      \
+    X(TEXT, auth_token_file, "auth-token-file", NULL, "FILE",                                      \
+      "Require a bearer token of this file: lines 'write:TOKEN', 'read:TOKEN' or "                 \
+      "'read,write:TOKEN'. SIGHUP reads it again.")                                                \
+    X(FLAG, no_auth, "no-auth", "false", "",                                                       \
+      "Serve on addresses other than loopback without a token file.")                              \
+    X(SIZE, memory_limit, "memory-limit", NULL, "SIZE",                                            \
+      "Memory to plan with. Default: half of what the machine or its control group has, at "       \
+      "most 1GiB.")                                                                                \
+    X(CHOICE, durability, "durability", "fsync", "fsync|process",                                  \
+      "What an acknowledgement survives: 'fsync' a power cut, 'process' only the death of "        \
+      "the process.")                                                                              \
+    X(CHOICE, log_level, "log-level", "info", "debug|info|warn|error",                             \
+      "The least that is logged.")                                                                 \
+    X(COUNT, threads, "threads", "0", "N", "Event loops; 0: one for each core.")                   \
+    X(COUNT, query_threads, "query-threads", "0", "N",                                             \
+      "Queries answered at the same time; 0: as many as cores, at least 2.")                       \
+    X(DURATION, query_timeout, "query-timeout", "10s", "TIME",                                     \
+      "The longest that a query may take.")                                                        \
+    X(SIZE, request_size_max, "request-size-max", NULL, "SIZE",                                    \
+      "The largest request, after decompression. Default: an eighth of the memory limit, at "      \
+      "most 64MiB.")                                                                               \
+    X(COUNT, connections_max, "connections-max", "10000", "N",                                     \
+      "Connections, all listeners together.")                                                      \
+    X(COUNT, connections_per_ip_max, "connections-per-ip-max", "256", "N",                         \
+      "Connections of one IP address.")                                                            \
+    X(DURATION, hold_time, "hold-time", "2s", "TIME",                                              \
+      "How long a request is held while the store is busy, before its sender is told to "          \
+      "come again.")                                                                               \
+    X(DURATION, drain_time, "drain-time", "10s", "TIME",                                           \
+      "After SIGTERM, how long requests under way may take to finish.")                            \
+    X(COUNT, span_attributes_max, "attributes-max", "1024", "N",                                   \
+      "Attributes kept of each span, record, event, link, scope and resource; more are "           \
+      "dropped and counted.")                                                                      \
+    X(COUNT, span_events_max, "span-events-max", "1024", "N", "Events kept of each span.")         \
+    X(COUNT, span_links_max, "span-links-max", "1024", "N", "Links kept of each span.")            \
+    X(SIZE, value_size_max, "value-size-max", "1MiB", "SIZE",                                      \
+      "The longest string or bytes value; a longer one is cut and counted.")                       \
+    X(DURATION, age_max, "age-max", "0s", "TIME",                                                  \
+      "Reject spans and records older than this, in the answer's partial success; 0s: keep "       \
+      "all.")                                                                                      \
+    X(DURATION, future_max, "future-max", "0s", "TIME",                                            \
+      "Reject spans and records further in the future than this; 0s: keep all.")                   \
+    X(DURATION, row_group_age, "row-group-age", "5s", "TIME",                                      \
+      "Acknowledged items become a row group when they are this old, or 32,768.")                  \
+    X(SIZE, partition_size, "partition-size", "1GiB", "SIZE",                                      \
+      "Begin a new partition file at this size ...")                                               \
+    X(DURATION, partition_age, "partition-age", "1h", "TIME", "... or at this age.")
 /* clang-format on */
 
 struct serve_options {

@@ -2,10 +2,11 @@
 /* answers.h - what a sender of telemetry is told.
  *
  * Role       the table of RELIABILITY section 4: which gRPC and HTTP status an error becomes, and
- * the bodies in the request's encoding. Exporters obey a few words only, and drop data on the
- *            others: what may pass by itself is always 503 or UNAVAILABLE with retry information,
- * what never will is never. Threads    any. Source     facts: OTLP sections 8 to 11;
- * google.rpc.Code. */
+ *            the bodies in the request's encoding. Exporters obey a few words only, and drop data
+ *            on the others: what may pass by itself is always 503 or UNAVAILABLE with retry
+ *            information, what never will is never.
+ * Threads    any.
+ * Source     facts: OTLP sections 8 to 11; google.rpc.Code. */
 #ifndef SPINDLE_COLLECTOR_ANSWERS_H
 #define SPINDLE_COLLECTOR_ANSWERS_H
 
@@ -48,8 +49,7 @@ void answer_refusal(struct exchange *x, enum err e, struct bytes message);
 /* Answer an export with success.
  *
  *   rejected  items that were not kept and never will be
- *   message   why, or a warning; with rejected == 0 and no message the answer is empty: all is well
- */
+ *   message   why, or a warning; with rejected == 0 and no message the answer is empty: all is well */
 void answer_export(struct exchange *x, enum signal signal, uint64_t rejected, struct bytes message);
 
 /* The milliseconds that RetryInfo asks the sender to wait: 1 s +- 50 %, spread by the request's id,

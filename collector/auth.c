@@ -21,8 +21,7 @@ struct auth {
     size_t count;
 };
 
-/* ---- Parsing
- * ------------------------------------------------------------------------------------- */
+/* ---- Parsing ---- */
 
 static bool is_blank(uint8_t c)
 {
@@ -143,8 +142,7 @@ bool auth_header_parse(struct bytes authorization, struct bytes *out_token)
     return true;
 }
 
-/* ---- The file
- * ------------------------------------------------------------------------------------ */
+/* ---- The file ---- */
 
 static enum err file_read(const char *path, struct buffer *out)
 {
@@ -269,8 +267,7 @@ void auth_close(struct auth *a)
     mem_free(a);
 }
 
-/* ---- Deciding
- * ------------------------------------------------------------------------------------ */
+/* ---- Deciding ---- */
 
 /* Scopes of the token with this digest, 0 when there is none. Every entry is compared in full. */
 static unsigned scopes_of(struct auth *a, const uint8_t presented[32])

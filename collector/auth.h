@@ -6,10 +6,11 @@
  *     read,write:0b7e1f4c9a6d4e0f8a2b
  *
  * Role       the file is read at the start and on SIGHUP. A line is a list of scopes ("read",
- * "write"), a colon, and a token of 16 to 1,024 letters, digits or -._~+/= (RFC 6750, b64token).
- * Only SHA-256 digests are kept; neither tokens nor digests are ever logged or shown. Threads
- * auth_authorize() from any thread, also while auth_reload() runs. Blocking   opening and reloading
- * read the file. */
+ *            "write"), a colon, and a token of 16 to 1,024 letters, digits or -._~+/= (RFC 6750,
+ *            b64token). Only SHA-256 digests are kept; neither tokens nor digests are ever logged
+ *            or shown.
+ * Threads    auth_authorize() from any thread, also while auth_reload() runs.
+ * Blocking   opening and reloading read the file. */
 #ifndef SPINDLE_COLLECTOR_AUTH_H
 #define SPINDLE_COLLECTOR_AUTH_H
 
@@ -23,9 +24,12 @@
 
 struct auth;
 
-/* Errors  ERR_IO, ERR_NOMEM; ERR_INVALID: *out_message names the file, the line and what is wrong
- * with it, without the token. out_message  on failure; mem_free() it. May be set to NULL when
- * memory is out. */
+/* Read the file. An empty one is an error too: locking everybody out is hardly what was meant.
+ *
+ *   out_message  on failure a sentence with the file, the line and what is wrong with it, without the
+ *                token; mem_free() it. NULL when memory is out
+ *
+ * Errors  ERR_IO, ERR_INVALID, ERR_TOO_MANY, ERR_TOO_LARGE, ERR_NOMEM */
 NODISCARD enum err auth_open(const char *path, struct metrics *metrics, struct auth **out,
                              char **out_message);
 
@@ -33,16 +37,14 @@ NODISCARD enum err auth_open(const char *path, struct metrics *metrics, struct a
 NODISCARD enum err auth_reload(struct auth *a, char **out_message);
 
 /* A server_authorize_fn; context is the struct auth. The time it takes does not depend on how much
- * of a token is right. *out_principal: a number derived from the token, the same after a restart.
- */
+ * of a token is right. *out_principal: a number derived from the token, the same after a restart. */
 enum err auth_authorize(void *context, struct bytes authorization, enum scope needed,
                         uint64_t *out_principal);
 
 /* NULL does nothing. */
 void auth_close(struct auth *a);
 
-/* ---- The two parsers, pure, for tests and fuzzing
- * ------------------------------------------------- */
+/* ---- The two parsers, pure, for tests and fuzzing ---- */
 
 struct auth_token {
     uint8_t digest[32]; /* SHA-256 of the token */
@@ -54,8 +56,8 @@ struct auth_token {
 NODISCARD enum err auth_file_parse(struct bytes text, struct auth_token *out, size_t *out_count,
                                    size_t *out_line, const char **out_what);
 
-/* The token in "Bearer TOKEN"; the scheme in any case, one blank or more. False when it is not
- * that. */
+/* The token in "Bearer TOKEN"; the scheme in any case, one blank or more. False for anything
+ * else. */
 NODISCARD bool auth_header_parse(struct bytes authorization, struct bytes *out_token);
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* collector.h - receiving telemetry: the OTLP services, admission, health and /metrics.
  *
- * Role       adds its routes to the routers of the listeners; checks, limits and hands requests to
- * the engine; answers as RELIABILITY section 4 says. Threads    handlers run on event loops; the
- * engine's completions on its threads. Opening, adding routes and closing: one thread. Blocking
- * handlers never; collector_close() waits for the engine. */
+ * Role       adds its routes to the routers of the listeners; checks, limits and hands requests
+ *            to the engine; answers as RELIABILITY section 4 says.
+ * Threads    handlers run on event loops; the engine's completions on its threads. Opening,
+ *            adding routes and closing: one thread.
+ * Blocking   handlers never; collector_close() waits for the engine. */
 #ifndef SPINDLE_COLLECTOR_COLLECTOR_H
 #define SPINDLE_COLLECTOR_COLLECTOR_H
 

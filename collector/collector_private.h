@@ -10,8 +10,7 @@
 
 struct export_call; /* export_service.c */
 
-/* Only forward. Exports are taken in each but the last: who still finds a way in is still served.
- */
+/* Only forward. Exports are taken in each but the last: who still finds a way in is still served. */
 enum collector_state { COLLECTOR_STARTING, COLLECTOR_READY, COLLECTOR_STOPPING, COLLECTOR_CLOSED };
 
 enum transport { TRANSPORT_GRPC, TRANSPORT_HTTP, TRANSPORT_COUNT };

@@ -42,8 +42,7 @@ static struct export_metrics *counted(const struct export_call *call)
     return &call->collector->counted[call->append.signal];
 }
 
-/* ---- The sentences -----------------------------------------------------------------------------
- */
+/* ---- The sentences ---- */
 
 static const char *item_word(enum signal signal)
 {
@@ -109,8 +108,7 @@ static const char *refusal_text(enum err e)
     }
 }
 
-/* ---- The end
- * ------------------------------------------------------------------------------------- */
+/* ---- The end ---- */
 
 static void finish(struct export_call *call)
 {
@@ -187,8 +185,7 @@ static void accept(struct export_call *call)
     finish(call);
 }
 
-/* ---- Holding
- * ------------------------------------------------------------------------------------- */
+/* ---- Holding ---- */
 
 static void held_put(struct collector *c, struct export_call *call)
 {
@@ -279,8 +276,7 @@ static void on_appended(struct append *append, enum err result)
         refuse_plain(call, result);
 }
 
-/* ---- The beginning
- * ------------------------------------------------------------------------------- */
+/* ---- The beginning ---- */
 
 /* A repeat is known by everything that decides what its answer would be. The key keeps strangers
  * from making two requests with one hash. */

@@ -105,8 +105,7 @@ static int stop(void **state)
     return 0;
 }
 
-/* ---- Bodies
- * --------------------------------------------------------------------------------------- */
+/* ---- Bodies ---- */
 
 struct span_kind_of_test {
     size_t trace_id_len;
@@ -155,8 +154,7 @@ static void gzip(struct bytes from, struct buffer *out)
     assert_int_equal(codec_compress(CODEC_GZIP, 0, from, out), ERR_OK);
 }
 
-/* ---- Answers
- * -------------------------------------------------------------------------------------- */
+/* ---- Answers ---- */
 
 static void expect_status(unsigned status, const char *type)
 {
@@ -204,8 +202,7 @@ static uint64_t counter(const char *name, const char *labels)
     return metric_value(metrics_counter(at.metrics, name, labels, ""));
 }
 
-/* ---- Success
- * -------------------------------------------------------------------------------------- */
+/* ---- Success ---- */
 
 static void whole_success_is_the_empty_answer(void **state)
 {
@@ -358,8 +355,7 @@ static void warnings_have_a_count_of_nought(void **state)
     buffer_deinit(&body);
 }
 
-/* ---- Refusal for good
- * ------------------------------------------------------------------------------- */
+/* ---- Refusal for good ---- */
 
 static void malformed_requests_are_explained(void **state)
 {
@@ -457,8 +453,7 @@ static void other_signals_are_refused_in_words(void **state)
     assert_int_equal(answer.status, 415);
 }
 
-/* ---- Refusal for now
- * -------------------------------------------------------------------------------- */
+/* ---- Refusal for now ---- */
 
 static void busy_for_a_moment_is_not_seen(void **state)
 {
@@ -560,8 +555,7 @@ static void refusals_are_counted_by_reason(void **state)
     buffer_deinit(&body);
 }
 
-/* ---- Resent requests
- * ------------------------------------------------------------------------------ */
+/* ---- Resent requests ---- */
 
 static void equal_requests_have_equal_hashes(void **state)
 {
@@ -607,8 +601,7 @@ static void resent_requests_get_the_first_answer_and_count_once(void **state)
     buffer_deinit(&body);
 }
 
-/* ---- Health and metrics
- * --------------------------------------------------------------------------- */
+/* ---- Health and metrics ---- */
 
 static void health_tells_readiness_from_writability(void **state)
 {
@@ -676,8 +669,7 @@ static void metrics_are_prometheus_text(void **state)
     }
 }
 
-/* ---- The end
- * ---------------------------------------------------------------------------------------- */
+/* ---- The end ---- */
 
 static void *send_one(void *body)
 {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fake_engine.h - for tests: an engine that keeps nothing but what it was given, and answers as
- * told.
+/* fake_engine.h - for tests: an engine that keeps a copy of what it was given, and answers as told.
  *
  * Role       completions come from a thread of its own, as the real one's do.
  * Threads    fake_engine_plan() and the getters from the test's thread, between requests. */

@@ -43,8 +43,7 @@ static enum health_status service_status(struct collector *c, size_t service)
     return statistics.is_writable ? HEALTH_SERVING : HEALTH_NOT_SERVING;
 }
 
-/* ---- grpc.health.v1
- * -------------------------------------------------------------------------------- */
+/* ---- grpc.health.v1 ---- */
 
 static bool read_service(struct exchange *x, size_t *out_service)
 {
@@ -181,8 +180,7 @@ enum err health_add_grpc_routes(struct collector *c, struct router *r)
     return e;
 }
 
-/* ---- HTTP
- * ------------------------------------------------------------------------------------------ */
+/* ---- HTTP ---- */
 
 static const char *state_text(enum collector_state state)
 {

@@ -2,8 +2,8 @@
 /* memory_plan.h - how much memory there is to plan with, and who gets which share.
  *
  * Role       memory is bounded by configuration, not by what is sent: bytes are reserved out of
- * these shares before they are used. Blocking   memory_available() reads a few small files of /proc
- * and /sys. */
+ *            these shares before they are used.
+ * Blocking   memory_available() reads a few small files of /proc and /sys. */
 #ifndef SPINDLE_COLLECTOR_MEMORY_PLAN_H
 #define SPINDLE_COLLECTOR_MEMORY_PLAN_H
 
