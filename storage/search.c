@@ -35,6 +35,14 @@ void search_deinit(struct search *s)
     arena_deinit(&s->scratch);
 }
 
+void search_forget(struct search *s)
+{
+    size_t limit_bytes = s->scratch.limit_bytes;
+    arena_deinit(&s->scratch);
+    arena_init(&s->scratch, limit_bytes, s->q->arena->budget);
+    s->filters = NULL;
+}
+
 bool search_is_bound(enum err e)
 {
     return e == ERR_TOO_LARGE || e == ERR_BUDGET || e == ERR_DEADLINE;

@@ -37,6 +37,8 @@ struct search {
 void search_init(struct search *s, const struct segment_source *source,
                  const struct query_context *q);
 void search_deinit(struct search *s);
+/* Empty the scratch arena and what lies in it. */
+void search_forget(struct search *s);
 /* ERR_OK with NULL for a damaged segment, which is then counted. Valid until the next call. */
 NODISCARD enum err search_open(struct search *s, size_t index, struct segment **out);
 /* What an operation on a segment returned: damage is counted and passed over, ERR_OK. */

@@ -10,6 +10,10 @@
  *     bound of the first > latest start in what is unread   assemble it, or give it out if it is
  * exact otherwise                                             scan the next segment
  *
+ * The slowest order has to see every candidate before the first result. Where memory does not hold them
+ * all, they are taken in shares, by a hash of their IDs, each in passes of its own, and the shares' results
+ * are merged.
+ *
  * I1: a trace is given out only when every other trace, known or not, comes after it.
  * I2: so whatever ends the search early, what was given out is a prefix of the whole answer. */
 #include "base/mem.h"
@@ -21,6 +25,8 @@
 /* Up to so many candidates are assembled one by one for the slowest order; more are measured by one
  * pass over all segments first. One assembly costs about as much as scanning some thousand rows. */
 #define SLOWEST_ASSEMBLE_MAX 256
+/* Into so many shares at most: each costs a scan of everything. */
+#define SHARES_MAX 64
 
 enum state { BOUND, EXACT, DONE };
 
@@ -46,6 +52,7 @@ struct find {
     struct trace_summary *summaries; /* of exact candidates */
     size_t summaries_count, summaries_capacity;
     size_t results_capacity;
+    uint64_t shares, share; /* candidates are those of this share, by a hash of their ID */
     bool asks_children;
     enum err failure; /* of a scan's callback */
 };
@@ -72,11 +79,42 @@ static enum err arena_array_grow(struct arena *a, void *array_of_pointer, size_t
     return ERR_OK;
 }
 
+/* Peers choose trace IDs, so mix them with a seed of this search: its own address. */
+static uint64_t hash_id(const struct find *f, const struct trace_id *id)
+{
+    return hash_bytes_seeded(bytes_of(id->b, sizeof id->b), (uint64_t)(uintptr_t)f);
+}
+
 static size_t slot_of(const struct find *f, const struct trace_id *id)
 {
-    /* Peers choose trace IDs, so mix them with a seed of this search: its own address. */
-    uint64_t seed = (uint64_t)(uintptr_t)f;
-    return (size_t)hash_bytes_seeded(bytes_of(id->b, sizeof id->b), seed) & f->slots_mask;
+    return (size_t)hash_id(f, id) & f->slots_mask;
+}
+
+static bool is_in_share(const struct find *f, const struct trace_id *id)
+{
+    return f->shares == 1 || (hash_id(f, id) >> 48 & (f->shares - 1)) == f->share;
+}
+
+/* Forget all candidates; their memory is used again. */
+static void candidates_clear(struct find *f)
+{
+    f->count = 0;
+    f->heap_count = 0;
+    f->summaries_count = 0;
+    if (f->slots != NULL)
+        memset(f->slots, 0, (f->slots_mask + 1) * sizeof *f->slots);
+}
+
+/* Give back all memory but the results'. */
+static void scratch_clear(struct find *f)
+{
+    search_forget(&f->search);
+    f->candidates = NULL;
+    f->slots = NULL;
+    f->heap = NULL;
+    f->summaries = NULL;
+    f->count = f->capacity = f->heap_count = f->slots_mask = 0;
+    f->summaries_count = f->summaries_capacity = 0;
 }
 
 static struct candidate *candidate_find(const struct find *f, const struct trace_id *id)
@@ -224,6 +262,8 @@ static bool on_match(void *context, const struct segment_row *row)
 {
     struct find *f = context;
     bool is_slowest = f->query->order == FIND_SLOWEST;
+    if (!is_in_share(f, &row->trace_id))
+        return true;
     struct candidate *known = candidate_find(f, &row->trace_id);
     if (known != NULL) {
         if (!is_slowest && known->state == BOUND && row->start_unix_ns < known->key)
@@ -557,7 +597,8 @@ static enum err find_newest(struct find *f, struct trace_result *out, bool *out_
     return e;
 }
 
-static enum err find_slowest(struct find *f, struct trace_result *out, bool *out_may_be_more)
+static enum err find_slowest_of_share(struct find *f, struct trace_result *out,
+                                      bool *out_may_be_more)
 {
     struct search_order *order = NULL;
     size_t count = 0;
@@ -575,6 +616,74 @@ static enum err find_slowest(struct find *f, struct trace_result *out, bool *out
     return e;
 }
 
+static uint64_t duration_of(const struct trace_summary *t)
+{
+    return t->end_unix_ns - t->start_unix_ns;
+}
+
+static bool is_slower(const struct trace_summary *a, const struct trace_summary *b)
+{
+    uint64_t x = duration_of(a), y = duration_of(b);
+    return x != y ? x > y : order_id(&a->trace_id, &b->trace_id) < 0;
+}
+
+/* The first of two lists' traces, as many as a page takes. */
+static enum err merge_share(struct find *f, const struct trace_result *share,
+                            struct trace_result *out, bool *out_may_be_more)
+{
+    size_t all = out->count + share->count;
+    size_t count = all < f->query->limit ? all : f->query->limit;
+    struct trace_summary *merged = arena_alloc_array(f->search.q->arena, count + 1, sizeof *merged);
+    if (merged == NULL)
+        return arena_failure(f->search.q->arena);
+    for (size_t i = 0, a = 0, b = 0; i < count; i++) {
+        bool takes_share =
+            a == out->count || (b < share->count && is_slower(&share->traces[b], &out->traces[a]));
+        merged[i] = takes_share ? share->traces[b++] : out->traces[a++];
+    }
+    out->traces = merged;
+    out->count = count;
+    *out_may_be_more |= count < all;
+    if (count > 0) {
+        const struct trace_summary *last = &merged[count - 1];
+        out->next = (struct find_cursor){ true, duration_of(last), last->trace_id };
+    }
+    return ERR_OK;
+}
+
+static enum err find_slowest_by_shares(struct find *f, struct trace_result *out,
+                                       bool *out_may_be_more)
+{
+    enum err e = ERR_OK;
+    *out_may_be_more = false;
+    for (f->share = 0; e == ERR_OK && f->share < f->shares; f->share++) {
+        struct trace_result share = { 0 };
+        bool share_has_more = false;
+        f->results_capacity = 0;
+        candidates_clear(f);
+        e = find_slowest_of_share(f, &share, &share_has_more);
+        if (e == ERR_OK)
+            e = merge_share(f, &share, out, out_may_be_more);
+        *out_may_be_more |= share_has_more;
+    }
+    return e;
+}
+
+static enum err find_slowest(struct find *f, struct trace_result *out, bool *out_may_be_more)
+{
+    enum err e = find_slowest_of_share(f, out, out_may_be_more);
+    /* What was given out already is right, and memory for results is what lacks. */
+    while ((e == ERR_TOO_LARGE || e == ERR_BUDGET) && out->count == 0 && f->shares < SHARES_MAX) {
+        struct trace_result merged = { 0 };
+        scratch_clear(f);
+        f->shares *= 4;
+        e = find_slowest_by_shares(f, &merged, out_may_be_more);
+        if (e == ERR_OK)
+            *out = merged;
+    }
+    return e;
+}
+
 enum err search_traces(const struct segment_source *source, const struct query_context *q,
                        const struct trace_query *query, struct trace_result *out)
 {
@@ -584,7 +693,7 @@ enum err search_traces(const struct segment_source *source, const struct query_c
         *out = result;
         return ERR_OK;
     }
-    struct find f = { .query = query, .asks_children = asks_children(query->filter) };
+    struct find f = { .query = query, .shares = 1, .asks_children = asks_children(query->filter) };
     search_init(&f.search, source, q);
     trace_parts_init(&f.parts, search_scratch_bytes(q));
     buffer_init(&f.data, search_scratch_bytes(q));

@@ -808,6 +808,40 @@ static void too_little_memory_gives_a_prefix(void **state)
     assert_true(not_empty > 0); /* otherwise the prefix was never looked at */
 }
 
+/* Candidates that do not fit all at once are taken in shares; the answer is the same. */
+static void the_slowest_are_found_in_shares(void **state)
+{
+    (void)state;
+    size_t in_shares = 0;
+    for (uint64_t seed = 1; seed <= rounds() / 2; seed++) {
+        struct model m;
+        model_make(&m, 6001 + 2 * seed); /* bodies alone: those of row groups fill the arena */
+        for (size_t limit_bytes = 12 * 1024; limit_bytes < 200 * 1024; limit_bytes *= 2) {
+            size_t filter = below(&m, 2) == 0 ? 0 : (size_t)below(&m, FILTERS);
+            struct arena made;
+            arena_init(&made, 1u << 20, NULL);
+            struct asked k;
+            ask_init(&k, limit_bytes);
+            struct expr *e = filters[filter].make(&made);
+            struct trace_query query = { .filter = e,
+                                         .range = { 0, UINT64_MAX },
+                                         .order = FIND_SLOWEST,
+                                         .limit = 1 + (size_t)below(&m, 5) };
+            struct trace_result result;
+            assert_int_equal(search_traces(&m.source.source, &k.q, &query, &result), ERR_OK);
+            check_prefix(&m, filter, &query, &result);
+            in_shares += result.progress.is_complete && result.count == query.limit &&
+                        result.progress.scanned_groups > 2 * m.source.count;
+            expr_deinit(e);
+            arena_deinit(&k.arena);
+            arena_deinit(&made);
+        }
+        model_free(&m);
+    }
+    print_message("%zu whole answers in shares\n", in_shares);
+    assert_true(in_shares > 0);
+}
+
 static void time_and_clients_end_a_search(void **state)
 {
     (void)state;
@@ -918,6 +952,7 @@ int main(void)
         cmocka_unit_test_teardown(a_trace_by_its_id_is_whole, print_seed),
         cmocka_unit_test_teardown(a_span_leads_to_its_latest_trace, print_seed),
         cmocka_unit_test_teardown(too_little_memory_gives_a_prefix, print_seed),
+        cmocka_unit_test_teardown(the_slowest_are_found_in_shares, print_seed),
         cmocka_unit_test(time_and_clients_end_a_search),
         cmocka_unit_test_teardown(damage_is_reported_and_the_rest_served, print_seed),
         cmocka_unit_test(any_allocation_may_fail),
