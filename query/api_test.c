@@ -9,14 +9,12 @@
 #include "net/server.h"
 #include "proto/otlp_json.h"
 #include "query/fake_engine.h"
+#include "query/test_client.h"
 
-#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -32,94 +30,14 @@ struct fixture {
     struct buffer logs;
 };
 
-struct reply {
-    unsigned status;
-    char *head; /* header lines */
-    char *body;
-    size_t body_len;
-};
-
-/* ---- A client
- * ------------------------------------------------------------------------------------- */
-
-static int client_send(unsigned port, const char *path, const char *headers)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    struct timeval patience = { .tv_sec = 20 };
-    assert_true(fd >= 0);
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
-    struct buffer b;
-    buffer_init(&b, 1 << 20);
-    buffer_printf(&b, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s\r\n", path,
-                  headers);
-    assert_int_equal(send(fd, b.data, b.len, MSG_NOSIGNAL), (ssize_t)b.len);
-    buffer_deinit(&b);
-    return fd;
-}
-
-/* Join the chunks of a body in place. */
-static void join_chunks(struct reply *r)
-{
-    char *from = r->body, *to = r->body;
-    for (;;) {
-        char *end;
-        unsigned long n = strtoul(from, &end, 16);
-        if (n == 0)
-            break;
-        memmove(to, end + 2, n);
-        to += n;
-        from = end + 2 + n + 2;
-    }
-    *to = '\0';
-    r->body_len = (size_t)(to - r->body);
-}
-
-static void client_receive(int fd, struct reply *out)
-{
-    size_t capacity = 1 << 16, len = 0;
-    char *text = malloc(capacity);
-    for (;;) {
-        ssize_t n = recv(fd, text + len, capacity - len - 1, 0);
-        assert_true(n >= 0);
-        if (n == 0)
-            break;
-        len += (size_t)n;
-        if (capacity - len < 4096)
-            text = realloc(text, capacity *= 2);
-    }
-    close(fd);
-    text[len] = '\0';
-    char *body = strstr(text, "\r\n\r\n");
-    assert_non_null(body);
-    *body = '\0';
-    out->head = text;
-    out->body = body + 4;
-    out->body_len = len - (size_t)(out->body - text);
-    out->status = (unsigned)strtoul(text + strlen("HTTP/1.1 "), NULL, 10);
-    if (strcasestr(text, "transfer-encoding: chunked") != NULL)
-        join_chunks(out);
-}
-
-static void reply_free(struct reply *r)
-{
-    free(r->head);
-    *r = (struct reply){ 0 };
-}
-
-static void get_with(struct fixture *f, const char *path, const char *headers, struct reply *out)
-{
-    client_receive(client_send(f->port, path, headers), out);
-}
+/* ---- A client ------------------------------------------------------------------------------------- */
 
 /* The last reply stays readable until the next. */
 static struct reply last;
 static unsigned get(struct fixture *f, const char *path)
 {
     reply_free(&last);
-    get_with(f, path, "", &last);
+    client_get(f->port, path, "", &last);
     return last.status;
 }
 
@@ -398,7 +316,7 @@ static void one_trace_in_every_form(void **state)
     assert_contains(last.head, "application/json");
 
     struct reply r;
-    get_with(f, "/api/spindle/v1/trace/5d5a", "Accept: application/x-protobuf\r\n", &r);
+    client_get(f->port, "/api/spindle/v1/trace/5d5a", "Accept: application/x-protobuf\r\n", &r);
     assert_int_equal(r.status, 200);
     assert_contains(r.head, "application/x-protobuf");
     assert_int_equal(r.body_len, f->data.len);

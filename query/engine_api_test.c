@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The API over the engine that people run: what was stored is found by every family, page by page without
+ * a gap or a repetition, and alike whether it lies in the journal or in row groups. */
+#include "query/query.h"
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "net/server.h"
+#include "proto/otlp_json.h"
+#include "query/test_client.h"
+#include "storage/sqlite/sqlite_engine.h"
+#include "storage/testing/scratch.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define TRACES 30
+#define START  UINT64_C(1700000000000000000)
+
+struct fixture {
+    char directory[128];
+    struct engine *engine;
+    struct query_service *service;
+    struct router *router;
+    struct server *server;
+    unsigned port;
+};
+
+/* ---- Storing -------------------------------------------------------------------------------------- */
+
+struct waiter {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool is_done;
+    enum err result;
+};
+
+static void on_done(struct append *a, enum err result)
+{
+    struct waiter *w = a->context;
+    pthread_mutex_lock(&w->lock);
+    w->is_done = true;
+    w->result = result;
+    pthread_cond_signal(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void store(struct engine *e, enum signal signal, struct buffer *json, uint64_t items)
+{
+    struct waiter w = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+    struct append a = { .signal = signal, .items = items, .on_done = on_done, .context = &w };
+    struct buffer strange, body;
+    struct err_note note = { 0 };
+    struct otlp_report report;
+    buffer_init(&strange, 1 << 22);
+    buffer_init(&body, 1 << 22);
+    if (otlp_json_read(signal, buffer_bytes(json), &otlp_limits_default, &strange, &note) != ERR_OK)
+        fail_msg("the test's own input is wrong at %zu: %s", note.offset, note.what);
+    assert_int_equal(
+        otlp_check(signal, buffer_bytes(&strange), &otlp_limits_default, 0, &report, &note),
+        ERR_OK);
+    assert_int_equal(report.items - report.items_rejected, items);
+    assert_int_equal(otlp_rewrite(signal, buffer_bytes(&strange), &otlp_limits_default, 0, &body),
+                     ERR_OK);
+    arena_init(&a.arena, (size_t)1 << 24, NULL);
+    assert_int_equal(arena_dup(&a.arena, buffer_bytes(&body), &a.body), ERR_OK);
+    a.request_hash = (struct hash128){ hash_bytes(a.body), signal };
+    a.arrival_unix_ns = clock_unix_ns();
+    engine_append(e, &a);
+    pthread_mutex_lock(&w.lock);
+    while (!w.is_done)
+        pthread_cond_wait(&w.changed, &w.lock);
+    pthread_mutex_unlock(&w.lock);
+    assert_int_equal(w.result, ERR_OK);
+    arena_deinit(&a.arena);
+    buffer_deinit(&strange);
+    buffer_deinit(&body);
+}
+
+/* Trace n starts n seconds after START and lasts (n * 7 % 30 + 1) ms; its root is "root" of service "a" or
+ * "b", its child "child" has the attribute n as an int, and fails in every fifth. */
+static void store_all(struct engine *e)
+{
+    struct buffer spans, logs;
+    buffer_init(&spans, 1 << 22);
+    buffer_init(&logs, 1 << 22);
+    buffer_append_text(&spans, "{\"resourceSpans\":[");
+    buffer_append_text(&logs, "{\"resourceLogs\":[");
+    for (unsigned n = 0; n < TRACES; n++) {
+        unsigned long long start = START + n * NS_PER_S;
+        unsigned long long end = start + (n * 7 % 30 + 1) * NS_PER_MS;
+        const char *comma = n == 0 ? "" : ",";
+        static const char resource[] = "%s{\"resource\":{\"attributes\":[{\"key\":"
+                                       "\"service.name\",\"value\":{\"stringValue\":\"%s\"}}]},";
+        buffer_printf(&spans, resource, comma, n % 2 == 0 ? "a" : "b");
+        buffer_printf(&spans,
+                      "\"scopeSpans\":[{\"spans\":[{\"traceId\":\"%032x\",\"spanId\":\"%016x\","
+                      "\"name\":\"root\",\"kind\":2,\"startTimeUnixNano\":\"%llu\","
+                      "\"endTimeUnixNano\":\"%llu\"},",
+                      n + 1, 2 * n + 1, start, end);
+        buffer_printf(&spans,
+                      "{\"traceId\":\"%032x\",\"spanId\":\"%016x\",\"parentSpanId\":\"%016x\","
+                      "\"name\":\"child\",\"kind\":3,\"startTimeUnixNano\":\"%llu\","
+                      "\"endTimeUnixNano\":\"%llu\",\"status\":{\"code\":%d},\"attributes\":["
+                      "{\"key\":\"n\",\"value\":{\"intValue\":\"%u\"}}]}]}]}",
+                      n + 1, 2 * n + 2, 2 * n + 1, start, end, n % 5 == 0 ? 2 : 0, n);
+        buffer_printf(&logs, resource, comma, "a");
+        buffer_printf(&logs,
+                      "\"scopeLogs\":[{\"logRecords\":[{\"timeUnixNano\":\"%llu\","
+                      "\"severityNumber\":%d,\"body\":{\"stringValue\":\"record %u\"},"
+                      "\"traceId\":\"%032x\"}]}]}",
+                      start, n % 3 == 0 ? 17 : 9, n, n + 1);
+    }
+    buffer_append_text(&spans, "]}");
+    buffer_append_text(&logs, "]}");
+    store(e, SIGNAL_TRACES, &spans, 2 * TRACES);
+    store(e, SIGNAL_LOGS, &logs, TRACES);
+    buffer_deinit(&spans);
+    buffer_deinit(&logs);
+}
+
+/* ---- Asking --------------------------------------------------------------------------------------- */
+
+static struct reply last;
+
+static void get(struct fixture *f, const char *path)
+{
+    reply_free(&last);
+    client_get(f->port, path, "", &last);
+    if (last.status != 200)
+        fail_msg("%s gives %u: %s", path, last.status, last.body);
+}
+
+/* The numbers behind each occurrence of `mark` in the answer; returns how many. */
+static size_t numbers(const char *mark, int base, unsigned long *out, size_t max)
+{
+    size_t count = 0;
+    for (const char *at = last.body; (at = strstr(at, mark)) != NULL && count < max;) {
+        at += strlen(mark);
+        out[count++] = strtoul(at, NULL, base);
+    }
+    return count;
+}
+
+/* Every page of a question. Returns how many rows there were in all. */
+static size_t pages(struct fixture *f, const char *question, const char *mark, int base,
+                    unsigned long *out, size_t max)
+{
+    char path[600], cursor[128];
+    size_t count = 0;
+    (void)snprintf(path, sizeof path, "%s", question);
+    for (unsigned page = 0; page < 20; page++) {
+        get(f, path);
+        assert_non_null(strstr(last.body, "\"complete\":true"));
+        count += numbers(mark, base, out + count, max - count);
+        const char *at = strstr(last.body, "\"cursor\":\"");
+        if (at == NULL)
+            return count;
+        assert_int_equal(sscanf(at, "\"cursor\":\"%100[A-Za-z0-9_-]\"", cursor), 1);
+        (void)snprintf(path, sizeof path, "%s&cursor=%s", question, cursor);
+    }
+    fail_msg("%s does not end", question);
+    return 0;
+}
+
+static int by_duration(const void *a, const void *b)
+{
+    unsigned long x = *(const unsigned long *)a, y = *(const unsigned long *)b;
+    return (int)((y - 1) * 7 % 30) - (int)((x - 1) * 7 % 30);
+}
+
+static void check_everything(struct fixture *f)
+{
+    unsigned long ids[64], expected[TRACES];
+    assert_int_equal(pages(f, "/api/spindle/v1/traces?limit=7", "{\"id\":\"", 16, ids, 64), TRACES);
+    for (size_t i = 0; i < TRACES; i++)
+        assert_int_equal(ids[i], TRACES - i);
+
+    for (size_t i = 0; i < TRACES; i++)
+        expected[i] = i + 1;
+    qsort(expected, TRACES, sizeof expected[0], by_duration);
+    assert_int_equal(
+        pages(f, "/api/spindle/v1/traces?sort=slowest&limit=4", "{\"id\":\"", 16, ids, 64), TRACES);
+    assert_memory_equal(ids, expected, sizeof expected);
+
+    /* { .n >= 20 && status = error } */
+    assert_int_equal(pages(f, "/api/spindle/v1/traces?limit=1&q=%7B.n%3E=20%26%26status=error%7D",
+                           "{\"id\":\"", 16, ids, 64),
+                     2);
+    assert_true(ids[0] == 26 && ids[1] == 21);
+    assert_int_equal(pages(f, "/api/spindle/v1/traces?service=b&operation=child&attributes=n=7",
+                           "{\"id\":\"", 16, ids, 64),
+                     1);
+    assert_int_equal(ids[0], 8);
+    assert_non_null(strstr(last.body, "\"match_span\":\"0000000000000010\""));
+    assert_non_null(strstr(last.body, "\"root_name\":\"root\",\"spans\":2,\"errors\":0"));
+    assert_int_equal(
+        pages(f, "/api/spindle/v1/traces?min_trace_duration=30ms", "{\"id\":\"", 16, ids, 64),
+        1); /* 17 * 7 % 30 = 29 */
+    assert_int_equal(ids[0], 18);
+
+    assert_int_equal(pages(f, "/api/spindle/v1/logs?limit=3&order=oldest&q=%7Bseverity=error%7D",
+                           "\"body\":\"record ", 10, ids, 64),
+                     10);
+    for (size_t i = 0; i < 10; i++)
+        assert_int_equal(ids[i], 3 * i);
+    get(f, "/api/spindle/v1/trace/a/logs");
+    assert_non_null(strstr(last.body, "record 9"));
+    assert_null(strstr(last.body, "record 1"));
+
+    get(f, "/api/spindle/v1/services/a/operations");
+    assert_non_null(strstr(last.body, "{\"name\":\"child\",\"kind\":\"client\","));
+    get(f, "/api/services");
+    assert_string_equal(last.body, "{\"data\":[\"a\",\"b\"],\"total\":2,\"limit\":0,\"offset\":0,"
+                                   "\"errors\":null}");
+    get(f, "/api/spindle/v1/resolve?id=0000000000000014");
+    assert_string_equal(last.body,
+                        "{\"kind\":\"trace\",\"trace\":\"00000000000000000000000000000014\"}");
+    get(f, "/api/spindle/v1/resolve?id=0000000000000032");
+    assert_string_equal(last.body, "{\"kind\":\"span\",\"trace\":\"0000000000000000000000000000"
+                                   "0019\",\"span\":\"0000000000000032\"}");
+
+    get(f, "/api/traces?service=a&tag=n:10&start=1600000000000000");
+    assert_int_equal(numbers("{\"traceID\":\"", 16, ids, 64), 3); /* trace, two spans */
+    assert_int_equal(ids[0], 11);
+    assert_non_null(strstr(last.body, "{\"key\":\"error\",\"type\":\"bool\",\"value\":true}"));
+    get(f, "/api/v3/trace-summaries?query.startTimeMin=2023-01-01T00:00:00Z"
+           "&query.startTimeMax=2024-01-01T00:00:00Z&query.durationMin=30ms");
+    assert_non_null(strstr(last.body, "{\"summaries\":[{\"traceId\":\"000000000000000000000000000"
+                                      "00012\",\"rootServiceName\":\"b\""));
+}
+
+static void what_is_stored_is_found(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    char *message = NULL;
+    scratch_make(f.directory);
+    struct sqlite_engine_options engine = { .directory = f.directory,
+                                            .durability = DURABILITY_PROCESS,
+                                            .memory_bytes = (size_t)64 << 20,
+                                            .builder_age_ns = 3600 * NS_PER_S };
+    assert_int_equal(sqlite_engine_open(&engine, &f.engine, &message), ERR_OK);
+    struct query_options query = { .engine = f.engine };
+    assert_int_equal(query_open(&query, &f.service), ERR_OK);
+    assert_int_equal(router_open(&f.router), ERR_OK);
+    assert_int_equal(query_add_routes(f.service, f.router), ERR_OK);
+    struct listener_options listener = { "http", "127.0.0.1:0", f.router };
+    struct server_options server = { .loops = 1, .listeners = &listener, .listener_count = 1 };
+    assert_int_equal(server_start(&server, &f.server, &message), ERR_OK);
+    f.port = server_port(f.server, 0);
+
+    get(&f, "/api/spindle/v1/traces");
+    assert_non_null(strstr(last.body, "\"reason\":\"no_data_yet\""));
+    store_all(f.engine);
+    check_everything(&f); /* from the journal */
+    assert_int_equal(engine_settle(f.engine), ERR_OK);
+    check_everything(&f); /* from row groups */
+
+    server_stop(f.server);
+    query_close(f.service);
+    router_close(f.router);
+    engine_close(f.engine);
+    scratch_remove(f.directory);
+    reply_free(&last);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(what_is_stored_is_found) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
