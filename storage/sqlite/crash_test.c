@@ -265,5 +265,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(killed_at_random),
         cmocka_unit_test(early_acknowledgement_is_caught),
     };
+    const char *only = getenv("SPINDLE_TEST_FILTER");
+    if (only != NULL)
+        cmocka_set_test_filter(only);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,7 +44,7 @@
 #define WAL_SOFT_BYTES      ((uint64_t)64 << 20)
 #define WAL_HARD_BYTES      ((uint64_t)256 << 20)
 #define BUILD_BYTES_MAX     ((size_t)64 << 20) /* of bodies in one row group */
-#define RETRY_NS            NS_PER_S           /* between tries to write again */
+#define RETRY_NS            (250 * NS_PER_MS)  /* between tries to write again */
 #define FREEZES_MAX         3 /* in FREEZES_NS: after that something is wrong with the disk */
 #define FREEZES_NS          (600 * NS_PER_S)
 
@@ -122,6 +122,7 @@ struct writer {
     struct append *batch[GROUP_REQUESTS_MAX]; /* of the group being committed */
     struct pending *entries[GROUP_REQUESTS_MAX];
     struct buffer compressed;
+    enum err refusal;       /* while read-only: what requests are answered with */
     uint64_t retry_mono_ns; /* when read-only: not before this */
     uint64_t freezes_mono_ns[FREEZES_MAX];
     int acked_fd; /* the side file; -1: none */

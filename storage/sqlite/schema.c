@@ -42,12 +42,23 @@ static uint32_t kind_id(enum schema_kind kind)
     return kind == SCHEMA_CATALOG ? SCHEMA_CATALOG_ID : SCHEMA_PARTITION_ID;
 }
 
+/* A header that makes no sense, and a rollback journal beside it: the very first write was cut short, and
+ * SQLite undoes it when the file is opened. */
+static bool creation_was_cut(const char *path, const char *vfs)
+{
+    char journal[4096 + 64];
+    int len = snprintf(journal, sizeof journal, "%s-journal", path);
+    return len > 0 && (size_t)len < sizeof journal && db_exists(journal, vfs);
+}
+
 enum err schema_check(enum schema_kind kind, const char *path, const char *vfs,
                       uint32_t *out_version)
 {
     bool is_empty = false;
     uint32_t id = 0, version = 0;
     enum err e = db_peek(path, vfs, &is_empty, &id, &version);
+    if (e == ERR_CORRUPT && creation_was_cut(path, vfs))
+        return ERR_NOT_FOUND;
     if (e != ERR_OK)
         return e;
     /* Creating sets both numbers in the transaction that makes the tables, so a file with neither
@@ -73,6 +84,8 @@ enum err schema_create(enum schema_kind kind, struct db *db)
     int64_t version = 0;
     if (e == ERR_OK)
         e = db_integer(db, "PRAGMA user_version", 0, &version);
+    if (e == ERR_OK && version > SCHEMA_VERSION)
+        e = ERR_NEWER;
     if (e == ERR_OK && version == 0) {
         e = db_exec(db, kind == SCHEMA_CATALOG ? catalog_sql : partition_sql);
         if (e == ERR_OK)

@@ -2,7 +2,11 @@
 set(ENGINE_TESTING testing/ledger.c testing/scratch.c)
 spindle_test(sqlite/sqlite_engine_test.c USES storage SOURCES engine_suite.c ${ENGINE_TESTING}
     TIMEOUT 180)
+set(POWER_TESTING ${ENGINE_TESTING} sqlite/testing/power_vfs.c)
+spindle_test(sqlite/power_test.c USES storage SOURCES ${POWER_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 400)
 if(SPINDLE_FAULTS)
+    spindle_test(sqlite/fault_test.c USES storage SOURCES ${POWER_TESTING} LIBS PkgConfig::SQLITE3
+        TIMEOUT 300)
     spindle_test(sqlite/crash_test.c USES storage SOURCES ${ENGINE_TESTING} TIMEOUT 300)
 endif()
 add_executable(sqlite_engine_bench EXCLUDE_FROM_ALL sqlite/sqlite_engine_bench.c)

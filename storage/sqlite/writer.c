@@ -151,7 +151,7 @@ static enum err group_store(struct sqlite_engine *e, size_t count)
 {
     struct writer *w = &e->writer;
     if (atomic_load(&e->not_writable) != NULL && clock_mono_ns() < w->retry_mono_ns)
-        return ERR_IO;
+        return w->refusal;
     enum err error = writer_partition_ensure(e);
     if (error != ERR_OK)
         return error;
@@ -336,7 +336,7 @@ static enum err task_retire(struct sqlite_engine *e, const struct retirement *r)
 {
     struct writer *w = &e->writer;
     if (atomic_load(&e->not_writable) != NULL && clock_mono_ns() < w->retry_mono_ns)
-        return ERR_IO;
+        return w->refusal;
     enum err error = writer_partition_ensure(e); /* moves entries out of a frozen file */
     if (error != ERR_OK)
         return error;

@@ -17,10 +17,12 @@
 #define CREATE_TRIES                                                                               \
     1000 /* numbers whose file exists without being listed: a start that was cut short */
 
-static void not_writable_set(struct sqlite_engine *e, const char *reason, uint64_t retry_after_ns)
+static void not_writable_set(struct sqlite_engine *e, enum err error, const char *reason,
+                             uint64_t retry_after_ns)
 {
     struct writer *w = &e->writer;
     uint64_t now = clock_mono_ns();
+    w->refusal = error;
     w->retry_mono_ns = retry_after_ns > UINT64_MAX - now ? UINT64_MAX : now + retry_after_ns;
     const char *before = atomic_exchange(&e->not_writable, reason);
     metric_set(e->metrics.writable, 0);
@@ -78,21 +80,21 @@ static void freeze(struct sqlite_engine *e, struct partition *p, const char *rea
         error = catalog_partition_set(e->catalog, p->id, PARTITION_FROZEN, clock_unix_ns(), reason);
     CRASH_POINT("freeze_listed");
     if (error != ERR_OK)
-        not_writable_set(e, "the catalogue cannot be written", RETRY_NS);
+        not_writable_set(e, ERR_IO, "the catalogue cannot be written", RETRY_NS);
     if (freezes_too_often(w))
-        not_writable_set(e, "syncing failed again and again", UINT64_MAX);
+        not_writable_set(e, ERR_IO, "syncing failed again and again", UINT64_MAX);
 }
 
 void writer_write_failed(struct sqlite_engine *e, struct partition *p, enum err error)
 {
     if (catalog_db(e->catalog)->is_sync_failed)
-        not_writable_set(e, "a sync of the catalogue failed", UINT64_MAX);
+        not_writable_set(e, ERR_IO, "a sync of the catalogue failed", UINT64_MAX);
     if (p != NULL && p->db.is_sync_failed)
         freeze(e, p, "a sync failed");
     else if (p != NULL && error == ERR_CORRUPT)
         freeze(e, p, "the file is damaged");
     else if (error == ERR_FULL || error == ERR_IO || error == ERR_CORRUPT)
-        not_writable_set(e, engine_reason(error), RETRY_NS);
+        not_writable_set(e, error == ERR_FULL ? ERR_FULL : ERR_IO, engine_reason(error), RETRY_NS);
 }
 
 /* ---- Rescue: a frozen file's journal, from memory into the open partition -------------------- */
