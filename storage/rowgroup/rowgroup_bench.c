@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a row group costs: rowgroup_bench [w1|w2|w3|w4] [rows] [groups] [columns|build]
+/* What a row group costs: rowgroup_bench [w1|w2|w3|w4] [rows] [groups] [columns|build|reads]
  *
  * Prints nanoseconds and bytes a span for building, and microseconds for reading a trace, scanning
  * and reading everything; with "columns", where the bytes are; with "build", nothing is read. */
@@ -123,12 +123,12 @@ static bool read_trace(struct bytes group, const struct trace_id *id, struct rea
     buffer_init(&out, SIZE_MAX);
     struct rowgroup_source source = testing_source(&group);
     struct segment *s;
-    uint32_t rows[4096];
+    static uint32_t rows[1 << 16];
     size_t count = 0;
     uint64_t t0 = cpu_ns();
     bool ok = rowgroup_segment_open(&source, &arena, &s) == ERR_OK;
     uint64_t t1 = cpu_ns();
-    ok = ok && s->ops->find_trace(s, id, rows, 4096, &count) == ERR_OK;
+    ok = ok && s->ops->find_trace(s, id, rows, 1 << 16, &count) == ERR_OK;
     uint64_t t2 = cpu_ns();
     ok = ok && s->ops->read(s, &q, rows, count, &out) == ERR_OK && count > 0;
     uint64_t t3 = cpu_ns();
@@ -200,6 +200,7 @@ int main(int argc, char **argv)
         return 2;
     uint64_t rows = argc > 2 ? strtoull(argv[2], NULL, 10) : 32768;
     uint64_t groups = argc > 3 ? strtoull(argv[3], NULL, 10) : 8;
+    unsigned reads = argc > 4 && argv[4][0] == 'r' ? 400 : 20;
     bool is_build_only = argc > 4 && argv[4][0] == 'b';
     struct input in = { 0 };
     if (!input_make(&in, kind, 0, rows * groups))
@@ -235,10 +236,10 @@ int main(int argc, char **argv)
         }
         if (is_build_only)
             continue;
-        if (pass == 1 && argc > 4)
+        if (pass == 1 && argc > 4 && argv[4][0] == 'c')
             print_columns(buffer_bytes(&out), summary.rows);
         struct otlp_items it = otlp_items(input_body(&in, body - 1));
-        for (unsigned i = 0; i < 20 && otlp_items_next(&it); i++) {
+        for (unsigned i = 0; i < reads && otlp_items_next(&it); i++) {
             struct otlp_span span;
             otlp_span_read(it.item, &span);
             if (!read_trace(buffer_bytes(&out), &span.trace_id, &reading))

@@ -41,11 +41,11 @@ static bool emit_value(const struct emission *e, const struct otlp_value *v)
 
 /* The first attribute with this key of the row at the table's place. Returns whether more is
  * wanted. */
-static bool emit_keyed(struct chunk *c, enum rowgroup_table table, struct bytes key,
+static bool emit_keyed(struct chunk *c, enum rowgroup_table table, uint32_t row, struct bytes key,
                        const struct emission *e, bool *out_found)
 {
     *out_found = false;
-    const struct shape *shape = chunk_shape(c, table);
+    const struct shape *shape = chunk_seek(c, table, row) ? chunk_shape(c, table) : NULL;
     for (uint32_t i = 0; shape != NULL && i < shape->count; i++) {
         const struct group_key *k = &c->group->keys[shape->keys[i]];
         if (k->table != table || !bytes_equal(k->name, key))
@@ -67,13 +67,14 @@ static bool emit_message(struct bytes message, uint32_t number, struct bytes key
     return message.len == 0 || !otlp_attribute_find(message, number, key, &v) || emit_value(e, &v);
 }
 
-static bool emit_children(struct chunk *c, enum rowgroup_table table, struct bytes key,
+static bool emit_children(struct filter_row *r, enum rowgroup_table table, struct bytes key,
                           const struct emission *e)
 {
-    uint32_t first, count = chunk_children(c, table, &first);
+    struct chunk *c = r->chunk;
+    uint32_t first, count = chunk_children(c, table, r->number, &first);
     bool found;
     for (uint32_t i = 0; i < count && c->group->error == ERR_OK; i++)
-        if (chunk_seek(c, table, first + i) && !emit_keyed(c, table, key, e, &found))
+        if (!emit_keyed(c, table, first + i, key, e, &found))
             return false;
     return true;
 }
@@ -94,14 +95,14 @@ static void emit_attribute(struct filter_row *r, const struct expr *f, const str
     bool is_spans = c->group->segment.bounds.signal == SIGNAL_TRACES, found;
     switch (f->scope) {
     case EXPR_SCOPE_ANY:
-        (void)emit_keyed(c, TABLE_ITEM, f->key, e, &found);
+        (void)emit_keyed(c, TABLE_ITEM, r->number, f->key, e, &found);
         if (!found)
             (void)emit_message(context_of(r)->resource, OTLP_RESOURCE_ATTRIBUTES, f->key, e);
         break;
     case EXPR_SCOPE_SPAN:
     case EXPR_SCOPE_LOG:
         if (is_spans == (f->scope == EXPR_SCOPE_SPAN))
-            (void)emit_keyed(c, TABLE_ITEM, f->key, e, &found);
+            (void)emit_keyed(c, TABLE_ITEM, r->number, f->key, e, &found);
         break;
     case EXPR_SCOPE_RESOURCE:
         (void)emit_message(context_of(r)->resource, OTLP_RESOURCE_ATTRIBUTES, f->key, e);
@@ -112,14 +113,14 @@ static void emit_attribute(struct filter_row *r, const struct expr *f, const str
     case EXPR_SCOPE_EVENT:
     case EXPR_SCOPE_LINK:
         if (is_spans)
-            (void)emit_children(c, f->scope == EXPR_SCOPE_EVENT ? TABLE_EVENT : TABLE_LINK, f->key,
+            (void)emit_children(r, f->scope == EXPR_SCOPE_EVENT ? TABLE_EVENT : TABLE_LINK, f->key,
                                 e);
         break;
     case EXPR_SCOPE_EVERYWHERE:
-        if (emit_keyed(c, TABLE_ITEM, f->key, e, &found) &&
+        if (emit_keyed(c, TABLE_ITEM, r->number, f->key, e, &found) &&
             emit_message(context_of(r)->resource, OTLP_RESOURCE_ATTRIBUTES, f->key, e) &&
             (!is_spans ||
-             (emit_children(c, TABLE_EVENT, f->key, e) && emit_children(c, TABLE_LINK, f->key, e))))
+             (emit_children(r, TABLE_EVENT, f->key, e) && emit_children(r, TABLE_LINK, f->key, e))))
             (void)emit_message(context_of(r)->scope, OTLP_SCOPE_ATTRIBUTES, f->key, e);
         break;
     case EXPR_SCOPE_INTRINSIC:
@@ -130,19 +131,18 @@ static void emit_attribute(struct filter_row *r, const struct expr *f, const str
 
 /* ---- Intrinsics */
 
-static void emit_scope(struct filter_row *r, enum expr_intrinsic i, const struct emission *e)
+static void emit_scope_of(struct bytes scope, enum expr_intrinsic i, const struct emission *e)
 {
     struct otlp_scope s = { 0 };
-    struct bytes message = context_of(r)->scope;
-    if (message.len > 0)
-        otlp_scope_read(message, &s);
+    if (scope.len > 0)
+        otlp_scope_read(scope, &s);
     (void)emit_string(e, i == EXPR_INTRINSIC_SCOPE_NAME ? s.name : s.version);
 }
 
 static void emit_events(struct filter_row *r, enum expr_intrinsic i, const struct emission *e)
 {
     struct chunk *c = r->chunk;
-    uint32_t first, count = chunk_children(c, TABLE_EVENT, &first);
+    uint32_t first, count = chunk_children(c, TABLE_EVENT, r->number, &first);
     bool goes_on = true;
     for (uint32_t n = first; n < first + count && goes_on && c->group->error == ERR_OK; n++) {
         if (i == EXPR_INTRINSIC_EVENT_NAME)
@@ -158,7 +158,7 @@ static void emit_events(struct filter_row *r, enum expr_intrinsic i, const struc
 static void emit_links(struct filter_row *r, enum expr_intrinsic i, const struct emission *e)
 {
     struct chunk *c = r->chunk;
-    uint32_t first, count = chunk_children(c, TABLE_LINK, &first);
+    uint32_t first, count = chunk_children(c, TABLE_LINK, r->number, &first);
     bool goes_on = true;
     for (uint32_t n = first; n < first + count && goes_on && c->group->error == ERR_OK; n++) {
         if (i == EXPR_INTRINSIC_LINK_TRACE_ID)
@@ -256,7 +256,8 @@ static bool emit_text(struct filter_row *r, const struct otlp_value *v, const st
 static void emit_log_text(struct filter_row *r, bool all, const struct emission *e)
 {
     struct chunk *c = r->chunk;
-    const struct shape *shape = chunk_shape(c, TABLE_ITEM);
+    const struct shape *shape =
+        chunk_seek(c, TABLE_ITEM, r->number) ? chunk_shape(c, TABLE_ITEM) : NULL;
     /* The body comes first, wherever its field stood. */
     for (unsigned of_body = 2; of_body-- > 0;) {
         for (uint32_t i = 0; shape != NULL && i < shape->count; i++) {
@@ -322,7 +323,7 @@ static bool row_values(const struct expr_row *row, const struct expr *field, exp
     }
     if (field->intrinsic == EXPR_INTRINSIC_SCOPE_NAME ||
         field->intrinsic == EXPR_INTRINSIC_SCOPE_VERSION) {
-        emit_scope(r, field->intrinsic, &e);
+        emit_scope_of(context_of(r)->scope, field->intrinsic, &e);
         return true;
     }
     if (r->chunk->group->segment.bounds.signal == SIGNAL_TRACES)
@@ -342,11 +343,10 @@ void filter_row_deinit(struct filter_row *r)
     buffer_deinit(&r->text);
 }
 
-bool filter_row_set(struct filter_row *r, struct chunk *c, uint32_t number)
+void filter_row_set(struct filter_row *r, struct chunk *c, uint32_t number)
 {
     r->chunk = c;
     r->number = number;
-    return chunk_seek(c, TABLE_ITEM, number);
 }
 
 /* ---- Groups: one value at a time is put where the field is, and the part evaluated */
@@ -498,4 +498,114 @@ bool filter_may_match(struct group *g, const struct expr *filter)
         if (!part_may(g, parts[i]) && g->error == ERR_OK)
             return false;
     return true;
+}
+
+/* ---- Rows that cannot match */
+
+static bool is_scope_intrinsic(const struct expr *field)
+{
+    return field->scope == EXPR_SCOPE_INTRINSIC &&
+           (field->intrinsic == EXPR_INTRINSIC_SCOPE_NAME ||
+            field->intrinsic == EXPR_INTRINSIC_SCOPE_VERSION);
+}
+
+/* A row that stands for all rows of a context, for parts that ask for nothing else. */
+struct context_row {
+    struct expr_row row;
+    const struct group_context *context;
+};
+
+static bool context_values(const struct expr_row *row, const struct expr *field, expr_emit_fn *emit,
+                           void *emit_context)
+{
+    const struct group_context *c = ((const struct context_row *)row)->context;
+    struct emission e = { emit, emit_context };
+    if (is_scope_intrinsic(field))
+        emit_scope_of(c->scope, field->intrinsic, &e);
+    else if (field->scope == EXPR_SCOPE_INSTRUMENTATION)
+        (void)emit_message(c->scope, OTLP_SCOPE_ATTRIBUTES, field->key, &e);
+    else
+        (void)emit_message(c->resource, OTLP_RESOURCE_ATTRIBUTES, field->key, &e);
+    return true;
+}
+
+static void contexts_judge(struct group *g, const struct expr *part, bool *verdicts)
+{
+    for (uint32_t i = 0; i < g->contexts_count; i++) {
+        struct context_row r = { .row.values = context_values, .context = &g->contexts[i] };
+        if (verdicts[i])
+            verdicts[i] = expr_evaluate(part, &r.row) != EXPR_FALSE;
+    }
+}
+
+static bool shape_has(const struct group *g, const struct shape *shape, struct bytes key)
+{
+    for (uint32_t i = 0; i < shape->count; i++) {
+        const struct group_key *k = &g->keys[shape->keys[i]];
+        if (k->table == TABLE_ITEM && bytes_equal(k->name, key))
+            return true;
+    }
+    return false;
+}
+
+static bool items_have(const struct group *g, struct bytes key)
+{
+    for (uint32_t k = 0; k < g->keys_count; k++)
+        if (g->keys[k].table == TABLE_ITEM && bytes_equal(g->keys[k].name, key))
+            return true;
+    return false;
+}
+
+static bool contexts_have(const struct group *g, struct bytes key)
+{
+    struct otlp_value v;
+    for (uint32_t i = 0; i < g->contexts_count; i++)
+        if (g->contexts[i].resource.len > 0 &&
+            otlp_attribute_find(g->contexts[i].resource, OTLP_RESOURCE_ATTRIBUTES, key, &v))
+            return true;
+    return false;
+}
+
+static void part_judge(struct group *g, const struct expr *part, struct filter_verdicts *v)
+{
+    const struct expr *field = part->left;
+    bool of_context = is_scope_intrinsic(field) || field->scope == EXPR_SCOPE_RESOURCE ||
+                      field->scope == EXPR_SCOPE_INSTRUMENTATION;
+    bool of_item = field->scope == EXPR_SCOPE_SPAN || field->scope == EXPR_SCOPE_LOG;
+    if (field->scope ==
+        EXPR_SCOPE_ANY) { /* looked for in both: in one alone if the other has none */
+        of_context = !items_have(g, field->key);
+        of_item = !of_context && !contexts_have(g, field->key);
+    }
+    if (of_context)
+        contexts_judge(g, part, v->contexts);
+    for (uint32_t i = 0; of_item && i < g->shapes_count[TABLE_ITEM]; i++)
+        v->shapes[i] = v->shapes[i] && shape_has(g, &g->shapes[TABLE_ITEM][i], field->key);
+}
+
+bool filter_judge(struct group *g, const struct expr *filter, struct filter_verdicts *out)
+{
+    if (!group_load(g))
+        return false;
+    out->contexts = group_alloc(g, g->contexts_count, sizeof *out->contexts);
+    out->shapes = group_alloc(g, g->shapes_count[TABLE_ITEM], sizeof *out->shapes);
+    if (g->error != ERR_OK)
+        return false;
+    memset(out->contexts, true, g->contexts_count);
+    memset(out->shapes, true, g->shapes_count[TABLE_ITEM]);
+    const struct expr *parts[16];
+    size_t count = expr_required(filter, parts, sizeof parts / sizeof parts[0]);
+    for (size_t i = 0; i < count; i++)
+        part_judge(g, parts[i], out);
+    return true;
+}
+
+bool filter_row_may(const struct filter_verdicts *v, struct chunk *c, uint32_t row)
+{
+    struct group *g = c->group;
+    uint64_t context = chunk_int(c, COLUMN_CONTEXT, row), shape = chunk_int(c, COLUMN_SHAPE, row);
+    if (g->error == ERR_OK &&
+        (context >= g->contexts_count || shape >= g->shapes_count[TABLE_ITEM]))
+        group_fail(g, ERR_CORRUPT);
+    return g->error == ERR_OK && v->contexts[context] && v->shapes[shape];
 }

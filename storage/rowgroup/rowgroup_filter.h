@@ -18,11 +18,18 @@ struct filter_row {
 };
 void filter_row_init(struct filter_row *r);
 void filter_row_deinit(struct filter_row *r);
-/* False after an error. */
-bool filter_row_set(struct filter_row *r, struct chunk *c, uint32_t number);
+void filter_row_set(struct filter_row *r, struct chunk *c, uint32_t number);
 
 /* False when no row of the group can satisfy a part that must hold (expr_required()), by
  * dictionaries and statistics alone; also true when they cannot be read. */
 bool filter_may_match(struct group *g, const struct expr *filter);
+
+/* Which contexts and which shapes can have matching rows, by the parts that must hold. In the arena. */
+struct filter_verdicts {
+    bool *contexts, *shapes;
+};
+bool filter_judge(struct group *g, const struct expr *filter, struct filter_verdicts *out);
+/* False when the row cannot match, and after an error. */
+bool filter_row_may(const struct filter_verdicts *v, struct chunk *c, uint32_t row);
 
 #endif

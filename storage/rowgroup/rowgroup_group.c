@@ -495,6 +495,7 @@ static void shapes_load(struct group *g, uint32_t table)
         shapes[i] = (struct shape){ .keys = all + at, .count = (uint32_t)length };
         at += (uint32_t)length;
     }
+    g->shape_rows[table] = group_alloc(g, lengths->count, sizeof *g->shape_rows[table]);
     g->shapes[table] = shapes;
     g->shapes_count[table] = lengths->count;
 }

@@ -81,6 +81,7 @@ struct group {
     uint32_t keys_count;
     struct shape *shapes[TABLE_COUNT];
     uint32_t shapes_count[TABLE_COUNT];
+    uint32_t *shape_rows[TABLE_COUNT]; /* [shapes_count], scratch: all 0 between uses */
     struct group_context *contexts;
     uint32_t contexts_count;
     struct chunk **chunks; /* [chunks_count], NULL until used */

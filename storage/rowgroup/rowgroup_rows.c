@@ -17,17 +17,9 @@ struct chunk *chunk_of_row(struct group *g, uint32_t row)
     if (g->chunks[number] != NULL)
         return g->chunks[number];
     struct chunk *c = group_alloc(g, 1, sizeof *c);
-    struct stream **keyed = group_alloc(g, g->keys_count, sizeof *keyed);
-    bool *known = group_alloc(g, g->keys_count, sizeof *known);
-    uint32_t *next = group_alloc(g, g->keys_count, sizeof *next);
-    if (g->error != ERR_OK)
+    if (c == NULL)
         return NULL;
-    *c = (struct chunk){ .group = g,
-                         .section = number + 1,
-                         .first_row = number * g->chunk_rows,
-                         .keyed = keyed,
-                         .is_keyed_known = known,
-                         .next = next };
+    *c = (struct chunk){ .group = g, .section = number + 1, .first_row = number * g->chunk_rows };
     uint32_t left = g->segment.bounds.rows - c->first_row;
     c->rows = left < g->chunk_rows ? left : g->chunk_rows;
     g->chunks[number] = c;
@@ -77,21 +69,34 @@ struct bytes chunk_bytes(struct chunk *c, enum rowgroup_column column, uint32_t 
 
 static void span_times(struct chunk *c, uint64_t *times, uint32_t *runs)
 {
-    uint32_t row = 0, delta = 0;
-    for (uint32_t run = 0; row < c->rows && c->group->error == ERR_OK; run++) {
-        uint64_t length = chunk_int(c, COLUMN_RUN_LENGTH, run);
-        uint64_t time = chunk_int(c, COLUMN_RUN_TIME, run);
-        if (length == 0 || length > c->rows - row) {
-            group_fail(c->group, ERR_CORRUPT);
+    struct group *g = c->group;
+    struct stream *lengths = fixed_stream(c, COLUMN_RUN_LENGTH);
+    struct stream *firsts = fixed_stream(c, COLUMN_RUN_TIME);
+    struct stream *deltas = fixed_stream(c, COLUMN_TIME); /* none when each run has one row */
+    uint32_t count = lengths == NULL ? 0 : lengths->count, row = 0, delta = 0;
+    uint32_t deltas_count = deltas == NULL ? 0 : deltas->count;
+    if (firsts == NULL || firsts->count != count || count > c->rows ||
+        deltas_count != c->rows - count) {
+        group_fail(g, ERR_CORRUPT);
+        return;
+    }
+    for (uint32_t run = 0; run < count; run++) {
+        uint64_t length = ints_get(&lengths->ints, run), time = ints_get(&firsts->ints, run);
+        /* Each of the runs to come has a row at least. */
+        if (length == 0 || length > c->rows - row - (count - run - 1)) {
+            group_fail(g, ERR_CORRUPT);
             return;
         }
-        for (uint32_t end = row + (uint32_t)length, first = row; row < end; row++) {
-            if (row > first)
-                time += chunk_int(c, COLUMN_TIME, delta++);
+        times[row] = time;
+        runs[row++] = run;
+        for (uint64_t i = 1; i < length; i++) {
+            time += ints_get(&deltas->ints, delta++);
             times[row] = time;
-            runs[row] = run;
+            runs[row++] = run;
         }
     }
+    if (row != c->rows)
+        group_fail(g, ERR_CORRUPT);
 }
 
 static void log_times(struct chunk *c, uint64_t *times, uint64_t *sent)
@@ -197,24 +202,73 @@ static void place_reset(struct chunk *c, enum rowgroup_table table)
     }
 }
 
+/* A stranger's group may have a key for each row, so what has a place for each key is made late. */
+static bool keys_ready(struct chunk *c)
+{
+    struct group *g = c->group;
+    if (c->next != NULL)
+        return true;
+    struct stream **keyed = group_alloc(g, g->keys_count, sizeof *keyed);
+    bool *known = group_alloc(g, g->keys_count, sizeof *known);
+    uint32_t *next = group_alloc(g, g->keys_count, sizeof *next);
+    if (g->error != ERR_OK)
+        return false;
+    c->keyed = keyed;
+    c->is_keyed_known = known;
+    c->next = next;
+    return true;
+}
+
+/* Step over the row at the place. */
+static void place_step(struct chunk *c, enum rowgroup_table table)
+{
+    const struct shape *shape = chunk_shape(c, table);
+    for (uint32_t i = 0; shape != NULL && i < shape->count; i++)
+        c->next[shape->keys[i]]++;
+    c->at[table]++;
+}
+
+/* Many rows at once: count them by shape, then take each shape's keys so many times. */
+static void place_jump(struct chunk *c, enum rowgroup_table table, uint32_t to)
+{
+    struct group *g = c->group;
+    struct stream *s = fixed_stream(c, shape_column[table]);
+    if (s == NULL || to > s->count || s->base + s->range >= g->shapes_count[table]) {
+        group_fail(g, ERR_CORRUPT);
+        return;
+    }
+    uint32_t *rows = g->shape_rows[table];
+    uint32_t lowest = (uint32_t)s->base, highest = (uint32_t)(s->base + s->range);
+    for (uint32_t row = c->at[table]; row < to; row++)
+        rows[ints_get(&s->ints, row)]++;
+    for (uint32_t shape = lowest; shape <= highest; shape++) {
+        const struct shape *one = &g->shapes[table][shape];
+        for (uint32_t i = 0; rows[shape] > 0 && i < one->count; i++)
+            c->next[one->keys[i]] += rows[shape];
+        rows[shape] = 0;
+    }
+    c->at[table] = to;
+}
+
 bool chunk_seek(struct chunk *c, enum rowgroup_table table, uint32_t to)
 {
     struct group *g = c->group;
+    if (g->error != ERR_OK || !keys_ready(c))
+        return false;
     if (to < c->at[table])
         place_reset(c, table);
-    while (c->at[table] < to && g->error == ERR_OK) {
-        const struct shape *shape = chunk_shape(c, table);
-        for (uint32_t i = 0; shape != NULL && i < shape->count; i++)
-            c->next[shape->keys[i]]++;
-        c->at[table]++;
-    }
+    /* A jump looks at every shape, so it pays when there are more rows than that. */
+    if (to - c->at[table] > 4 && to - c->at[table] > g->shapes_count[table] / 4 &&
+        g->error == ERR_OK)
+        place_jump(c, table, to);
+    while (c->at[table] < to && g->error == ERR_OK)
+        place_step(c, table);
     return g->error == ERR_OK;
 }
 
-uint32_t chunk_children(struct chunk *c, enum rowgroup_table table, uint32_t *first)
+uint32_t chunk_children(struct chunk *c, enum rowgroup_table table, uint32_t row, uint32_t *first)
 {
     struct stream *s = fixed_stream(c, count_column[table]);
-    uint32_t row = c->at[TABLE_ITEM];
     *first = 0;
     if (s == NULL || row >= s->count || s->base + s->range > ROWGROUP_ROWS_MAX) {
         group_fail(c->group, ERR_CORRUPT);
@@ -428,11 +482,11 @@ static void span_write(struct chunk *c, uint32_t row, struct buffer *out)
     fixed64_write(out, 8, start + chunk_int(c, COLUMN_DURATION, row));
     attributes_write(c, TABLE_ITEM, OTLP_SPAN_ATTRIBUTES, out);
     uint_write(out, 10, chunk_int(c, COLUMN_DROPPED_ATTRIBUTES, row));
-    uint32_t first, count = chunk_children(c, TABLE_EVENT, &first);
+    uint32_t first, count = chunk_children(c, TABLE_EVENT, row, &first);
     for (uint32_t i = 0; i < count && c->group->error == ERR_OK; i++)
         event_write(c, first + i, start, out);
     uint_write(out, 12, chunk_int(c, COLUMN_DROPPED_EVENTS, row));
-    count = chunk_children(c, TABLE_LINK, &first);
+    count = chunk_children(c, TABLE_LINK, row, &first);
     for (uint32_t i = 0; i < count && c->group->error == ERR_OK; i++)
         link_write(c, first + i, out);
     uint_write(out, 14, chunk_int(c, COLUMN_DROPPED_LINKS, row));

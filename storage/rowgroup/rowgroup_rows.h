@@ -14,7 +14,7 @@ struct chunk {
     uint32_t section, first_row, rows;
     struct stream *fixed[COLUMN_FIXED_COUNT]; /* once asked for */
     bool is_known[COLUMN_FIXED_COUNT];
-    struct stream **keyed; /* [keys_count], likewise */
+    struct stream **keyed; /* [keys_count], likewise; NULL before the first seek, as `next` */
     bool *is_keyed_known;
 
     uint32_t at[TABLE_COUNT]; /* the place: a row, an event, a link */
@@ -43,8 +43,8 @@ struct bytes chunk_parent_id(struct chunk *c, uint32_t row);
 
 /* Move the place of a table. False after an error. */
 bool chunk_seek(struct chunk *c, enum rowgroup_table table, uint32_t to);
-/* The events or links of a row [*first, *first + count): for the row at TABLE_ITEM's place. */
-uint32_t chunk_children(struct chunk *c, enum rowgroup_table table, uint32_t *first);
+/* The events or links of a row: [*first, *first + the returned count). */
+uint32_t chunk_children(struct chunk *c, enum rowgroup_table table, uint32_t row, uint32_t *first);
 /* The shape of the row at a table's place. NULL after an error. */
 const struct shape *chunk_shape(struct chunk *c, enum rowgroup_table table);
 /* A value of the row at the place: of its shape's key number `index`. Type ROWGROUP_NO_VALUE: none.

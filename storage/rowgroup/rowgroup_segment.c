@@ -53,6 +53,9 @@ static enum err scan(struct segment *s, const struct query_context *q, const str
     if (!may_match(s, filter, min_unix_ns, max_unix_ns))
         return ERR_OK;
     struct group *g = begin(s);
+    struct filter_verdicts verdicts;
+    if (filter != NULL && !filter_judge(g, filter, &verdicts))
+        return g->error;
     struct filter_row r;
     filter_row_init(&r);
     bool goes_on = true;
@@ -66,8 +69,12 @@ static enum err scan(struct segment *s, const struct query_context *q, const str
         if (c->times[at] < min_unix_ns || c->times[at] >= max_unix_ns)
             continue;
         enum expr_truth truth = EXPR_TRUE;
-        if (filter != NULL && filter_row_set(&r, c, at))
+        if (filter != NULL) {
+            if (!filter_row_may(&verdicts, c, at))
+                continue;
+            filter_row_set(&r, c, at);
             truth = expr_evaluate(filter, &r.row);
+        }
         if (g->error != ERR_OK || truth == EXPR_FALSE)
             continue;
         struct segment_row found = row_of(c, at, truth);

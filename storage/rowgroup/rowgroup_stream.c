@@ -49,6 +49,12 @@ static bool classes_fit(struct ints *s, struct bytes a, struct bytes b)
 static bool range_holds(struct ints *s)
 {
     uint64_t largest = 0;
+    if (s->form == INTS_U8) { /* by far the most, and quickly done */
+        uint8_t byte = 0;
+        for (uint32_t i = 0; i < s->count; i++)
+            byte = s->a[i] > byte ? s->a[i] : byte;
+        return byte <= s->range;
+    }
     for (uint32_t i = 0; i < s->count; i++) {
         uint64_t v = ints_get(s, i) - s->base;
         largest = v > largest ? v : largest;
