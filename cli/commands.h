@@ -15,11 +15,17 @@
     X(version, "Print the version")                                                                \
     X(help, "Print help, of a command when one is named")
 
+/* Serves until SIGTERM or SIGINT: serve.c. */
 int serve_main(int argc, char **argv);
+/* Sends until it is stopped: demo.c. */
 int demo_main(int argc, char **argv);
+/* Sends a workload once: load.c. */
 int load_main(int argc, char **argv);
+/* EXIT_STATUS_FAILED when something is damaged: verify.c. */
 int verify_main(int argc, char **argv);
+/* One line on standard output. */
 int version_main(int argc, char **argv);
+/* `help COMMAND` calls that command with --help. */
 int help_main(int argc, char **argv);
 
 /* Exit statuses, from sysexits.h where it has one. */
