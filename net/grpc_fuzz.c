@@ -3,6 +3,8 @@
  * grpc-encoding, the second the size of the DATA frames. */
 #include "net/fuzz_wire.h"
 
+#include <stdlib.h>
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static size_t put_field(uint8_t *out, const char *name, const char *value)
@@ -37,7 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (len < 2)
         return 0;
     size_t step = (size_t)data[1] + 1;
-    fuzz_wire_open(&w, http2_open);
+    if (!fuzz_wire_open(&w, http2_open))
+        abort();
     fuzz_wire_feed(&w, greeting, sizeof greeting, sizeof greeting);
     size_t n = 9;
     n += put_field(frame + n, ":method", "POST");

@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 static size_t run(const uint8_t *data, size_t len, size_t step)
 {
     struct fuzz_wire w;
-    fuzz_wire_open(&w, http1_open);
+    if (!fuzz_wire_open(&w, http1_open))
+        abort();
     fuzz_wire_feed(&w, data, len, step);
     size_t sent = w.output_len;
     fuzz_wire_close(&w);

@@ -3,6 +3,8 @@
  * first byte says in what pieces they come. */
 #include "net/fuzz_wire.h"
 
+#include <stdlib.h>
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -11,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct fuzz_wire w;
     if (len < 1)
         return 0;
-    fuzz_wire_open(&w, http2_open);
+    if (!fuzz_wire_open(&w, http2_open))
+        abort();
     fuzz_wire_feed(&w, greeting, sizeof greeting,
                    sizeof greeting); /* its NUL is the stream's last byte */
     fuzz_wire_feed(&w, data + 1, len - 1, data[0] == 255 ? (size_t)1 << 20 : (size_t)data[0] + 1);
