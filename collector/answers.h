@@ -28,7 +28,9 @@ enum grpc_status {
     GRPC_UNAUTHENTICATED = 16
 };
 
+/* The status that tells a gRPC sender of this error. */
 enum grpc_status answer_grpc_status(enum err e);
+/* And an HTTP sender. */
 unsigned answer_http_status(enum err e);
 /* Sending the same request again may succeed. Such an answer carries retry information. */
 bool answer_is_transient(enum err e);

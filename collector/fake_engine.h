@@ -20,7 +20,9 @@ struct fake_append {
     uint64_t arrival_unix_ns;
 };
 
+/* Never NULL; engine_close() of its engine closes it. */
 struct fake_engine *fake_engine_open(void);
+/* What the collector is given. */
 struct engine *fake_engine_engine(struct fake_engine *f);
 /* The next `busy` appends are answered ERR_BUSY before the call returns, the `busy_later` after
  * them ERR_BUSY from the thread, all others `then`. Forgets what was kept. */

@@ -28,6 +28,7 @@ uint64_t memory_available(const char *root);
 /* Half of what is available, at most 1 GiB: a guest on the machine, not its owner. */
 uint64_t memory_limit_default(uint64_t available_bytes);
 
+/* The shares of a limit of at least MEMORY_LIMIT_MIN. */
 void memory_plan_make(uint64_t limit_bytes, struct memory_plan *out);
 
 #endif
