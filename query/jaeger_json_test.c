@@ -104,6 +104,27 @@ static void tags_stand_in_order(void **state)
                 "\"logs\":[],\"processID\":\"p1\",\"warnings\":null"));
 }
 
+static void kinds_are_words(void **state)
+{
+    (void)state;
+    static const char *const words[] = { NULL,       "internal", "server", "client",
+                                         "producer", "consumer", NULL /* not known yet */ };
+    for (unsigned kind = 0; kind < sizeof words / sizeof words[0]; kind++) {
+        char otlp[512], tag[128] = "", expected[1024];
+        (void)snprintf(otlp, sizeof otlp, WRAP(SPAN "," TIMES ",\"kind\":%u"), kind);
+        if (words[kind] != NULL)
+            (void)snprintf(tag, sizeof tag,
+                           "{\"key\":\"span.kind\",\"type\":\"string\",\"value\":\"%s\"}",
+                           words[kind]);
+        (void)snprintf(expected, sizeof expected,
+                       SHOWN("\"operationName\":\"x\",\"references\":[],\"startTime\":"
+                             "1700000000000001,\"duration\":1499,\"tags\":[%s],\"logs\":[],"
+                             "\"processID\":\"p1\",\"warnings\":null"),
+                       tag);
+        check(otlp, expected);
+    }
+}
+
 static void every_type_has_its_form(void **state)
 {
     (void)state;
@@ -268,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plain_span),
         cmocka_unit_test(tags_stand_in_order),
+        cmocka_unit_test(kinds_are_words),
         cmocka_unit_test(every_type_has_its_form),
         cmocka_unit_test(links_become_references),
         cmocka_unit_test(events_become_logs),
