@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Patterns are written for RE2 (TraceQL's engine) and run by PCRE2. A scan before compiling refuses
- * what RE2 does not have, so that a pattern taken here means the same there; what both have but
- * read differently is rewritten (\v, octal) or switched ($). One difference is left: \s also takes
- * a vertical tab. PCRE2 backtracks where RE2 does not, so each match is bounded in steps, depth and
- * memory: a match over a bound is no match, and counted. PCRE2's JIT is not used: it ignores the
- * depth and heap limits, and needs writable code pages. */
+/* Patterns are written for RE2 (TraceQL's engine) and run by PCRE2. A scan before compiling refuses what
+ * RE2 does not have, so that a pattern taken here means the same there; what both have but read differently
+ * is rewritten (\v, octal) or switched ($). One difference is left: \s also takes a vertical tab.
+ *
+ * Matching is by pcre2_dfa_match(), which follows all alternatives side by side and reads the text once: its
+ * time is the text's length times the states alive, never exponential. The backtracking matcher was tried
+ * first, with a limit on its steps, but one step of `.*?a[^b]*bc` may scan the whole text. What bounds the
+ * states is the workspace: a match that needs more is given up and counted. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "base/mem.h"
 #include "base/text.h"
@@ -18,12 +20,13 @@ enum {
     PATTERN_BYTES_MAX = 4096,
     GROUP_DEPTH_MAX = 100,
     REPEAT_MAX = 1000, /* RE2's */
-    /* A step of a match costs 10 to 20 ns: short texts get 1 to 2 ms, the longest 40 ms. A plain
-     * `.*x.*` over a text takes about two steps a byte. */
-    STEPS_MIN = 100 * 1000,
-    STEPS_PER_BYTE = 4,
-    STEPS_MAX = 2 * 1000 * 1000,
-    DEPTH_MAX = 100 * 1000,
+    DEPTH_MAX = 100,   /* of assertions in assertions: we have none */
+    /* A state alive takes about 10 ns a byte and 6 ints. States times bytes are kept at 5 million, which is
+     * 50 ms, but for texts over 50 kB, which always get 100 states. */
+    STATE_BYTES_MAX = 5 * 1000 * 1000,
+    STATE_INTS = 6,
+    STATES_MIN = 100,
+    WORKSPACE_INTS = 16 * 1024,
     HEAP_KIB_MAX = 16 * 1024
 };
 
@@ -37,6 +40,7 @@ struct expr_regex {
 struct scratch {
     pcre2_match_context *limits;
     pcre2_match_data *data;
+    int workspace[WORKSPACE_INTS];
 };
 
 static atomic_uint_fast64_t runaways;
@@ -66,6 +70,7 @@ struct scan {
     size_t at;
     bool in_class;
     bool can_repeat; /* something to repeat stands before */
+    bool has_multiline;
     const char *what;
     struct buffer *out; /* the pattern as PCRE2 shall read it */
 };
@@ -227,6 +232,8 @@ static bool take_group(struct scan *s)
         int c = peek(s, n);
         if (c == ':' || c == ')')
             break;
+        if (c == 'm' && !is_negated)
+            s->has_multiline = true;
         if (c == '-' && !is_negated)
             is_negated = true;
         else if (c < 0 || strchr("imsU", c) == NULL)
@@ -399,8 +406,7 @@ static enum err compile(pcre2_general_context *heap, struct bytes pattern, uint3
     int code = 0;
     size_t offset = 0;
     *out = pcre2_compile(pattern.data, pattern.len,
-                         options | PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_DOLLAR_ENDONLY |
-                             PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_CAPTURE,
+                         options | PCRE2_ANCHORED | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_CAPTURE,
                          &code, &offset, settings);
     pcre2_compile_context_free(settings);
     if (*out != NULL)
@@ -411,15 +417,17 @@ static enum err compile(pcre2_general_context *heap, struct bytes pattern, uint3
     return ERR_INVALID;
 }
 
-static enum err compile_both(struct expr_regex *r, struct bytes pattern, struct err_note *note)
+static enum err compile_both(struct expr_regex *r, struct bytes pattern, uint32_t options,
+                             struct err_note *note)
 {
     pcre2_general_context *heap = pcre2_general_context_create(heap_alloc, heap_free, NULL);
     if (heap == NULL)
         return ERR_NOMEM;
-    enum err e = compile(heap, pattern, PCRE2_UTF | PCRE2_NO_UTF_CHECK, &r->characters, note);
+    enum err e =
+        compile(heap, pattern, options | PCRE2_UTF | PCRE2_NO_UTF_CHECK, &r->characters, note);
     if (e == ERR_OK) {
         struct err_note unused;
-        e = compile(heap, pattern, 0, &r->octets, &unused);
+        e = compile(heap, pattern, options, &r->octets, &unused);
         if (e == ERR_INVALID) /* it names characters beyond one byte */
             e = ERR_OK;
     }
@@ -451,7 +459,9 @@ enum err expr_regex_compile(struct bytes pattern, struct expr_regex **out, struc
         e = buffer_error(&rewritten);
     if (e == ERR_OK) {
         struct bytes text = buffer_bytes(&rewritten);
-        e = compile_both(r, text.len == 0 ? BYTES_LITERAL("") : text, note);
+        /* PCRE2's DFA takes this option for (?m) too, where $ is the end of any line. */
+        uint32_t options = s.has_multiline ? 0 : PCRE2_DOLLAR_ENDONLY;
+        e = compile_both(r, text.len == 0 ? BYTES_LITERAL("") : text, options, note);
         if (e == ERR_INVALID && note->offset > pattern.len)
             note->offset = pattern.len; /* PCRE2 counted in what was rewritten */
     }
@@ -505,12 +515,15 @@ bool expr_regex_matches(struct expr_regex *r, struct bytes text)
         s = scratch_new();
     int result = PCRE2_ERROR_NOMEMORY;
     if (s != NULL) {
-        size_t steps = text.len > STEPS_MAX / STEPS_PER_BYTE
-                           ? STEPS_MAX
-                           : STEPS_MIN + text.len * STEPS_PER_BYTE;
-        (void)pcre2_set_match_limit(s->limits, (uint32_t)(steps < STEPS_MAX ? steps : STEPS_MAX));
+        size_t states = STATE_BYTES_MAX / (text.len + 1);
+        size_t ints = (states < STATES_MIN ? STATES_MIN : states) * STATE_INTS;
+        ints = ints < WORKSPACE_INTS ? ints : WORKSPACE_INTS;
         const uint8_t *data = text.data == NULL ? (const uint8_t *)"" : text.data;
-        result = pcre2_match(code, data, text.len, 0, PCRE2_NO_UTF_CHECK, s->data, s->limits);
+        result = pcre2_dfa_match(code, data, text.len, 0, PCRE2_NO_UTF_CHECK, s->data, s->limits,
+                                 s->workspace, ints);
+        /* The longest match is the first listed: it takes all, or none does. */
+        if (result >= 0 && pcre2_get_ovector_pointer(s->data)[1] != text.len)
+            result = PCRE2_ERROR_NOMATCH;
         scratch_free(atomic_exchange_explicit(&r->spare, s, memory_order_acq_rel));
     }
     if (result < 0 && result != PCRE2_ERROR_NOMATCH)

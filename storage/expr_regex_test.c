@@ -6,8 +6,10 @@
 #include "base/mem.h"
 #include "storage/expr_private.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -210,16 +212,16 @@ static void hostile_patterns_end_soon(void **state)
         { ".*.*.*.*.*=.*", "a", "", 3000 },
         { "(.+)+\\.(.+)+@x", "a.", "", 200 },
         { "(a?){30}a{30}", "a", "b", 30 },
-        { ".*a.*b.*c.*d", "abc", "", 1 << 20 },
+        { ".*a.*b.*c.*d", "abc", "", 1 << 18 },
+        { ".*?a[^b]*bc", "a", "cb", 1 << 18 }, /* each step of a backtracker scans the whole text */
         { "(?:a|b|ab)*c", "ab", "", 1 << 16 },
         { "(a{0,100}){0,100}b", "a", "", 1000 },
-        { "[^x]*[^y]*[^z]*w", "q", "", 1 << 20 },
+        { "[^x]*[^y]*[^z]*w", "q", "", 1 << 18 },
         { "((((a+)+)+)+)+b", "a", "", 100 },
         { "(?i)(aA|Aa)*z", "aA", "", 400 },
         { "(\\p{L}+)*\\d", "\xc3\xa4", "", 200 },
     };
     static uint8_t text[(1 << 20) + 64];
-    uint64_t before = expr_regex_runaways();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         size_t len = 0, unit = strlen(cases[i].unit);
         while (len + unit <= cases[i].bytes) {
@@ -239,10 +241,23 @@ static void hostile_patterns_end_soon(void **state)
             best = took < best ? took : best;
         }
         expr_regex_free(r);
+        if (getenv("SPINDLE_TEST_VERBOSE") != NULL)
+            print_message("%8lu us  %s\n", (unsigned long)(best / 1000), cases[i].pattern);
         if (best > 50 * NS_PER_MS * TIME_FACTOR)
             fail_msg("%s took %lu us", cases[i].pattern, (unsigned long)(best / 1000));
     }
+}
+
+/* Six hundred optional parts are as many states: more than a long text is given. */
+static void too_many_states_are_given_up(void **state)
+{
+    (void)state;
+    static uint8_t text[1 << 18];
+    memset(text, 'a', sizeof text);
+    uint64_t before = expr_regex_runaways();
+    assert_false(matches("(a?b?){300}a*", bytes_of(text, sizeof text)));
     assert_true(expr_regex_runaways() > before);
+    assert_true(matches("(a?b?){300}a*", bytes_of(text, 100)));
 }
 
 static void ordinary_patterns_are_never_given_up(void **state)
@@ -257,6 +272,36 @@ static void ordinary_patterns_are_never_given_up(void **state)
     assert_true(matches("[^x]+", bytes_of(text, sizeof text)));
     assert_true(matches("a+(need|foo)le.*", bytes_of(text, sizeof text)));
     assert_int_equal(expr_regex_runaways(), before);
+}
+
+static void *match_often(void *context)
+{
+    struct expr_regex *r = context;
+    for (int i = 0; i < 2000; i++) {
+        if (!expr_regex_matches(r, BYTES_LITERAL("GET /items/42")) ||
+            expr_regex_matches(r, BYTES_LITERAL("GET /items/")))
+            return r;
+    }
+    return NULL;
+}
+
+static void threads_may_share_a_pattern(void **state)
+{
+    (void)state;
+    struct expr_regex *r;
+    struct err_note note;
+    long before = fault_live_blocks();
+    assert_int_equal(expr_regex_compile(BYTES_LITERAL("(GET|PUT) /.*/[0-9]+"), &r, &note), ERR_OK);
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, match_often, r), 0);
+    for (int i = 0; i < 4; i++) {
+        void *failed = r;
+        assert_int_equal(pthread_join(threads[i], &failed), 0);
+        assert_null(failed);
+    }
+    expr_regex_free(r);
+    assert_int_equal(fault_live_blocks(), before);
 }
 
 static void any_allocation_may_fail(void **state)
@@ -286,7 +331,9 @@ int main(void)
         cmocka_unit_test(texts_that_are_not_utf8_are_matched_bytewise),
         cmocka_unit_test(what_re2_lacks_is_refused),
         cmocka_unit_test(hostile_patterns_end_soon),
+        cmocka_unit_test(too_many_states_are_given_up),
         cmocka_unit_test(ordinary_patterns_are_never_given_up),
+        cmocka_unit_test(threads_may_share_a_pattern),
         cmocka_unit_test(any_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

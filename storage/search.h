@@ -31,13 +31,14 @@ struct segment_source {
 };
 
 /* What all searches share
- * Memory    results in q->arena; scratch beside it, freed before they return, at most as much again as
- *           the arena may still take.
- * Bounds    when memory (the arena's limit or its budget) or time runs out, the two finding searches
- *           return ERR_OK with what is certain, a prefix of the whole answer, is_complete false and a
- *           cursor to go on from where there is one. The others return the error.
- * Damage    a segment that is ERR_CORRUPT is left out and reported to on_damaged; the finding searches
- *           then are not complete.
+ * Memory    results in q->arena; scratch beside it, freed before they return: a few buffers, each of at
+ *           most half of what the arena may still take.
+ * Bounds    when memory (the arena's limit or its budget) or time runs out, search_traces() and
+ *           search_logs() return ERR_OK with what is certain, a prefix of the whole answer, is_complete
+ *           false and a cursor to go on from where there is one. Keys and values return what was counted.
+ *           The others return the error.
+ * Damage    a segment that is ERR_CORRUPT is left out and reported to on_damaged; progress then is not
+ *           complete.
  * Errors    besides those named: ERR_CANCELLED, ERR_NOMEM, and what opening and reading segments give. */
 
 /* Spans: ERR_NOT_FOUND when there are none. Log records: ERR_OK and empty. ERR_CORRUPT: a damaged segment
@@ -61,8 +62,9 @@ NODISCARD enum err search_attribute_keys(const struct segment_source *source,
                                          const struct query_context *q, enum signal signal,
                                          struct time_range range, struct bytes prefix, size_t limit,
                                          struct attribute_key **out, size_t *out_count);
-/* Values of a key (scope ANY and EVERYWHERE as in filters) in matching rows, most frequent first. Of
- * strings those that begin with the prefix; other types where the prefix is empty. */
+/* Values of a key (scope ANY and EVERYWHERE as in filters; INTRINSIC: its name) in rows that match or, where
+ * the filter speaks of the whole trace, may match; most frequent first. Of strings those that begin with the
+ * prefix; other types where the prefix is empty. ERR_INVALID for an unknown intrinsic. */
 NODISCARD enum err search_attribute_values(const struct segment_source *source,
                                            const struct query_context *q, enum signal signal,
                                            enum expr_scope scope, struct bytes key,

@@ -412,15 +412,25 @@ static enum err list_values(const struct tally *t, struct arena *arena, size_t l
     return e;
 }
 
-static struct expr *field_of(struct arena *a, enum expr_scope scope, struct bytes key)
+static enum err field_of(struct arena *a, enum expr_scope scope, struct bytes key,
+                         const struct expr **out)
 {
-    if (scope != EXPR_SCOPE_INTRINSIC)
-        return expr_attribute(a, scope, key);
-    for (unsigned i = 0; i < EXPR_INTRINSIC_COUNT; i++) {
-        if (bytes_equal_text(key, expr_intrinsic_name((enum expr_intrinsic)i)))
-            return expr_intrinsic_field(a, (enum expr_intrinsic)i);
+    struct expr *field = NULL;
+    if (scope != EXPR_SCOPE_INTRINSIC) {
+        field = expr_attribute(a, scope, key);
+    } else {
+        unsigned i = 0;
+        while (i < EXPR_INTRINSIC_COUNT &&
+               !bytes_equal_text(key, expr_intrinsic_name((enum expr_intrinsic)i)))
+            i++;
+        if (i == EXPR_INTRINSIC_COUNT)
+            return ERR_INVALID;
+        field = expr_intrinsic_field(a, (enum expr_intrinsic)i);
     }
-    return expr_attribute(a, EXPR_SCOPE_SPAN, key); /* an unknown name has no values */
+    if (field == NULL)
+        return arena_failure(a);
+    *out = field;
+    return ERR_OK;
 }
 
 enum err search_attribute_values(const struct segment_source *source, const struct query_context *q,
@@ -433,10 +443,9 @@ enum err search_attribute_values(const struct segment_source *source, const stru
     search_init(&v.search, source, q);
     tally_init(&v.tally);
     buffer_init(&v.data, search_scratch_bytes(q));
-    v.field = field_of(&v.search.scratch, scope, key);
     struct search_order *order = NULL;
     size_t count = 0;
-    enum err e = v.field == NULL ? arena_failure(&v.search.scratch) : ERR_OK;
+    enum err e = field_of(&v.search.scratch, scope, key, &v.field);
     if (e == ERR_OK)
         e = search_segments(&v.search, signal, range, FIND_NEWEST, &order, &count);
     for (size_t i = 0; e == ERR_OK && i < count; i++)

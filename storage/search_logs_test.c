@@ -511,6 +511,11 @@ static void keys_and_values_are_counted(void **state)
             ERR_OK);
         for (size_t i = 0; i < count; i++)
             assert_true(values[i].value.integer >= 17);
+        assert_int_equal(search_attribute_values(&m.source.source, &q, SIGNAL_LOGS,
+                                                 EXPR_SCOPE_INTRINSIC, BYTES_LITERAL("log:nothing"),
+                                                 always, NULL, (struct bytes){ 0 }, 100, &values,
+                                                 &count, &progress),
+                         ERR_INVALID);
         arena_deinit(&arena);
         model_free(&m);
     }
