@@ -10,6 +10,7 @@ set(ROWGROUP_SOURCES
     rowgroup/rowgroup_segment.c
     rowgroup/rowgroup_sort.c
     rowgroup/rowgroup_stream.c
+    rowgroup/rowgroup_walk.c
     rowgroup/rowgroup_write.c
     rowgroup/trace_filter.c)
 set(ROWGROUP_LIBS PkgConfig::ZSTD_COLUMNS)

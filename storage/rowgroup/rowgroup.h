@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rowgroup.h - thousands of spans or log records as compressed columns in one run of bytes.
  *
- * Role       pure: bytes in, bytes out; no files. The builder takes checked OTLP bodies, sorts
- * their items by trace ID (log records: by time), drops equal ones and encodes columns; the reader
- * finds, filters and rebuilds them exactly as they were sent. Layout     docs/FORMAT.md: a header
- * with a directory of columns, then the columns, each compressed by itself and checked by a hash,
- * so that a search reads only the columns it names. Fixed columns (IDs, parent as a row distance
- * where the parent is in the group, start as a delta, duration, kind, status, flags, resource,
- * scope and name as dictionary references) and attributes by shape: the ordered list of (key, type)
- * of an item is a dictionary entry, and each (key, type) has a column of its own, with a dictionary
- * where that pays. Threads    one at a time. Errors     a column whose hash differs is ERR_CORRUPT
- * for what needs it, and only for that. */
+ * Role       pure: bytes in, bytes out; no files. The builder takes checked OTLP bodies, sorts their items
+ *            by trace ID (log records: by time), drops equal ones and encodes columns; the reader finds,
+ *            filters and rebuilds them exactly as they were sent.
+ * Layout     docs/FORMAT.md: a header with a directory of columns, then the columns, each compressed by
+ *            itself and checked by a hash, so that a search reads only the columns it names. Fixed columns
+ *            (IDs, parent as a row distance where the parent is in the group, start as a delta, duration,
+ *            kind, status, flags, resource, scope and name as dictionary references) and attributes by
+ *            shape: the ordered list of (key, type) of an item is a dictionary entry, and each (key, type)
+ *            has a column of its own, with a dictionary where that pays.
+ * Threads    one at a time.
+ * Errors     a column whose hash differs is ERR_CORRUPT for what needs it, and only for that. */
 #ifndef SPINDLE_STORAGE_ROWGROUP_H
 #define SPINDLE_STORAGE_ROWGROUP_H
 
@@ -20,8 +21,7 @@
 #define ROWGROUP_FORMAT_VERSION 1
 #define ROWGROUP_ROWS_MAX       (1u << 20)
 
-/* ---- Building ----------------------------------------------------------------------------------
- */
+/* ---- Building ---------------------------------------------------------------------------------- */
 
 struct rowgroup_builder;
 
@@ -51,18 +51,19 @@ struct rowgroup_summary {
 
 NODISCARD enum err rowgroup_builder_open(const struct rowgroup_options *options,
                                          struct rowgroup_builder **out);
-/* Add a body; borrowed until the next rowgroup_builder_reset() or close. ERR_TOO_MANY when the
- * group would pass ROWGROUP_ROWS_MAX: finish first; ERR_NOMEM. */
+/* Add a body; borrowed until the next rowgroup_builder_reset() or close. ERR_TOO_MANY when the group
+ * would pass ROWGROUP_ROWS_MAX, or its bodies 512 MiB: finish first. ERR_NOMEM. Nothing is added then. */
 NODISCARD enum err rowgroup_builder_add(struct rowgroup_builder *b, struct bytes body);
 uint32_t rowgroup_builder_rows(const struct rowgroup_builder *b);
 
-/* Is this item stored elsewhere already? Asked for the rows of the new group, ordered by trace, so
- * that a resend in another batch is dropped before it is counted. May be NULL. */
+/* Is this item stored elsewhere already? Asked for the rows of the new group, ordered by trace, so that a
+ * resend in another batch is dropped before it is counted. NULL when nothing can be: asking costs a hash
+ * of each item's content, about as much as half of building it into the group. */
 typedef bool rowgroup_is_stored_fn(void *context, const struct trace_id *trace_id,
                                    const struct span_id *span_id, struct hash128 content);
 
-/* Append the encoded group to *out. The summary's memory belongs to the builder until reset or
- * close. */
+/* Append the encoded group to *out. The summary's memory belongs to the builder until reset or close.
+ * ERR_NOMEM, ERR_TOO_LARGE, or what *out says. */
 NODISCARD enum err rowgroup_builder_finish(struct rowgroup_builder *b,
                                            rowgroup_is_stored_fn *is_stored, void *context,
                                            struct buffer *out,
@@ -75,8 +76,7 @@ void rowgroup_builder_close(struct rowgroup_builder *b);
 struct hash128 rowgroup_content_hash(const struct hash_key *key, enum signal signal,
                                      const struct otlp_items *item);
 
-/* ---- Reading -----------------------------------------------------------------------------------
- */
+/* ---- Reading ----------------------------------------------------------------------------------- */
 
 /* Where encoded bytes come from: a blob read in parts, or memory. */
 struct rowgroup_source {
@@ -87,9 +87,8 @@ struct rowgroup_source {
     void (*close)(void *context); /* may be NULL */
 };
 
-/* Reads and checks the header; columns are read when first needed. Everything is allocated in
- * `arena`, which must outlive the segment. Errors: ERR_CORRUPT, ERR_NEWER, the source's, the
- * arena's. */
+/* Reads and checks the header; columns are read when first needed. Everything is allocated in `arena`,
+ * which must outlive the segment. Errors: ERR_CORRUPT, ERR_NEWER, the source's, the arena's. */
 NODISCARD enum err rowgroup_segment_open(const struct rowgroup_source *take_source,
                                          struct arena *arena, struct segment **out);
 
@@ -101,9 +100,8 @@ typedef bool rowgroup_key_fn(void *context, enum expr_scope scope, struct bytes 
                              enum otlp_value_type type, uint64_t rows);
 NODISCARD enum err rowgroup_keys(struct segment *s, rowgroup_key_fn *on_key, void *context);
 
-/* ---- The trace filter (trace_filter.c)
- * ------------------------------------------------------------ About 10 bits a trace; no false
- * negatives, about 1 % false hits. */
+/* ---- The trace filter (trace_filter.c) ------------------------------------------------------------
+ * About 10 bits a trace; no false negatives, about 1 % false hits. */
 NODISCARD enum err trace_filter_build(const struct trace_id *distinct, size_t count,
                                       struct buffer *out);
 bool trace_filter_may_contain(struct bytes filter, const struct trace_id *id);

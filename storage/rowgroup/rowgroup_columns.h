@@ -2,9 +2,10 @@
 /* rowgroup_columns.h - the values of a group that is being built, column by column.
  *
  * Role       the builder walks items in their final order and pushes each value to its column;
- * attributes come by shape. Byte strings are borrowed from the bodies, and numbered per column
- * until a column turns out to have few equal ones. Private    to storage/rowgroup. Errors stick in
- * columns.error. */
+ *            attributes come by shape. Byte strings are borrowed from the bodies, and numbered
+ *            per column until a column turns out to have few equal ones.
+ * Private    to storage/rowgroup.
+ * Errors     stick in columns.error. */
 #ifndef SPINDLE_STORAGE_ROWGROUP_COLUMNS_H
 #define SPINDLE_STORAGE_ROWGROUP_COLUMNS_H
 

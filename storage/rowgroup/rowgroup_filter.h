@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rowgroup_filter.h - filters over columns.
  *
- * Role       an expr_row that reads the columns a filter names and no other, and the questions that
- *            dictionaries and statistics answer for a whole group.
+ * Role       an expr_row that reads the columns a filter names and no other, and the questions
+ *            that dictionaries and statistics answer for a whole group.
  * Private    to storage/rowgroup. */
 #ifndef SPINDLE_STORAGE_ROWGROUP_FILTER_H
 #define SPINDLE_STORAGE_ROWGROUP_FILTER_H

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rowgroup_format.h - what the builder writes and the reader reads; docs/FORMAT.md in C.
  *
- * Layout     header, directory, blocks. A block is a run of stored bytes with a hash, compressed or
- * not. A stream holds the values of one column in one section; its parts lie in blocks, small parts
- *            together in their section's pool block. Section 0 holds what the whole group shares
- *            (dictionaries, resources, scopes, keys, shapes); section 1 + c holds rows
- *            [c * chunk_rows, (c + 1) * chunk_rows), and is read without the other chunks.
+ * Layout     header, directory, blocks. A block is a run of stored bytes with a hash, compressed
+ *            or not. A stream holds the values of one column in one section; its parts lie in
+ *            blocks, small parts together in their section's pool block. Section 0 holds what
+ *            the whole group shares (dictionaries, resources, scopes, keys, shapes); section 1 +
+ *            c holds rows [c * chunk_rows, (c + 1) * chunk_rows), and is read without the other
+ *            chunks.
  * Private    to storage/rowgroup. */
 #ifndef SPINDLE_STORAGE_ROWGROUP_FORMAT_H
 #define SPINDLE_STORAGE_ROWGROUP_FORMAT_H
@@ -64,8 +65,7 @@ enum rowgroup_table {
 /* Types of an attribute's value: enum otlp_value_type, and: */
 enum { ROWGROUP_NO_VALUE = 8, ROWGROUP_TYPE_COUNT = 9 };
 
-/* Columns with a fixed number. The columns of keys follow: key k is column COLUMN_FIXED_COUNT + k.
- */
+/* Columns with a fixed number. The columns of keys follow: key k is column COLUMN_FIXED_COUNT + k. */
 #define ROWGROUP_COLUMN_LIST(X)                                                                    \
     /* section 0: what rows refer to; the streams of other columns there are dictionaries */       \
     X(TEXT, BYTES)           /* Resource and InstrumentationScope messages, schema URLs */         \
@@ -137,8 +137,7 @@ static inline enum column_kind rowgroup_type_kind(uint32_t type)
 
 /* ---- Streams: one byte of form, then what it says.
  *
- *   form, count, base, range (varints), then the parts, each as block + 1 (0: the pool), offset,
- * length
+ *   form, count, base, range (varints), then the parts, each as block + 1 (0: the pool), offset, length
  *
  * Integers are stored less `base`, their smallest; `range` is the largest less the smallest. */
 enum {

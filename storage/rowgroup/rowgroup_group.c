@@ -427,8 +427,7 @@ struct bytes group_bytes(struct group *g, struct stream *s, uint32_t i)
 
 /* ---- What the rows refer to */
 
-/* The stream of a column of section 0 with `count` values, or any number where count is UINT32_MAX.
- */
+/* The stream of a column of section 0 with `count` values, or any number where count is UINT32_MAX. */
 static struct stream *shared_stream(struct group *g, uint32_t column, uint32_t count)
 {
     struct stream *s = group_stream(g, 0, column);

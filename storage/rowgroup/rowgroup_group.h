@@ -2,9 +2,11 @@
 /* rowgroup_group.h - a group that is read: its directory, and columns on demand.
  *
  * Role       blocks are read, checked and decompressed when a column that lies in them is first
- * asked for. Errors     stick in group.error until the next operation begins, so that a row can be
- * put together without asking at each value; values read after an error are zero or empty. Private
- * to storage/rowgroup. */
+ *            asked for.
+ * Errors     stick in group.error until the next operation begins, so that a row can be put
+ *            together without asking at each value; values read after an error are zero or
+ *            empty.
+ * Private    to storage/rowgroup. */
 #ifndef SPINDLE_STORAGE_ROWGROUP_GROUP_H
 #define SPINDLE_STORAGE_ROWGROUP_GROUP_H
 

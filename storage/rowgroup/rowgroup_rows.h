@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* rowgroup_rows.h - rows of a chunk: where each one's values lie, and the row put together again.
+/* rowgroup_rows.h - rows of a chunk: where each one's values lie, and the row put together
+ * again.
  *
- * Role       attributes, events and links of a row are found by counting those of the rows before
- * it, so a chunk keeps a place that moves forward; going back starts again from the chunk's first
- * row. Private    to storage/rowgroup. */
+ * Role       attributes, events and links of a row are found by counting those of the rows
+ *            before it, so a chunk keeps a place that moves forward; going back starts again
+ *            from the chunk's first row.
+ * Private    to storage/rowgroup. */
 #ifndef SPINDLE_STORAGE_ROWGROUP_ROWS_H
 #define SPINDLE_STORAGE_ROWGROUP_ROWS_H
 
@@ -47,8 +49,7 @@ bool chunk_seek(struct chunk *c, enum rowgroup_table table, uint32_t to);
 uint32_t chunk_children(struct chunk *c, enum rowgroup_table table, uint32_t row, uint32_t *first);
 /* The shape of the row at a table's place. NULL after an error. */
 const struct shape *chunk_shape(struct chunk *c, enum rowgroup_table table);
-/* A value of the row at the place: of its shape's key number `index`. Type ROWGROUP_NO_VALUE: none.
- */
+/* A value of the row at the place: of its shape's key number `index`. Type ROWGROUP_NO_VALUE: none. */
 void chunk_value(struct chunk *c, const struct shape *shape, uint32_t index, uint32_t *out_type,
                  struct otlp_value *out);
 

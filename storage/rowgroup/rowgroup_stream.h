@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rowgroup_stream.h - the values of one column in one section, read in place.
  *
- * Role       integers and byte strings by their number in the stream. Reading forward is cheap in
- * every form; going back starts a form without random access again from its first value. Safety
- * opening a stream checks its parts against its count, so that reading needs no check but of the
- *            number: all bytes read lie inside the parts, whatever they hold.
+ * Role       integers and byte strings by their number in the stream. Reading forward is cheap
+ *            in every form; going back starts a form without random access again from its first
+ *            value.
+ * Safety     opening a stream checks its parts against its count, so that reading needs no check
+ *            but of the number: all bytes read lie inside the parts, whatever they hold.
  * Private    to storage/rowgroup. */
 #ifndef SPINDLE_STORAGE_ROWGROUP_STREAM_H
 #define SPINDLE_STORAGE_ROWGROUP_STREAM_H

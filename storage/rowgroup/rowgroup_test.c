@@ -48,6 +48,29 @@ static void assert_lossless(enum signal signal, struct bytes body, uint32_t dupl
     arena_deinit(&arena);
 }
 
+static void many_chunks_come_back(void **state)
+{
+    (void)state;
+    for (unsigned signal = 0; signal < SIGNAL_COUNT; signal++) {
+        struct random r;
+        struct otlp_random_options options = { .items_max = 400, .depth_max = 3 };
+        struct buffer body;
+        random_init(&r, 5 + signal);
+        buffer_init(&body, SIZE_MAX);
+        struct otlp_items it;
+        size_t items = 0;
+        while (items < 10000) { /* messages concatenate */
+            size_t before = body.len;
+            otlp_random(&r, (enum signal)signal, &options, &body);
+            it = otlp_items(bytes_of(body.data + before, body.len - before));
+            while (otlp_items_next(&it))
+                items++;
+        }
+        assert_lossless((enum signal)signal, buffer_bytes(&body), 0);
+        buffer_deinit(&body);
+    }
+}
+
 static void random_requests_come_back(void **state)
 {
     (void)state;
@@ -655,6 +678,7 @@ int main(int argc, char **argv)
         return cmocka_run_group_tests(seeds, NULL, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_requests_come_back),
+        cmocka_unit_test(many_chunks_come_back),
         cmocka_unit_test(boundaries),
         cmocka_unit_test(empty_is_not_absent),
         cmocka_unit_test(equal_spans_are_kept_once),

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* rowgroup_wire.h - protobuf fields of checked messages, inline: the builder takes a step for each
- * field of each span, and calls would cost more than the steps.
+/* rowgroup_wire.h - protobuf fields of checked messages, inline: the builder takes a step for
+ * each field of each span, and calls would cost more than the steps.
  *
- * Role       as otlp_fields_next(), which is the plain version. Lengths are compared with the end
- * all the same: a broken promise ends the loop. Private    to storage/rowgroup. */
+ * Role       as otlp_fields_next(), which is the plain version. Lengths are compared with the
+ *            end all the same: a broken promise ends the loop.
+ * Private    to storage/rowgroup. */
 #ifndef SPINDLE_STORAGE_ROWGROUP_WIRE_H
 #define SPINDLE_STORAGE_ROWGROUP_WIRE_H
 

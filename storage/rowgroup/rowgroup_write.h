@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rowgroup_write.h - sections, streams and blocks of a group being written.
  *
- * Role       the builder hands over arrays of integers and of byte strings; how they are encoded,
- * cut into parts and compressed is decided here. Private    to storage/rowgroup. Errors stick,
- * asked once by group_writer_end(). */
+ * Role       the builder hands over arrays of integers and of byte strings; how they are
+ *            encoded, cut into parts and compressed is decided here.
+ * Private    to storage/rowgroup.
+ * Errors     stick, asked once by group_writer_end(). */
 #ifndef SPINDLE_STORAGE_ROWGROUP_WRITE_H
 #define SPINDLE_STORAGE_ROWGROUP_WRITE_H
 
