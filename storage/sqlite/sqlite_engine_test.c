@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/random.h"
+#include "proto/pb_writer.h"
 #include "storage/engine_suite.h"
 #include "storage/testing/ledger.h"
 #include "storage/testing/scratch.h"
@@ -293,6 +294,109 @@ static void flipped_bits_are_never_believed(void **state)
     store_remove(&s);
 }
 
+/* ---- What no row group can be made of ------------------------------------------------------------ */
+
+struct answer {
+    _Atomic int code; /* 0: none yet */
+};
+
+static void poison_done(struct append *a, enum err result)
+{
+    struct answer *answer = a->context;
+    atomic_store(&answer->code, result == ERR_OK ? 1 : 2);
+}
+
+/* More spans than a row group holds, in one request. */
+static void poison_send(struct engine *e)
+{
+    const uint32_t spans = (1u << 20) + 1;
+    struct buffer body;
+    buffer_init(&body, SIZE_MAX);
+    size_t group = pb_begin(&body, 1), scope = pb_begin(&body, 2);
+    for (uint32_t n = 0; n < spans; n++) {
+        uint8_t trace[16] = { 0xee }, span[8] = { 0 };
+        store_le32(trace + 8, n / 1000);
+        store_le32(span, n + 1);
+        size_t mark = pb_begin(&body, 2);
+        pb_bytes(&body, 1, bytes_of(trace, sizeof trace));
+        pb_bytes(&body, 2, bytes_of(span, sizeof span));
+        pb_end(&body, mark);
+    }
+    pb_end(&body, scope);
+    pb_end(&body, group);
+    struct answer answer = { 0 };
+    struct append a = { .signal = SIGNAL_TRACES,
+                        .items = spans,
+                        .request_hash = { 4711, 1 },
+                        .arrival_unix_ns = clock_unix_ns(),
+                        .on_done = poison_done,
+                        .context = &answer };
+    arena_init(&a.arena, SIZE_MAX, NULL);
+    assert_int_equal(arena_dup(&a.arena, buffer_bytes(&body), &a.body), ERR_OK);
+    buffer_deinit(&body);
+    engine_append(e, &a);
+    while (atomic_load(&answer.code) == 0)
+        (void)usleep(1000);
+    assert_int_equal(atomic_load(&answer.code), 1);
+    arena_deinit(&a.arena);
+}
+
+static void poison_is_readable(struct engine *e)
+{
+    struct arena arena;
+    arena_init(&arena, (size_t)64 << 20, NULL);
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
+    struct trace_id id = { .b = { 0xee, 0, 0, 0, 0, 0, 0, 0, 7 } };
+    struct bytes data = { 0 };
+    assert_int_equal(engine_trace_get(e, &q, &id, &data), ERR_OK);
+    size_t spans = 0;
+    struct otlp_items it = otlp_items(data);
+    while (otlp_items_next(&it))
+        spans++;
+    assert_int_equal(spans, 1000);
+    arena_deinit(&arena);
+}
+
+static void poison_is_set_aside_and_readable(void **state)
+{
+    (void)state;
+    struct store s;
+    struct ledger l;
+    store_init(&s);
+    s.options.builder_rows = 0;
+    s.options.builder_age_ns = 3600 * NS_PER_S;
+    s.options.memory_bytes = (size_t)512 << 20;
+    s.options.metrics = metrics_open();
+    ledger_init(&l, 3, 20);
+    struct engine *e = NULL;
+    assert_int_equal(store_open(&s, &e), ERR_OK);
+    for (size_t i = 0; i < 10; i++)
+        assert_int_equal(ledger_batch(&l, e, i), ERR_OK);
+    poison_send(e);
+    for (size_t i = 10; i < 20; i++)
+        assert_int_equal(ledger_batch(&l, e, i), ERR_OK);
+    assert_int_equal(engine_settle(e), ERR_OK);
+    assert_int_equal(metric_value(metrics_counter(s.options.metrics,
+                                                  "spindle_storage_set_aside_total", NULL, "")),
+                     1);
+    struct engine_statistics statistics;
+    engine_statistics(e, &statistics);
+    assert_true(statistics.row_groups > 0); /* the builder went on */
+    assert_true(ledger_check(&l, e));
+    poison_is_readable(e);
+    engine_close(e);
+    assert_int_equal(store_open(&s, &e), ERR_OK);
+    poison_is_readable(e);
+    assert_true(ledger_check(&l, e));
+    engine_close(e);
+    unsigned complaints = 0;
+    assert_int_equal(sqlite_engine_verify(s.directory, report, &complaints), ERR_CORRUPT);
+    assert_int_equal(complaints, 1);
+    metrics_close(s.options.metrics);
+    ledger_deinit(&l);
+    store_remove(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +405,7 @@ int main(void)
         cmocka_unit_test(newer_file_is_refused_unchanged),
         cmocka_unit_test(partitions_roll_and_are_sealed),
         cmocka_unit_test(damaged_partition_is_set_aside),
+        cmocka_unit_test(poison_is_set_aside_and_readable),
         cmocka_unit_test(flipped_bits_are_never_believed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

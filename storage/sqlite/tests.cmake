@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 set(ENGINE_TESTING testing/ledger.c testing/scratch.c)
+spindle_test(sqlite/dedup_test.c USES storage)
+spindle_test(sqlite/journal_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
 spindle_test(sqlite/sqlite_engine_test.c USES storage SOURCES engine_suite.c ${ENGINE_TESTING}
     TIMEOUT 180)
 set(POWER_TESTING ${ENGINE_TESTING} sqlite/testing/power_vfs.c)

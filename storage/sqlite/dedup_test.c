@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The memory of requests agrees with a plain list over random additions, undone groups, ageing and
+ * eviction; the span filter has no false negative, and few false hits. */
+#include "storage/sqlite/dedup.h"
+
+#include "base/clock.h"
+#include "base/random.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Few distinct low halves, so that probing runs collide. */
+static struct hash128 hash_of(uint64_t n)
+{
+    return (struct hash128){ .low = n % 7 * 3, .high = n + 1 };
+}
+
+static void requests_agree_with_a_list(void **state)
+{
+    (void)state;
+    enum { ADDED_MAX = 2000 };
+    struct request_memory m;
+    struct random r;
+    uint64_t arrivals[ADDED_MAX] = { 0 }; /* 0: not in it */
+    assert_int_equal(request_memory_init(&m), ERR_OK);
+    random_init(&r, 5);
+    uint64_t now = 1000 * NS_PER_S, next = 0;
+    while (next + 8 < ADDED_MAX) {
+        uint32_t count = 1 + (uint32_t)random_below(&r, 7);
+        for (uint32_t i = 0; i < count; i++) {
+            request_memory_add(&m, hash_of(next + i), now);
+            assert_true(request_memory_has(&m, hash_of(next + i), now));
+        }
+        if (random_below(&r, 3) == 0) { /* the group failed */
+            request_memory_undo(&m, count);
+            for (uint32_t i = 0; i < count; i++)
+                assert_false(request_memory_has(&m, hash_of(next + i), now));
+        } else {
+            for (uint32_t i = 0; i < count; i++)
+                arrivals[next + i] = now;
+        }
+        next += count;
+        now += random_below(&r, 10 * NS_PER_S);
+        for (int k = 0; k < 50; k++) {
+            uint64_t n = random_below(&r, next);
+            bool expected = arrivals[n] != 0 && now - arrivals[n] <= REQUEST_MEMORY_NS;
+            assert_int_equal(request_memory_has(&m, hash_of(n), now), expected);
+        }
+    }
+    request_memory_deinit(&m);
+}
+
+static void oldest_requests_go_first(void **state)
+{
+    (void)state;
+    struct request_memory m;
+    assert_int_equal(request_memory_init(&m), ERR_OK);
+    const uint64_t extra = 1000;
+    for (uint64_t n = 0; n < REQUEST_MEMORY_COUNT + extra; n++)
+        request_memory_add(&m, (struct hash128){ random_mix64(n), n + 1 }, NS_PER_S);
+    for (uint64_t n = 0; n < REQUEST_MEMORY_COUNT + extra; n += 97)
+        assert_int_equal(
+            request_memory_has(&m, (struct hash128){ random_mix64(n), n + 1 }, NS_PER_S),
+            n >= extra);
+    assert_false(request_memory_has(&m, (struct hash128){ 0, 0 }, NS_PER_S));
+    request_memory_deinit(&m);
+}
+
+static void span_of(uint64_t n, struct trace_id *trace, struct span_id *span)
+{
+    store_le64(trace->b, n / 10);
+    store_le64(trace->b + 8, 1);
+    store_le64(span->b, n);
+}
+
+static void filter_never_misses(void **state)
+{
+    (void)state;
+    struct span_filter f;
+    struct trace_id trace;
+    struct span_id span;
+    const uint64_t count = 1000000;
+    assert_int_equal(span_filter_init(&f, 1), ERR_OK);
+    for (uint64_t n = 0; n < count; n++) {
+        span_of(n, &trace, &span);
+        span_filter_add(&f, &trace, &span);
+    }
+    uint64_t hits = 0;
+    for (uint64_t n = 0; n < 2 * count; n++) {
+        span_of(n, &trace, &span);
+        bool may = span_filter_may_contain(&f, &trace, &span);
+        if (n < count)
+            assert_true(may);
+        else
+            hits += may;
+    }
+    (void)fprintf(stderr, "false hits: %.4f %%\n", 100.0 * (double)hits / (double)count);
+    assert_true(hits < count / 200);
+
+    /* Turned once, what was added is still known; twice, no more. */
+    span_filter_turn(&f, 1 + SPAN_LOOKBACK_NS + 1);
+    span_of(5, &trace, &span);
+    assert_true(span_filter_may_contain(&f, &trace, &span));
+    assert_int_equal(span_filter_since(&f), 1);
+    span_of(count + 5, &trace, &span);
+    span_filter_add(&f, &trace, &span);
+    span_filter_turn(&f, 1 + 2 * (SPAN_LOOKBACK_NS + 1));
+    assert_true(span_filter_may_contain(&f, &trace, &span));
+    span_of(5, &trace, &span);
+    assert_false(span_filter_may_contain(&f, &trace, &span));
+    span_filter_deinit(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_agree_with_a_list),
+        cmocka_unit_test(oldest_requests_go_first),
+        cmocka_unit_test(filter_never_misses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
