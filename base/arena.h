@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* arena.h - memory of one request or one query, freed all at once.
  *
- * Role       allocations are bumped off blocks; nothing is freed singly. The arena has a limit in
- * bytes and may charge a budget shared with others, block by block. Ownership  the struct is the
- * owner and may be moved by assignment (zero the source afterwards): handing a request over is
- * handing over its arena. Threads    one at a time. Errors     NULL or ERR_NOMEM when the heap, the
- * limit or the budget says no; arena_failure() tells which. */
+ * Role       allocations are bumped off blocks; nothing is freed singly. The arena has a limit in bytes
+ *            and may charge a budget shared with others, block by block.
+ * Ownership  the struct is the owner and may be moved by assignment (zero the source afterwards): handing
+ *            a request over is handing over its arena.
+ * Threads    one at a time.
+ * Errors     NULL or ERR_NOMEM when the heap, the limit or the budget says no; arena_failure() tells which. */
 #ifndef SPINDLE_BASE_ARENA_H
 #define SPINDLE_BASE_ARENA_H
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bytes.h - a borrowed run of bytes, and loads and stores of fixed-width integers.
  *
- * Role       wire text is never NUL-terminated here: it is a pointer and a length. An empty run may
- * have a NULL pointer. Ownership  borrowed; use arena_dup() or buffer_append() to keep bytes longer
- * than their owner. Threads    pure. */
+ * Role       wire text is never NUL-terminated here: it is a pointer and a length. An empty run may have
+ *            a NULL pointer.
+ * Ownership  borrowed; use arena_dup() or buffer_append() to keep bytes longer than their owner.
+ * Threads    pure. */
 #ifndef SPINDLE_BASE_BYTES_H
 #define SPINDLE_BASE_BYTES_H
 

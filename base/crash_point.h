@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* crash_point.h - named places at which a test can kill the process.
  *
- * Role       with SPINDLE_CRASH_AT=name[:n] in the environment of a build with SPINDLE_FAULTS, the
- * nth (default first) passage of CRASH_POINT("name") ends the process as kill -9 would. Release
+ * Role       with SPINDLE_CRASH_AT=name[:n] in the environment of a build with SPINDLE_FAULTS, the nth
+ *            (default first) passage of CRASH_POINT("name") ends the process as kill -9 would. Release
  *            builds contain nothing of it.
  * Threads    any. */
 #ifndef SPINDLE_BASE_CRASH_POINT_H

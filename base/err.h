@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* err.h - the one enumeration of ways in which a call can fail.
  *
- * Role       a peer's or the disk's fault is an `enum err`, always handled; our own fault is an
- * assert. The edges that turn an error into a gRPC or an HTTP status do it by a switch without a
+ * Role       a peer's or the disk's fault is an `enum err`, always handled; our own fault is an assert.
+ *            The edges that turn an error into a gRPC or an HTTP status do it by a switch without a
  *            default, so a new entry stops the build until each has an answer.
  * Threads    pure. */
 #ifndef SPINDLE_BASE_ERR_H

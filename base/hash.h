@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hash.h - XXH3 behind our own names.
  *
- * Role       checksums of stored bytes, hash tables, and keyed 128-bit content hashes (key: a
- * secret of the installation, so that nobody can craft equal ones). Threads    pure. */
+ * Role       checksums of stored bytes, hash tables, and keyed 128-bit content hashes (key: a secret of
+ *            the installation, so that nobody can craft equal ones).
+ * Threads    pure. */
 #ifndef SPINDLE_BASE_HASH_H
 #define SPINDLE_BASE_HASH_H
 

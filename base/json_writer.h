@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* json_writer.h - JSON text into a buffer.
  *
- * Role       commas and nesting are kept by the writer; strings are escaped, and invalid UTF-8
- * leaves as U+FFFD. U+2028, U+2029 and '<' are escaped too, so that the text is safe wherever it
- * lands. Errors     those of the buffer, asked once at the end. Threads    one at a time. */
+ * Role       commas and nesting are kept by the writer; strings are escaped, and invalid UTF-8 leaves as
+ *            U+FFFD. U+2028, U+2029 and '<' are escaped too, so that the text is safe wherever it lands.
+ * Errors     those of the buffer, asked once at the end.
+ * Threads    one at a time. */
 #ifndef SPINDLE_BASE_JSON_WRITER_H
 #define SPINDLE_BASE_JSON_WRITER_H
 
 #include "base/buffer.h"
 
-#define JSON_DEPTH_MAX                                                                             \
-    256 /* 3 levels of JSON for each of OTLP's 64 levels of values, and envelopes */
+#define JSON_DEPTH_MAX 320 /* OTLP: 4 levels for each of 64 nested values, and envelopes */
 
 struct json_writer {
     struct buffer *out;

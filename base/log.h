@@ -4,8 +4,9 @@
  *   2026-01-31T12:00:00.000Z warn  storage: partition p000012 is damaged: ...
  *
  * Role       the edge that acts on an error logs it, once. Control characters and invalid UTF-8 in
- *            arguments are escaped, so nothing that was received can write to a terminal. Secrets
- * and span contents are never logged. Threads    any; a line is one write(2). */
+ *            arguments are escaped, so nothing that was received can write to a terminal. Secrets and
+ *            span contents are never logged.
+ * Threads    any; a line is one write(2). */
 #ifndef SPINDLE_BASE_LOG_H
 #define SPINDLE_BASE_LOG_H
 

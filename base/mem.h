@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mem.h - the one door to the heap, so that tests can make any allocation fail.
  *
- * Role       our own code and the libraries that accept an allocator (SQLite, libuv, nghttp2,
- * OpenSSL, zlib, zstd, protobuf-c) all allocate through here. Threads    all calls from any thread.
+ * Role       our own code and the libraries that accept an allocator (SQLite, libuv, nghttp2, OpenSSL,
+ *            zlib, zstd, protobuf-c) all allocate through here.
+ * Threads    all calls from any thread.
  * Errors     NULL when out of memory; a size of 0 gives a block that may be freed. */
 #ifndef SPINDLE_BASE_MEM_H
 #define SPINDLE_BASE_MEM_H

@@ -2,10 +2,10 @@
 /* metrics.h - Spindle's own counters and gauges.
  *
  * Role       every rejected, truncated, deduplicated or expired thing is counted with its reason. A
- *            room registers what it counts when it is built, and adds to it from any thread;
- * /metrics prints the registry. Ownership  metrics and their text belong to the registry and live
- * as long as it does. Threads    adding and setting from any thread (relaxed atomics); registering
- * under a lock. */
+ *            room registers what it counts when it is built, and adds to it from any thread; /metrics
+ *            prints the registry.
+ * Ownership  metrics and their text belong to the registry and live as long as it does.
+ * Threads    adding and setting from any thread (relaxed atomics); registering under a lock. */
 #ifndef SPINDLE_BASE_METRICS_H
 #define SPINDLE_BASE_METRICS_H
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* query_context.h - what bounds one query: time, memory, and a client that may leave.
  *
- * Role       made by the edge that received the query, passed down to whoever works for it, asked
- * in every loop that may be long. One answer: go on, or the error to stop with. Threads    the flag
- * may be set by another thread; the rest is read-only while the query runs. */
+ * Role       made by the edge that received the query, passed down to whoever works for it, asked in
+ *            every loop that may be long. One answer: go on, or the error to stop with.
+ * Threads    the flag may be set by another thread; the rest is read-only while the query runs. */
 #ifndef SPINDLE_BASE_QUERY_CONTEXT_H
 #define SPINDLE_BASE_QUERY_CONTEXT_H
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* random.h - xoshiro256** for workloads and tests, the kernel's randomness for keys and IDs.
  *
- * Source     D. Blackman, S. Vigna, "Scrambled linear pseudorandom number generators"; seeded by
- * four steps of splitmix64, as PERFORMANCE's workloads are defined. Threads    a struct random
- * belongs to one thread. */
+ * Source     D. Blackman, S. Vigna, "Scrambled linear pseudorandom number generators"; seeded by four
+ *            steps of splitmix64, as PERFORMANCE's workloads are defined.
+ * Threads    a struct random belongs to one thread. */
 #ifndef SPINDLE_BASE_RANDOM_H
 #define SPINDLE_BASE_RANDOM_H
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* text.h - strict conversions between text and values.
  *
- * Role       hexadecimal, decimal, durations, RFC 3339 times, percent-encoding, base64, UTF-8.
- * Parsers take the whole input or return false and write nothing. Threads    pure. */
+ * Role       hexadecimal, decimal, durations, RFC 3339 times, percent-encoding, base64, UTF-8. Parsers
+ *            take the whole input or return false and write nothing.
+ * Threads    pure. */
 #ifndef SPINDLE_BASE_TEXT_H
 #define SPINDLE_BASE_TEXT_H
 

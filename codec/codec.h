@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* codec.h - gzip and zstd, both ways, never past a cap.
  *
- * Role       bodies of requests and answers, and the journal. Decompression counts what comes out
- * and stops at the cap; sizes that the input declares are hints at most. Concatenated gzip members
- *            and concatenated zstd frames form one body; trailing garbage is an error. zstd windows
- * are at most 8 MiB. Threads    pure but for scratch contexts that each thread keeps for itself.
+ * Role       bodies of requests and answers, and the journal. Decompression counts what comes out and
+ *            stops at the cap; sizes that the input declares are hints at most. Concatenated gzip members
+ *            and concatenated zstd frames form one body; trailing garbage is an error. zstd windows are
+ *            at most 8 MiB.
+ * Threads    pure but for scratch contexts that each thread keeps for itself.
  * Source     RFC 1952, RFC 8878; CVE-2024-36129 for why the cap holds for every coding. */
 #ifndef SPINDLE_CODEC_CODEC_H
 #define SPINDLE_CODEC_CODEC_H

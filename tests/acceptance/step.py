@@ -5,6 +5,7 @@
   step.py [--seconds N] [--long]     20 seconds of demo traffic, or as many as said; 10 minutes with --long
 """
 import argparse
+import gzip
 import json
 import pathlib
 import subprocess
@@ -42,6 +43,8 @@ def look_around(report, server, when):
     jaeger = ask(server, f"/api/traces/{trace_id}")["data"][0]
     report.check(f"{when}: the same spans by the native and by Jaeger's API",
                  spans == sorted(s["spanID"] for s in jaeger["spans"]) and len(spans) == rows[0]["spans"], f"{len(spans)} spans")
+    status, small = server.get(f"/api/spindle/v1/trace/{trace_id}", headers={"Accept-Encoding": "gzip"})
+    report.check(f"{when}: gzip where it is accepted", status == 200 and json.loads(gzip.decompress(small)) == native, f"{len(small)} bytes")
     v3 = ask(server, f"/api/v3/traces/{trace_id}")["result"]
     report.check(f"{when}: and by Jaeger's v3 API",
                  sorted(s["spanId"] for g in v3["resourceSpans"] for sc in g["scopeSpans"] for s in sc["spans"]) == spans)
