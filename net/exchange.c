@@ -173,6 +173,8 @@ static void run_begun(struct post *post)
         x->answer.has_ended = true;
     }
     deliver(post, x);
+    if (x->stream == NULL)
+        exchange_tell_writer(x);
     if (x->is_whole)
         exchange_unref(x); /* the handler's */
 }
@@ -443,6 +445,7 @@ void exchange_end(struct exchange *x, unsigned grpc_status, struct bytes message
     /* The loop reads these only after it has run `ended`. */
     if (x->request.protocol == PROTOCOL_GRPC)
         set_grpc_status(&x->answer, grpc_status, message, (struct bytes){ 0 });
+    atomic_store(&x->is_ending, true);
     x->ended.run = run_ended;
     if (!loop_post(x->loop, &x->ended))
         exchange_unref(x);

@@ -97,10 +97,13 @@ void exchange_respond_grpc(struct exchange *x, unsigned grpc_status, struct byte
                            struct bytes details, struct buffer *take_body);
 
 /* An answer in pieces (server streams, event streams, very large answers): begin, any number of
- * writes, end. For gRPC each write is one message. exchange_write() takes the piece even when it
- * fails: ERR_BUSY when more than 1 MiB waits to be sent (try later: on_writable, if given, is
- * called on the loop when there is room), ERR_CANCELLED when the client has left (end it all the
- * same). */
+ * writes, end. For gRPC each write is one message.
+ * exchange_write() takes the piece even when it fails, and then drops it: ERR_BUSY when more than
+ * 1 MiB waits to be sent (make it again later: on_writable, if given, is called on the loop when there
+ * is room), ERR_CANCELLED when the client has left (end it all the same), ERR_NOMEM.
+ * on_writable is also called once when the client leaves before the end, so that a writer who waits
+ * for something else learns of it. It is not called after exchange_end(); when that is called from
+ * another thread than the loop's, a call may just be under way. */
 void exchange_begin(struct exchange *x, const struct response *head,
                     void (*on_writable)(struct exchange *x, void *context), void *context);
 NODISCARD enum err exchange_write(struct exchange *x, struct buffer *take_piece);

@@ -37,9 +37,8 @@ void exchange_sent(struct exchange *x, size_t n)
         size_t before = atomic_fetch_sub(&x->waiting_bytes, n);
         assert(before >= n);
         /* Half of the bound: not a call for every small piece. */
-        if (before - n <= 512 * 1024 && atomic_exchange(&x->was_busy, false) &&
-            x->on_writable != NULL)
-            x->on_writable(x, x->on_writable_context);
+        if (before - n <= 512 * 1024 && atomic_exchange(&x->was_busy, false))
+            exchange_tell_writer(x);
     }
     while (n > 0) {
         struct piece *p = x->answer.first;
@@ -51,6 +50,12 @@ void exchange_sent(struct exchange *x, size_t n)
         if (step == left)
             pop(x);
     }
+}
+
+void exchange_tell_writer(struct exchange *x)
+{
+    if (x->answer.is_streamed && !atomic_load(&x->is_ending) && x->on_writable != NULL)
+        x->on_writable(x, x->on_writable_context);
 }
 
 bool exchange_is_drained(const struct exchange *x)

@@ -57,6 +57,7 @@ struct exchange {
     _Atomic bool is_cancelled;
     _Atomic bool is_answered;
     _Atomic size_t waiting_bytes; /* written and not yet sent */
+    _Atomic bool is_ending; /* exchange_end() was called: its writer is not called any more */
     _Atomic bool was_busy;        /* a write was told ERR_BUSY, so on_writable is owed */
     struct loop *loop;
     struct stream *stream; /* loop only; NULL once the stream has let go */
@@ -82,6 +83,9 @@ struct bytes exchange_pending(const struct exchange *x);
 void exchange_sent(struct exchange *x, size_t n);
 /* Loop: no byte waits and none will come. */
 bool exchange_is_drained(const struct exchange *x);
+
+/* Loop: the client has left: the writer of an answer in pieces is called once more, to learn of it. */
+void exchange_tell_writer(struct exchange *x);
 
 /* Loop: net's own answer; the exchange was never given to a handler. grpc_status is used for gRPC.
  * The text is fit for strangers. retry: with Retry-After or RetryInfo. */

@@ -301,13 +301,9 @@ static void grow_windows(struct http2 *h, struct h2_stream *s)
         declared > (size_t)WINDOW_MAX_BYTES ? WINDOW_MAX_BYTES : (int32_t)declared + 64;
     if (wanted > STREAM_WINDOW_BYTES)
         (void)nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, s->id, wanted);
-    if ((size_t)wanted > h->connection_window / 2 &&
-        h->connection_window < (size_t)WINDOW_MAX_BYTES) {
-        h->connection_window = 2 * h->connection_window;
-        while (h->connection_window < (size_t)wanted)
-            h->connection_window *= 2;
-        if (h->connection_window > (size_t)WINDOW_MAX_BYTES)
-            h->connection_window = (size_t)WINDOW_MAX_BYTES;
+    if (h->connection_window < (size_t)WINDOW_MAX_BYTES) {
+        /* Doubled by each bulk body: few are needed to fill a long line. */
+        h->connection_window *= 2;
         (void)nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0,
                                                     (int32_t)h->connection_window);
     }

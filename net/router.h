@@ -37,7 +37,8 @@ size_t router_count(const struct router *r);
 const struct route *router_at(const struct router *r, size_t index);
 
 /* An answer for what no route matched: kind GRPC gets the method's path, to say what is not
- * implemented and why. Optional. NULL: the plain 404 or UNIMPLEMENTED. */
+ * implemented and why. Optional. NULL: the plain 404 or UNIMPLEMENTED. It is called as soon as the
+ * head is there: the body is not read, and authorize() is asked for SCOPE_OPEN only. */
 void router_set_fallback(struct router *r, enum route_kind kind, route_handler_fn *handler,
                          void *context);
 

@@ -474,13 +474,22 @@ static void answers_after_the_end_go_nowhere(void **state)
         fd[i] = dial_raw();
         say(fd[i], "GET /later?ms=200 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     }
+    int streams[4]; /* whose writers wait for room, and must learn that there will be none */
+    for (int i = 0; i < 4; i++) {
+        streams[i] = dial_raw();
+        say(streams[i], "GET /stream?n=1000000 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
     usleep(50 * 1000);
+    for (int i = 0; i < 2; i++)
+        (void)close(streams[i]);
     for (int i = 0; i < 4; i++)
         (void)close(fd[i]); /* clients that leave */
     usleep(20 * 1000);
     stop(); /* and a server that does */
     for (int i = 4; i < 8; i++)
         (void)close(fd[i]);
+    (void)close(streams[2]);
+    (void)close(streams[3]);
 }
 
 int main(void)

@@ -73,14 +73,13 @@ bool stream_init(struct stream *s, const struct stream_ops *ops, struct wire *wi
 static void let_go(struct stream *s)
 {
     struct exchange *x = s->x;
-    if (x == NULL)
-        return;
     s->x = NULL;
     x->stream = NULL;
     if (!exchange_is_drained(x))
         atomic_store(&x->is_cancelled, true);
-    if (x->answer.is_streamed && !x->answer.has_ended && x->on_writable != NULL)
-        x->on_writable(x, x->on_writable_context); /* so that its writer learns of it */
+    /* Before that state the answer is the handler's, who may be writing it at this moment. */
+    if (s->state == STREAM_ANSWER)
+        exchange_tell_writer(x);
     exchange_unref(x);
 }
 
@@ -450,7 +449,7 @@ enum stream_timeout stream_tick(struct stream *s, uint64_t now_ns)
     if (s->x == NULL)
         return STREAM_IN_TIME;
     if ((s->state == STREAM_BODY || s->state == STREAM_WORK) &&
-        now_ns >= s->x->request.deadline_mono_ns && !s->x->answer.is_streamed) {
+        now_ns >= s->x->request.deadline_mono_ns) {
         core_hit(s->wire->core, NET_LIMIT_DEADLINE);
         stream_refuse(s, &(struct refusal){ .status = 200,
                                             .grpc_status = GRPC_DEADLINE_EXCEEDED,

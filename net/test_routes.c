@@ -114,9 +114,6 @@ static void produce(struct exchange *x, void *context)
         is_gone = e != ERR_OK;
         p->left--;
     }
-    if (p->left == UINT64_MAX)
-        return;
-    p->left = UINT64_MAX;
     mem_free(p);
     exchange_end(x, 0, (struct bytes){ 0 });
 }
