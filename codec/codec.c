@@ -63,8 +63,7 @@ bool codec_from_name(struct bytes name, enum codec *out)
     return false;
 }
 
-/* ---- Scratch: contexts that a thread keeps, freed when it ends
- * -------------------------------------- */
+/* ---- Scratch: contexts that a thread keeps, freed when it ends ---- */
 
 enum { DEFLATE_LEVEL_MAX = 12 };
 
@@ -116,8 +115,7 @@ static enum err fail(struct err_note *note, size_t offset, const char *what)
     return ERR_INVALID;
 }
 
-/* ---- Growing output: a buffer in the arena that doubles
- * ------------------------------------ */
+/* ---- Growing output: a buffer in the arena that doubles ---- */
 
 struct sink {
     struct arena *arena;
@@ -141,8 +139,7 @@ static enum err sink_grow(struct sink *s, size_t wanted)
     return ERR_OK;
 }
 
-/* ---- gzip and zlib
- * ------------------------------------------------------------------------------------ */
+/* ---- gzip and zlib ---- */
 
 /* What to expect of `in`: ISIZE where it is plausible (deflate expands at most 1032-fold), else 8
  * times. */
@@ -207,8 +204,7 @@ static enum err inflate_all(enum codec codec, struct bytes in, struct sink *s,
     return ERR_OK;
 }
 
-/* ---- zstd
- * --------------------------------------------------------------------------------------------- */
+/* ---- zstd ---- */
 
 static enum err zstd_all(struct bytes in, struct sink *s, struct err_note *note)
 {
@@ -270,8 +266,7 @@ enum err codec_decompress(enum codec codec, struct bytes in, size_t cap_bytes, s
     return e;
 }
 
-/* ---- Compression
- * --------------------------------------------------------------------------------------- */
+/* ---- Compression ---- */
 
 static enum err compress_deflate(enum codec codec, int level, struct bytes in, struct buffer *out)
 {

@@ -56,8 +56,7 @@ static const ProtobufCMessageDescriptor *descriptor_of(enum signal signal)
                : &opentelemetry__proto__collector__logs__v1__export_logs_service_request__descriptor;
 }
 
-/* ---- What the input holds that the two are known to see differently
- * ------------------------------ */
+/* ---- What the input holds that the two are known to see differently ---- */
 
 struct oddities {
     bool has_group, has_wrong_wire, has_again;
@@ -92,8 +91,7 @@ static void oddities_find(enum otlp_kind kind, struct bytes message, struct oddi
     }
 }
 
-/* ---- Values
- * -------------------------------------------------------------------------------------- */
+/* ---- Values ---- */
 
 static void same_text(struct bytes ours, const char *theirs)
 {
@@ -324,8 +322,7 @@ static size_t same_logs(struct bytes body, const PbLogs *theirs)
     return n;
 }
 
-/* ---- One message
- * --------------------------------------------------------------------------------- */
+/* ---- One message ---- */
 
 struct tally {
     unsigned accepted, refused, compared, items, differ_group_or_wire, field_number_0, not_compared;

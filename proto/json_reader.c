@@ -292,8 +292,7 @@ enum err json_reader_skip(struct json_reader *r, const struct json_token *first,
     return ERR_OK;
 }
 
-/* ---- Escapes
- * ------------------------------------------------------------------------------------- */
+/* ---- Escapes ---- */
 
 static uint32_t hex4(const uint8_t *p)
 {

@@ -140,8 +140,7 @@ bool otlp_repeated_next(struct otlp_repeated *r, struct bytes *out_element)
     return false;
 }
 
-/* ---- Groups and items
- * ---------------------------------------------------------------------------- */
+/* ---- Groups and items ---- */
 
 /* Resource and scope groups have the same shape: 1 about whom, 2 the elements, 3 the schema URL. */
 static void group_read(struct bytes message, struct bytes *about, bool *has_about,
@@ -191,8 +190,7 @@ bool otlp_items_next(struct otlp_items *it)
     return true;
 }
 
-/* ---- Messages
- * ------------------------------------------------------------------------------------ */
+/* ---- Messages ---- */
 
 static inline bool id_read(struct bytes from, void *id, size_t size)
 {
@@ -402,8 +400,7 @@ void otlp_scope_read(struct bytes message, struct otlp_scope *out)
     }
 }
 
-/* ---- Attributes and values
- * ----------------------------------------------------------------------- */
+/* ---- Attributes and values ---- */
 
 static inline struct otlp_key_value key_value_read(struct bytes message)
 {

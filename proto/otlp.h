@@ -140,8 +140,7 @@ NODISCARD enum err otlp_rewrite(enum signal signal, struct bytes accepted,
                                 const struct otlp_limits *limits, uint64_t now_unix_ns,
                                 struct buffer *out);
 
-/* ---- Readers over checked bytes
- * ------------------------------------------------------------------ */
+/* ---- Readers over checked bytes ---- */
 
 /* A message's fields, one after the other. */
 struct otlp_field {

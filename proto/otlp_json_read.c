@@ -77,8 +77,7 @@ static uint32_t number_of_key(enum otlp_kind kind, const struct json_token *key)
     return 0;
 }
 
-/* ---- Numbers
- * ------------------------------------------------------------------------------------- */
+/* ---- Numbers ---- */
 
 #define EXPONENT_MAX 1000000 /* far beyond any that could matter; larger ones count as this */
 
@@ -201,8 +200,7 @@ static bool double_parse(const struct json_token *t, double *out)
     return text_double_parse(t->raw, out) && isfinite(*out);
 }
 
-/* ---- Values
- * -------------------------------------------------------------------------------------- */
+/* ---- Values ---- */
 
 static void string_put(struct reader *r, uint32_t number, const struct json_token *t)
 {
@@ -334,8 +332,7 @@ static enum err scalar_put(struct reader *r, uint32_t number, const struct otlp_
     return ERR_OK;
 }
 
-/* ---- Structure
- * ----------------------------------------------------------------------------------- */
+/* ---- Structure ---- */
 
 static void frame_push(struct reader *r, enum otlp_kind kind, uint32_t array_number, size_t depth)
 {

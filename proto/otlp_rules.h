@@ -188,8 +188,7 @@ static inline bool otlp_limits_allow_plain(const struct otlp_limits *limits)
     return limits->depth_max >= 1 && limits->key_bytes_max >= 127 && limits->value_bytes_max >= 127;
 }
 
-/* ---- The rest
- * ------------------------------------------------------------------------------------ */
+/* ---- The rest ---- */
 
 /* How much of a string or bytes value is kept. A string is cut before a character, not inside one;
  * in bytes that are no UTF-8 there may be no such place near, and then it is cut at the limit. */

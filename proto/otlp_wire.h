@@ -84,8 +84,7 @@ static inline size_t wire_varint_put(uint8_t *at, uint64_t v)
     return n;
 }
 
-/* ---- Strange bytes, field by field
- * --------------------------------------------------------------- */
+/* ---- Strange bytes, field by field ---- */
 
 struct wire {
     const uint8_t *at, *end;

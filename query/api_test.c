@@ -30,7 +30,7 @@ struct fixture {
     struct buffer logs;
 };
 
-/* ---- A client ------------------------------------------------------------------------------------- */
+/* ---- A client ---- */
 
 /* The last reply stays readable until the next. */
 static struct reply last;
@@ -47,8 +47,7 @@ static void assert_contains(const char *text, const char *part)
         fail_msg("%s\n  does not contain\n%s", text, part);
 }
 
-/* ---- The fixture
- * ---------------------------------------------------------------------------------- */
+/* ---- The fixture ---- */
 
 static void read_otlp(enum signal signal, const char *json, struct buffer *out)
 {
@@ -122,8 +121,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- Questions
- * ------------------------------------------------------------------------------------ */
+/* ---- Questions ---- */
 
 static void native_search_asks_the_engine(void **state)
 {
@@ -234,8 +232,7 @@ static void pages_go_on_where_they_ended(void **state)
     f->engine.trace_count = 0;
 }
 
-/* ---- Answers
- * -------------------------------------------------------------------------------------- */
+/* ---- Answers ---- */
 
 static void rows_say_what_was_found(void **state)
 {
@@ -440,8 +437,7 @@ static void ids_are_resolved(void **state)
     assert_int_equal(get(f, "/api/spindle/v1/resolve?id=xyz"), 400);
 }
 
-/* ---- Jaeger's questions
- * --------------------------------------------------------------------------- */
+/* ---- Jaeger's questions ---- */
 
 static void jaeger_search_becomes_a_filter(void **state)
 {
@@ -558,8 +554,7 @@ static void jaeger_answers_in_its_shapes(void **state)
     f->engine.result = ERR_OK;
 }
 
-/* ---- Errors
- * --------------------------------------------------------------------------------------- */
+/* ---- Errors ---- */
 
 static void wrong_parameters_are_named(void **state)
 {
@@ -662,8 +657,7 @@ static void every_error_has_its_status(void **state)
     f->engine.result = ERR_OK;
 }
 
-/* ---- Bounds
- * --------------------------------------------------------------------------------------- */
+/* ---- Bounds ---- */
 
 static void timeouts_shorten_the_deadline(void **state)
 {

@@ -9,8 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* ---- What each error is called, and its numbers
- * ---------------------------------------------------- */
+/* ---- What each error is called, and its numbers ---- */
 
 const char *call_error_code(enum err e)
 {
@@ -136,8 +135,7 @@ static const char *default_text(enum err e)
     return err_text(e);
 }
 
-/* ---- Shapes of errors
- * ------------------------------------------------------------------------------ */
+/* ---- Shapes of errors ---- */
 
 static void write_native_error(struct call *c, enum err e, const char *text)
 {
@@ -261,8 +259,7 @@ enum err call_fail_filter(struct call *c, enum err e, const char *parameter,
     return call_fail(c, e == ERR_TOO_LARGE ? ERR_INVALID : e, parameter, "%s", error->text);
 }
 
-/* ---- The life of a call
- * --------------------------------------------------------------------------- */
+/* ---- The life of a call ---- */
 
 void call_init(struct call *c, struct exchange *x, const struct query_options *options,
                enum call_api api, call_fn *run)

@@ -30,7 +30,7 @@ struct fixture {
     unsigned port;
 };
 
-/* ---- Storing -------------------------------------------------------------------------------------- */
+/* ---- Storing ---- */
 
 struct waiter {
     pthread_mutex_t lock;
@@ -123,7 +123,7 @@ static void store_all(struct engine *e)
     buffer_deinit(&logs);
 }
 
-/* ---- Asking --------------------------------------------------------------------------------------- */
+/* ---- Asking ---- */
 
 static struct reply last;
 

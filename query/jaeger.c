@@ -34,8 +34,7 @@ static void end_envelope(struct call *c, uint64_t total)
     json_object_end(&c->json);
 }
 
-/* ---- Services and operations
- * ---------------------------------------------------------------------- */
+/* ---- Services and operations ---- */
 
 static enum err services(struct call *c)
 {
@@ -106,8 +105,7 @@ static enum err all_operations(struct call *c)
     return ERR_OK;
 }
 
-/* ---- Traces
- * --------------------------------------------------------------------------------------- */
+/* ---- Traces ---- */
 
 /* Hex, or, as of Jaeger 2.20, base64 of the 16 or 8 bytes. */
 static bool parse_trace_id(struct bytes text, struct trace_id *out)

@@ -19,8 +19,7 @@ static void write_trace_id(struct json_writer *j, const struct trace_id *id)
     json_hex(j, bytes_of(id->b + (is_short ? 8 : 0), is_short ? 8 : 16));
 }
 
-/* ---- Tags
- * ----------------------------------------------------------------------------------------- */
+/* ---- Tags ---- */
 
 static void begin_tag(struct json_writer *j, struct bytes key, const char *type)
 {
@@ -136,8 +135,7 @@ static void write_span_tags(struct json_writer *j, const struct otlp_span *span,
     json_array_end(j);
 }
 
-/* ---- References, logs, warnings
- * ------------------------------------------------------------------- */
+/* ---- References, logs, warnings ---- */
 
 static void write_reference(struct json_writer *j, const char *type, const struct trace_id *trace,
                             const struct span_id *span)
@@ -235,8 +233,7 @@ static void write_warnings(struct json_writer *j, const struct otlp_span *span)
     json_array_end(j);
 }
 
-/* ---- Spans, processes, the trace
- * ------------------------------------------------------------------ */
+/* ---- Spans, processes, the trace ---- */
 
 static void write_span(struct json_writer *j, const struct otlp_items *it, uint32_t process)
 {

@@ -169,8 +169,7 @@ static enum err traces(struct call *c)
     return ERR_OK;
 }
 
-/* ---- Summaries
- * ------------------------------------------------------------------------------------ */
+/* ---- Summaries ---- */
 
 static void write_count(struct json_writer *j, const char *key, uint32_t n)
 {

@@ -9,8 +9,7 @@
 
 static const char *const no_parameters[] = { NULL };
 
-/* ---- The server
- * ----------------------------------------------------------------------------------- */
+/* ---- The server ---- */
 
 static void write_statistics(struct json_writer *j, const struct engine_statistics *s)
 {
@@ -62,8 +61,7 @@ enum err native_meta(struct call *c)
     return ERR_OK;
 }
 
-/* ---- Services
- * ------------------------------------------------------------------------------------- */
+/* ---- Services ---- */
 
 enum err native_services(struct call *c)
 {
@@ -125,8 +123,7 @@ enum err native_operations(struct call *c)
     return ERR_OK;
 }
 
-/* ---- Attributes
- * ----------------------------------------------------------------------------------- */
+/* ---- Attributes ---- */
 
 static const struct {
     const char *word;
@@ -331,8 +328,7 @@ enum err native_attribute_values(struct call *c)
     return ERR_OK;
 }
 
-/* ---- IDs
- * ------------------------------------------------------------------------------------------ */
+/* ---- IDs ---- */
 
 static enum err write_resolved(struct call *c, const struct trace_id *trace,
                                const struct span_id *span)

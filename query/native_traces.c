@@ -5,8 +5,7 @@
 
 #define SPANS_MAX 100 /* matching spans shown with each trace */
 
-/* ---- Search
- * --------------------------------------------------------------------------------------- */
+/* ---- Search ---- */
 
 static enum err add_word(struct call *c, struct filter *f, const char *name,
                          const char *const *words, enum expr_intrinsic field, enum expr_type type)
@@ -183,8 +182,7 @@ enum err native_traces(struct call *c)
     return ERR_OK;
 }
 
-/* ---- One trace
- * ------------------------------------------------------------------------------------ */
+/* ---- One trace ---- */
 
 static bool wants_protobuf(const struct call *c)
 {

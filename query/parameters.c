@@ -171,8 +171,7 @@ enum err parameter_word(struct call *c, const char *name, const char *const *wor
     return e;
 }
 
-/* ---- IDs
- * ------------------------------------------------------------------------------------------ */
+/* ---- IDs ---- */
 
 static bool id_parse(struct bytes text, uint8_t *out, size_t len)
 {
@@ -200,8 +199,7 @@ const char *const kind_words[] = { "unspecified", "internal", "server", "client"
                                    "producer",    "consumer", NULL };
 const char *const status_words[] = { "unset", "ok", "error", NULL };
 
-/* ---- Filters
- * -------------------------------------------------------------------------------------- */
+/* ---- Filters ---- */
 
 void filter_init(struct filter *f, struct arena *arena)
 {

@@ -39,8 +39,7 @@ NODISCARD bool span_id_parse(struct bytes text, struct span_id *out);
 extern const char *const kind_words[];   /* by OTLP's number, NULL at the end */
 extern const char *const status_words[]; /* likewise */
 
-/* ---- Filters
- * ---------------------------------------------------------------------------------------- */
+/* ---- Filters ---- */
 
 #define FILTER_TERMS_MAX 64 /* more parameters than anyone types; keeps the tree shallow */
 

@@ -78,8 +78,7 @@ static enum err skip_blanks(struct lexer *l)
     return ERR_OK;
 }
 
-/* ---- Strings
- * -------------------------------------------------------------------------------------- */
+/* ---- Strings ---- */
 
 static size_t utf8_put(uint8_t *out, uint32_t c)
 {
@@ -209,8 +208,7 @@ static enum err take_raw_string(struct lexer *l, struct token *out)
     return ERR_OK;
 }
 
-/* ---- Numbers
- * -------------------------------------------------------------------------------------- */
+/* ---- Numbers ---- */
 
 /* An int, a float, or a duration: a number with a unit right behind it, any number of times. */
 static enum err take_number(struct lexer *l, struct token *out)
@@ -264,8 +262,7 @@ static enum err take_number(struct lexer *l, struct token *out)
     return ERR_OK;
 }
 
-/* ---- Attributes and words
- * ------------------------------------------------------------------------- */
+/* ---- Attributes and words ---- */
 
 static bool ends_attribute(uint8_t c)
 {

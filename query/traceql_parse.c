@@ -7,8 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* ---- Errors and tokens
- * ---------------------------------------------------------------------------- */
+/* ---- Errors and tokens ---- */
 
 bool parser_fail(struct parser *p, size_t offset, const char *format, ...)
 {
@@ -80,8 +79,7 @@ bool parser_enter(struct parser *p)
     return true;
 }
 
-/* ---- Nodes
- * ---------------------------------------------------------------------------------------- */
+/* ---- Nodes ---- */
 
 static const char *type_text(const struct node *n)
 {
@@ -154,8 +152,7 @@ static struct expr *unary(struct parser *p, enum expr_op op, struct expr *operan
     return expr_unary(p->lexer.arena, op, operand);
 }
 
-/* ---- Words
- * ---------------------------------------------------------------------------------------- */
+/* ---- Words ---- */
 
 static const struct {
     const char *text;
@@ -331,8 +328,7 @@ static bool parse_attribute(struct parser *p, struct node *n)
            parser_advance(p);
 }
 
-/* ---- Operators
- * ------------------------------------------------------------------------------------ */
+/* ---- Operators ---- */
 
 enum level { /* of binding, loosest first; `!` stands between sums and products */
              LEVEL_NONE,
@@ -616,8 +612,7 @@ static bool join(struct parser *p, const struct operation_site *s, const struct 
     return ok;
 }
 
-/* ---- The climb
- * ------------------------------------------------------------------------------------ */
+/* ---- The climb ---- */
 
 static bool parse_level(struct parser *p, enum level lowest, struct node *out);
 

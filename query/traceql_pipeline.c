@@ -70,8 +70,7 @@ static bool is_metric(enum part_kind k)
     return k == PART_METRIC || k == PART_METRIC_STAGE || k == PART_SECOND;
 }
 
-/* ---- Functions
- * ------------------------------------------------------------------------------------ */
+/* ---- Functions ---- */
 
 /* What a function takes in its parentheses. */
 enum arguments {
@@ -192,8 +191,7 @@ static bool parse_function(struct parser *p, const struct function *f, struct pa
            parser_take(p, TOKEN_PAREN_CLOSE, "',' or ')'");
 }
 
-/* ---- Operators between parts
- * ---------------------------------------------------------------------- */
+/* ---- Operators between parts ---- */
 
 enum part_level {
     PART_LEVEL_NONE,
@@ -288,8 +286,7 @@ static bool join_parts(struct parser *p, const struct token *op, const struct pa
     return true;
 }
 
-/* ---- Parts and pipelines
- * -------------------------------------------------------------------------- */
+/* ---- Parts and pipelines ---- */
 
 static bool parse_pipeline(struct parser *p, struct part *out);
 

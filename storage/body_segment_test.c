@@ -261,7 +261,7 @@ static void heads_equal_spans(void **state)
     assert_true(spans > 400);
 }
 
-/* ---- The content hash ----------------------------------------------------------------------------- */
+/* ---- The content hash ---- */
 
 static struct hash_key key;
 

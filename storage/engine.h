@@ -19,16 +19,17 @@
 
 struct engine;
 
-/* ---- Append --------------------------------------------------------------------------------------- */
+/* ---- Append ---- */
 
 /* One accepted request on its way to the disk. Filled by the collector, owned by the engine from
  * engine_append() until on_done. */
 struct append {
     struct queue_node node; /* the engine's */
     enum signal signal;
-    struct arena arena;   /* owns the bytes below */
-    struct bytes body;    /* checked, canonical OTLP protobuf, not compressed */
-    struct bytes journal; /* what to journal: the body as received when nothing was changed, else empty */
+    struct arena arena; /* owns the bytes below */
+    struct bytes body;  /* checked, canonical OTLP protobuf, not compressed */
+    struct bytes
+        journal; /* what to journal: the body as received when nothing was changed, else empty */
     enum codec journal_codec; /* of `journal` */
     uint64_t items;
     struct hash128 request_hash; /* of principal, signal and received bytes; equal means resent */
@@ -44,23 +45,23 @@ struct append {
     void *context;
 };
 
-/* ---- Queries -------------------------------------------------------------------------------------- */
+/* ---- Queries ---- */
 
 struct time_range {
     uint64_t min_unix_ns, max_unix_ns; /* [min, max) */
 };
 
 enum find_order {
-    FIND_NEWEST,  /* traces by start, log records by time; latest first */
-    FIND_OLDEST,  /* log records only */
-    FIND_SLOWEST  /* traces only: by trace duration, longest first */
+    FIND_NEWEST, /* traces by start, log records by time; latest first */
+    FIND_OLDEST, /* log records only */
+    FIND_SLOWEST /* traces only: by trace duration, longest first */
 };
 
 /* Where a page ended: the sort key of its last row and what tells equal keys apart. */
 struct find_cursor {
     bool is_set;
-    uint64_t key;        /* start or duration of the trace, time of the record */
-    struct trace_id id;  /* of the trace; for log records: position, opaque to callers */
+    uint64_t key;       /* start or duration of the trace, time of the record */
+    struct trace_id id; /* of the trace; for log records: position, opaque to callers */
 };
 
 /* How much was looked at, and whether that was all there is to look at. */
@@ -90,7 +91,7 @@ struct trace_summary {
     uint64_t start_unix_ns, end_unix_ns; /* smallest start, largest end */
     bool has_root;                       /* a span without parent; the earliest such */
     struct bytes root_service, root_name;
-    uint32_t spans, errors, orphans; /* errors: status ERROR; orphans: parent not in the trace */
+    uint32_t spans, errors, orphans;  /* errors: status ERROR; orphans: parent not in the trace */
     struct service_summary *services; /* by name */
     size_t services_count;
     uint32_t matched_spans;
@@ -140,25 +141,25 @@ struct attribute_value {
 };
 
 struct engine_statistics {
-    uint64_t spans, logs;             /* retrievable now */
+    uint64_t spans, logs;                  /* retrievable now */
     uint64_t journal_items, journal_bytes; /* acknowledged, not yet in row groups */
     uint64_t row_groups, partitions, partitions_damaged;
     uint64_t disk_bytes;
     uint64_t first_arrival_unix_ns; /* 0: nothing yet */
     uint64_t newest_start_unix_ns;
-    bool is_writable;        /* false: read-only, with the reason */
+    bool is_writable; /* false: read-only, with the reason */
     const char *not_writable_reason;
     bool is_durable; /* durability = fsync */
 };
 
 struct engine_ops {
     void (*append)(struct engine *e, struct append *take_append);
-    enum err (*trace_get)(struct engine *e, const struct query_context *q, const struct trace_id *id,
-                          struct bytes *out_traces_data);
-    enum err (*trace_logs)(struct engine *e, const struct query_context *q, const struct trace_id *id,
-                           struct bytes *out_logs_data);
-    enum err (*span_trace)(struct engine *e, const struct query_context *q, const struct span_id *id,
-                           struct trace_id *out_trace_id);
+    enum err (*trace_get)(struct engine *e, const struct query_context *q,
+                          const struct trace_id *id, struct bytes *out_traces_data);
+    enum err (*trace_logs)(struct engine *e, const struct query_context *q,
+                           const struct trace_id *id, struct bytes *out_logs_data);
+    enum err (*span_trace)(struct engine *e, const struct query_context *q,
+                           const struct span_id *id, struct trace_id *out_trace_id);
     enum err (*traces_find)(struct engine *e, const struct query_context *q,
                             const struct trace_query *query, struct trace_result *out);
     enum err (*logs_find)(struct engine *e, const struct query_context *q,
@@ -170,11 +171,11 @@ struct engine_ops {
     enum err (*attribute_keys)(struct engine *e, const struct query_context *q, enum signal signal,
                                struct time_range range, struct bytes prefix, size_t limit,
                                struct attribute_key **out, size_t *out_count);
-    enum err (*attribute_values)(struct engine *e, const struct query_context *q, enum signal signal,
-                                 enum expr_scope scope, struct bytes key, struct time_range range,
-                                 const struct expr *filter, struct bytes prefix, size_t limit,
-                                 struct attribute_value **out, size_t *out_count,
-                                 struct find_progress *out_progress);
+    enum err (*attribute_values)(struct engine *e, const struct query_context *q,
+                                 enum signal signal, enum expr_scope scope, struct bytes key,
+                                 struct time_range range, const struct expr *filter,
+                                 struct bytes prefix, size_t limit, struct attribute_value **out,
+                                 size_t *out_count, struct find_progress *out_progress);
     void (*statistics)(struct engine *e, struct engine_statistics *out);
     enum err (*settle)(struct engine *e);
     void (*close)(struct engine *e);

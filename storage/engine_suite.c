@@ -11,7 +11,7 @@
 
 #define PAGE 7 /* small, so that answers have many pages */
 
-/* ---- The model: every distinct item that was acknowledged ------------------------------------------- */
+/* ---- The model: every distinct item that was acknowledged ---- */
 
 struct model_item {
     struct hash128 content;
@@ -96,7 +96,7 @@ static void model_add(struct model *m, const struct ledger *l, size_t number)
     }
 }
 
-/* ---- Appending -------------------------------------------------------------------------------------- */
+/* ---- Appending ---- */
 
 /* Several at a time, so that groups form. */
 static void step_send(struct run *r)
@@ -150,7 +150,7 @@ static void step_rebatch(struct run *r)
     ledger_append_free(a);
 }
 
-/* ---- Queries ---------------------------------------------------------------------------------------- */
+/* ---- Queries ---- */
 
 struct model_trace {
     struct trace_id id;
@@ -389,7 +389,7 @@ static void step_attributes(struct run *r)
     arena_deinit(&arena);
 }
 
-/* ---- Settling and opening again --------------------------------------------------------------------- */
+/* ---- Settling and opening again ---- */
 
 static void step_settle(struct run *r)
 {

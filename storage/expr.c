@@ -8,8 +8,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-/* ---- Intrinsics --------------------------------------------------------------------------------
- */
+/* ---- Intrinsics ---- */
 
 static const struct {
     const char *name;
@@ -38,8 +37,7 @@ bool expr_intrinsic_is_of_trace(enum expr_intrinsic i)
            i == EXPR_INTRINSIC_TRACE_ROOT_SERVICE || i == EXPR_INTRINSIC_SPAN_CHILD_COUNT;
 }
 
-/* ---- Building ----------------------------------------------------------------------------------
- */
+/* ---- Building ---- */
 
 static struct expr *node(struct arena *a, enum expr_op op)
 {
@@ -148,8 +146,7 @@ void expr_deinit(struct expr *e)
     expr_deinit(e->right);
 }
 
-/* ---- What must hold ----------------------------------------------------------------------------
- */
+/* ---- What must hold ---- */
 
 static bool is_pruning(enum expr_op op)
 {
@@ -185,8 +182,7 @@ size_t expr_required(const struct expr *e, const struct expr **out, size_t max)
     return 1;
 }
 
-/* ---- As text -----------------------------------------------------------------------------------
- */
+/* ---- As text ---- */
 
 static const char *const operators[] = {
     [EXPR_NOT] = "!",

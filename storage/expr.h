@@ -29,7 +29,7 @@ enum expr_op {
     EXPR_LE,
     EXPR_GT,
     EXPR_GE,
-    EXPR_MATCH,     /* =~ anchored at both ends; right side a constant string, compiled in `regex` */
+    EXPR_MATCH, /* =~ anchored at both ends; right side a constant string, compiled in `regex` */
     EXPR_NOT_MATCH, /* !~ */
     EXPR_CONTAINS,  /* right side a constant string; substring, ASCII case folded */
     EXPR_TEXT_EQ,   /* the text form of any value equals the constant string: Jaeger's tags */
@@ -80,32 +80,32 @@ enum expr_scope {
     EXPR_SCOPE_EVERYWHERE /* the values of all maps above together: Jaeger's tags */
 };
 
-#define EXPR_INTRINSIC_LIST(X) \
-    X(SPAN_ID, "span:id", STRING) /* hex text; also of a log record */ \
-    X(SPAN_PARENT_ID, "span:parentID", STRING) \
-    X(SPAN_NAME, "span:name", STRING) \
-    X(SPAN_KIND, "span:kind", KIND) \
-    X(SPAN_STATUS, "span:status", STATUS) \
-    X(SPAN_STATUS_MESSAGE, "span:statusMessage", STRING) \
-    X(SPAN_DURATION, "span:duration", DURATION) \
-    X(SPAN_START, "span:start", INT) /* Unix ns; ours */ \
-    X(SPAN_CHILD_COUNT, "span:childCount", INT) \
-    X(SPAN_IS_ROOT, "span:isRoot", BOOL) /* ours: no parent ID; nestedSetParent < 0 becomes it */ \
-    X(TRACE_ID, "trace:id", STRING) \
-    X(TRACE_DURATION, "trace:duration", DURATION) \
-    X(TRACE_ROOT_NAME, "trace:rootName", STRING) \
-    X(TRACE_ROOT_SERVICE, "trace:rootService", STRING) \
-    X(EVENT_NAME, "event:name", STRING) \
-    X(EVENT_TIME_SINCE_START, "event:timeSinceStart", DURATION) \
-    X(LINK_TRACE_ID, "link:traceID", STRING) \
-    X(LINK_SPAN_ID, "link:spanID", STRING) \
-    X(SCOPE_NAME, "instrumentation:name", STRING) \
-    X(SCOPE_VERSION, "instrumentation:version", STRING) \
-    X(LOG_TIME, "log:time", INT) \
-    X(LOG_SEVERITY, "log:severity", INT) /* SeverityNumber */ \
-    X(LOG_SEVERITY_TEXT, "log:severityText", STRING) \
-    X(LOG_BODY, "log:body", STRING) /* its text form */ \
-    X(LOG_EVENT_NAME, "log:eventName", STRING) \
+#define EXPR_INTRINSIC_LIST(X)                                                                     \
+    X(SPAN_ID, "span:id", STRING) /* hex text; also of a log record */                             \
+    X(SPAN_PARENT_ID, "span:parentID", STRING)                                                     \
+    X(SPAN_NAME, "span:name", STRING)                                                              \
+    X(SPAN_KIND, "span:kind", KIND)                                                                \
+    X(SPAN_STATUS, "span:status", STATUS)                                                          \
+    X(SPAN_STATUS_MESSAGE, "span:statusMessage", STRING)                                           \
+    X(SPAN_DURATION, "span:duration", DURATION)                                                    \
+    X(SPAN_START, "span:start", INT) /* Unix ns; ours */                                           \
+    X(SPAN_CHILD_COUNT, "span:childCount", INT)                                                    \
+    X(SPAN_IS_ROOT, "span:isRoot", BOOL) /* ours: no parent ID; nestedSetParent < 0 becomes it */  \
+    X(TRACE_ID, "trace:id", STRING)                                                                \
+    X(TRACE_DURATION, "trace:duration", DURATION)                                                  \
+    X(TRACE_ROOT_NAME, "trace:rootName", STRING)                                                   \
+    X(TRACE_ROOT_SERVICE, "trace:rootService", STRING)                                             \
+    X(EVENT_NAME, "event:name", STRING)                                                            \
+    X(EVENT_TIME_SINCE_START, "event:timeSinceStart", DURATION)                                    \
+    X(LINK_TRACE_ID, "link:traceID", STRING)                                                       \
+    X(LINK_SPAN_ID, "link:spanID", STRING)                                                         \
+    X(SCOPE_NAME, "instrumentation:name", STRING)                                                  \
+    X(SCOPE_VERSION, "instrumentation:version", STRING)                                            \
+    X(LOG_TIME, "log:time", INT)                                                                   \
+    X(LOG_SEVERITY, "log:severity", INT) /* SeverityNumber */                                      \
+    X(LOG_SEVERITY_TEXT, "log:severityText", STRING)                                               \
+    X(LOG_BODY, "log:body", STRING) /* its text form */                                            \
+    X(LOG_EVENT_NAME, "log:eventName", STRING)                                                     \
     X(LOG_TEXT, "log:text", STRING) /* body and every attribute's text: many values */
 
 enum expr_intrinsic {

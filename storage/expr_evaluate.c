@@ -15,8 +15,7 @@ enum answer { NO = EXPR_FALSE, YES = EXPR_TRUE, UNKNOWN = EXPR_UNKNOWN, NIL };
 
 static enum answer answer_of(const struct expr *e, const struct expr_row *row);
 
-/* ---- Pairs of values
- * ----------------------------------------------------------------------------- */
+/* ---- Pairs of values ---- */
 
 static bool is_number(const struct expr_value *v)
 {
@@ -280,8 +279,7 @@ static bool pair_holds(const struct expr *e, const struct expr_value *a, const s
     }
 }
 
-/* ---- Operands with any number of values
- * ------------------------------------------------------------ */
+/* ---- Operands with any number of values ---- */
 
 static bool emit_operand(const struct expr *e, const struct expr_row *row, expr_emit_fn *emit,
                          void *context);
@@ -387,8 +385,7 @@ static enum answer compare(const struct expr *e, const struct expr_row *row)
     return c.holds ? YES : NO;
 }
 
-/* ---- Arithmetic
- * ------------------------------------------------------------------------------------ */
+/* ---- Arithmetic ---- */
 
 static bool int_power(int64_t base, int64_t exponent, int64_t *out)
 {
@@ -546,8 +543,7 @@ static bool emit_operand(const struct expr *e, const struct expr_row *row, expr_
     }
 }
 
-/* ---- Conditions
- * ------------------------------------------------------------------------------------ */
+/* ---- Conditions ---- */
 
 struct condition {
     bool has_true, has_false, has_value;

@@ -62,8 +62,7 @@ static void heap_free(void *block, void *unused)
     mem_free(block);
 }
 
-/* ---- What RE2 has
- * -------------------------------------------------------------------------------- */
+/* ---- What RE2 has ---- */
 
 struct scan {
     struct bytes pattern;
@@ -364,8 +363,7 @@ static bool portable(struct scan *s)
     return true;
 }
 
-/* ---- Compiling
- * ----------------------------------------------------------------------------------- */
+/* ---- Compiling ---- */
 
 static const char *compile_problem(int code)
 {
@@ -473,8 +471,7 @@ enum err expr_regex_compile(struct bytes pattern, struct expr_regex **out, struc
     return e;
 }
 
-/* ---- Matching
- * ------------------------------------------------------------------------------------ */
+/* ---- Matching ---- */
 
 static void scratch_free(struct scratch *s)
 {

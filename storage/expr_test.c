@@ -90,7 +90,7 @@ static enum expr_truth ask(const struct expr *e, const struct expr_value *x, siz
     return expr_evaluate(e, &r.row);
 }
 
-/* ---- Every pair of types -------------------------------------------------------------------------- */
+/* ---- Every pair of types ---- */
 
 enum { KINDS = 12 };
 
@@ -202,7 +202,7 @@ static void numbers_compare_exactly(void **state)
     assert_true(compare(EXPR_NE, typed(EXPR_STATUS, 7), typed(EXPR_STATUS, 2)));
 }
 
-/* ---- Many values ---------------------------------------------------------------------------------- */
+/* ---- Many values ---- */
 
 static struct expr_value array_of(struct buffer *b, const struct expr_value *elements, size_t count)
 {
@@ -283,7 +283,7 @@ static void nil_is_absence(void **state)
     assert_int_equal(ask(expr_unary(&arena, EXPR_IS_NOT_NIL, nil), NULL, 0, NULL, 0), EXPR_FALSE);
 }
 
-/* ---- Texts ---------------------------------------------------------------------------------------- */
+/* ---- Texts ---- */
 
 static void contains_folds_ascii(void **state)
 {
@@ -404,7 +404,7 @@ static void trace_ids_ignore_left_zeros(void **state)
     assert_false(compare(EXPR_EQ, text_of("01ab"), text_of("1ab"))); /* that field alone */
 }
 
-/* ---- Arithmetic ----------------------------------------------------------------------------------- */
+/* ---- Arithmetic ---- */
 
 static void arithmetic_keeps_ints_and_makes_floats(void **state)
 {
@@ -465,7 +465,7 @@ static void arithmetic_keeps_ints_and_makes_floats(void **state)
         EXPR_TRUE);
 }
 
-/* ---- Conditions ----------------------------------------------------------------------------------- */
+/* ---- Conditions ---- */
 
 /* T true, F false, U unknown, N a missing bare attribute, S a bare attribute that is no bool */
 static struct expr *operand(char c)
@@ -531,7 +531,7 @@ static void conditions_with_unknown_and_missing_operands(void **state)
     assert_int_equal(ask(expr_unary(&arena, EXPR_IS_NIL, trace), NULL, 0, NULL, 0), EXPR_UNKNOWN);
 }
 
-/* ---- Trees ---------------------------------------------------------------------------------------- */
+/* ---- Trees ---- */
 
 static void required_parts_are_the_conjunctions(void **state)
 {

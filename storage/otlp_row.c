@@ -6,8 +6,7 @@
 
 #include <assert.h>
 
-/* ---- Groups
- * -------------------------------------------------------------------------------------- */
+/* ---- Groups ---- */
 
 struct otlp_group otlp_group_of(const struct otlp_items *at)
 {
@@ -57,8 +56,7 @@ void otlp_group_writer_put(struct otlp_group_writer *w, const struct otlp_group 
     pb_bytes(w->out, OTLP_SCOPE_ITEMS, item);
 }
 
-/* ---- Values
- * --------------------------------------------------------------------------------------- */
+/* ---- Values ---- */
 
 struct emission {
     expr_emit_fn *emit;
@@ -468,8 +466,7 @@ uint64_t otlp_row_start(struct otlp_row *r)
                                       : otlp_log_time(otlp_row_log(r));
 }
 
-/* ---- Filters
- * -------------------------------------------------------------------------------------- */
+/* ---- Filters ---- */
 
 static bool is_of_group(const struct expr *e)
 {

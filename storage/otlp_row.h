@@ -10,7 +10,7 @@
 
 #include "storage/expr.h"
 
-/* ---- Items and what is around them ----------------------------------------------------------------- */
+/* ---- Items and what is around them ---- */
 
 /* What the items of one scope group share. */
 struct otlp_group {
@@ -32,11 +32,12 @@ void otlp_group_writer_put(struct otlp_group_writer *w, const struct otlp_group 
                            bool is_new_group, struct bytes item);
 void otlp_group_writer_end(struct otlp_group_writer *w);
 
-/* ---- One row --------------------------------------------------------------------------------------- */
+/* ---- One row ---- */
 
 /* What a filter may ask about the whole trace. */
 struct otlp_trace_facts {
-    uint64_t start_unix_ns, end_unix_ns; /* smallest start, largest end; a span ends no earlier than it starts */
+    uint64_t start_unix_ns,
+        end_unix_ns; /* smallest start, largest end; a span ends no earlier than it starts */
     bool has_root;
     struct bytes root_name, root_service;
 };
@@ -70,7 +71,8 @@ struct otlp_row {
     struct otlp_log log;
     struct buffer text;
 };
-void otlp_row_init(struct otlp_row *r, enum signal signal); /* allocates nothing; r must not move after */
+void otlp_row_init(struct otlp_row *r,
+                   enum signal signal); /* allocates nothing; r must not move after */
 void otlp_row_deinit(struct otlp_row *r);
 void otlp_row_set(struct otlp_row *r, struct bytes resource, struct bytes scope, struct bytes item);
 /* The item's fields, read once. Of the row's signal. */
@@ -80,7 +82,7 @@ const struct otlp_log *otlp_row_log(struct otlp_row *r);
 /* Its span's start or its record's time. */
 uint64_t otlp_row_start(struct otlp_row *r);
 
-/* ---- A filter over many rows ----------------------------------------------------------------------- */
+/* ---- A filter over many rows ---- */
 
 /* The top conjunction taken apart: what speaks of resource and scope alone is asked once a group. */
 #define OTLP_FILTER_PARTS_MAX 32

@@ -5,8 +5,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* ---- Segments
- * ------------------------------------------------------------------------------------- */
+/* ---- Segments ---- */
 
 size_t search_scratch_bytes(const struct query_context *q)
 {
@@ -89,7 +88,7 @@ enum err search_open(struct search *s, size_t index, struct segment **out)
     return ERR_OK;
 }
 
-/* ---- Filters of what walks ------------------------------------------------------------------------- */
+/* ---- Filters of what walks ---- */
 
 /* A page of traces asks each body of the journal for each of its traces: 64,000 pending spans cost 2 ms
  * each time. One scan costs as much as three such walks and spares all that follow. */
@@ -197,8 +196,7 @@ enum err search_grow(void *array_of_pointer, size_t *capacity, size_t count, siz
     return ERR_OK;
 }
 
-/* ---- Trace by ID
- * ---------------------------------------------------------------------------------- */
+/* ---- Trace by ID ---- */
 
 enum err search_trace_get(const struct segment_source *source, const struct query_context *q,
                           const struct trace_id *id, enum signal signal, struct bytes *out_data)
@@ -230,8 +228,7 @@ enum err search_trace_get(const struct segment_source *source, const struct quer
     return e;
 }
 
-/* ---- Span to trace
- * -------------------------------------------------------------------------------- */
+/* ---- Span to trace ---- */
 
 struct latest_span {
     bool is_found;

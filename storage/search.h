@@ -77,9 +77,8 @@ NODISCARD enum err search_attribute_values(const struct segment_source *source,
 NODISCARD enum err body_segment_open(enum signal signal, struct bytes body, struct arena *arena,
                                      struct segment **out);
 /* The same for whoever knows the bounds already, as otlp_check() reports them: saves a walk. */
-NODISCARD enum err body_segment_open_bounded(const struct segment_bounds *bounds,
-                                             struct bytes body, struct arena *arena,
-                                             struct segment **out);
+NODISCARD enum err body_segment_open_bounded(const struct segment_bounds *bounds, struct bytes body,
+                                             struct arena *arena, struct segment **out);
 
 /* The summary of one whole trace (TracesData, each span once), in the arena. */
 NODISCARD enum err trace_summarize(struct bytes traces_data, struct arena *arena,

@@ -60,8 +60,7 @@ static bool tally_add(struct tally *t, uint64_t count)
     return true;
 }
 
-/* ---- Keys
- * ----------------------------------------------------------------------------------------- */
+/* ---- Keys ---- */
 
 struct key_search {
     struct search search;
@@ -231,8 +230,7 @@ enum err search_attribute_keys(const struct segment_source *source, const struct
     return e;
 }
 
-/* ---- Values
- * --------------------------------------------------------------------------------------- */
+/* ---- Values ---- */
 
 struct value_search {
     struct search search;

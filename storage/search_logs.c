@@ -48,8 +48,7 @@ struct find {
     enum err failure;
 };
 
-/* ---- Order
- * ---------------------------------------------------------------------------------------- */
+/* ---- Order ---- */
 
 static bool time_before(const struct find *f, uint64_t a, uint64_t b)
 {
@@ -126,8 +125,7 @@ static enum err keep(struct find *f, const struct ranked *r)
     return ERR_OK;
 }
 
-/* ---- One segment
- * ---------------------------------------------------------------------------------- */
+/* ---- One segment ---- */
 
 static int latest_first(const void *a, const void *b)
 {
@@ -291,8 +289,7 @@ static enum err search_segment(struct find *f, const struct search_order *at)
     return ERR_OK;
 }
 
-/* ---- Results
- * -------------------------------------------------------------------------------------- */
+/* ---- Results ---- */
 
 static int by_place(const void *a, const void *b)
 {

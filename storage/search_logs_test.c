@@ -153,8 +153,7 @@ static void model_free(struct model *m)
         buffer_deinit(&m->resources[i]);
 }
 
-/* ---- The reference
- * -------------------------------------------------------------------------------- */
+/* ---- The reference ---- */
 
 static struct expr *make_filter(struct arena *a, int filter)
 {

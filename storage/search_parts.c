@@ -24,8 +24,7 @@ void trace_parts_deinit(struct trace_parts *t)
     memset(t, 0, sizeof *t);
 }
 
-/* ---- Reading
- * -------------------------------------------------------------------------------------- */
+/* ---- Reading ---- */
 
 static enum err read_segment(struct trace_parts *t, struct search *s, size_t index,
                              struct segment *segment, const struct trace_id *id)
@@ -69,8 +68,7 @@ static enum err read_segments(struct trace_parts *t, struct search *s, const str
     return ERR_OK;
 }
 
-/* ---- Groups
- * --------------------------------------------------------------------------------------- */
+/* ---- Groups ---- */
 
 static int group_order(const struct otlp_group *a, const struct otlp_group *b)
 {
@@ -159,8 +157,7 @@ static enum err list_items(struct trace_parts *t, enum signal signal)
     return e == ERR_OK ? number_groups(t, runs) : e;
 }
 
-/* ---- Each once
- * ------------------------------------------------------------------------------------ */
+/* ---- Each once ---- */
 
 static int order_u64(uint64_t a, uint64_t b)
 {

@@ -6,7 +6,7 @@
 #include "storage/otlp_row.h"
 #include "storage/search.h"
 
-/* ---- Segments ------------------------------------------------------------------------------------- */
+/* ---- Segments ---- */
 
 /* Enough that the traces of one page find theirs open; each holds what its reader has decoded. */
 #define SEARCH_OPEN_MAX 16
@@ -62,7 +62,7 @@ NODISCARD enum err search_segments(struct search *s, enum signal signal, struct 
                                    enum find_order order, struct search_order **out,
                                    size_t *out_count);
 
-/* ---- One trace ------------------------------------------------------------------------------------ */
+/* ---- One trace ---- */
 
 struct trace_group {
     struct otlp_group group;
@@ -75,7 +75,8 @@ struct trace_item {
     struct bytes item;
     uint32_t group; /* in trace_parts.groups */
     bool has_parent;
-    uint64_t start_unix_ns, end_unix_ns; /* a record's time in both; no span ends before it starts */
+    uint64_t start_unix_ns,
+        end_unix_ns; /* a record's time in both; no span ends before it starts */
     struct span_id span_id, parent_span_id;
     struct hash128 content; /* of log records, and of spans that share their ID */
 };

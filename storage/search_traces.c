@@ -57,8 +57,7 @@ struct find {
     enum err failure; /* of a scan's callback */
 };
 
-/* ---- Candidates
- * ----------------------------------------------------------------------------------- */
+/* ---- Candidates ---- */
 
 /* An array that grows in an arena, by doubling. */
 static enum err arena_array_grow(struct arena *a, void *array_of_pointer, size_t count,
@@ -171,8 +170,7 @@ static enum err candidate_add(struct find *f, const struct candidate *c, uint32_
     return ERR_OK;
 }
 
-/* ---- Order
- * ---------------------------------------------------------------------------------------- */
+/* ---- Order ---- */
 
 static int order_id(const struct trace_id *a, const struct trace_id *b)
 {
@@ -255,8 +253,7 @@ static bool is_after_cursor(const struct find_cursor *after, uint64_t key,
     return key == after->key && order_id(id, &after->id) > 0;
 }
 
-/* ---- Scanning
- * ------------------------------------------------------------------------------------- */
+/* ---- Scanning ---- */
 
 static bool on_match(void *context, const struct segment_row *row)
 {
@@ -334,8 +331,7 @@ static enum err measure(struct find *f)
     return e;
 }
 
-/* ---- One whole trace
- * ------------------------------------------------------------------------------ */
+/* ---- One whole trace ---- */
 
 static struct otlp_trace_facts facts_of(const struct trace_parts *t)
 {
@@ -537,8 +533,7 @@ static enum err resolve(struct find *f, uint32_t number)
     return e;
 }
 
-/* ---- The search
- * ----------------------------------------------------------------------------------- */
+/* ---- The search ---- */
 
 static bool asks_children(const struct expr *e)
 {

@@ -230,8 +230,7 @@ static void model_free(struct model *m)
         buffer_deinit(&m->resources[i]);
 }
 
-/* ---- The reference
- * -------------------------------------------------------------------------------- */
+/* ---- The reference ---- */
 
 struct ref_facts {
     uint64_t start, end;
@@ -481,8 +480,7 @@ static size_t reference(const struct model *m, size_t filter, struct time_range 
     return count;
 }
 
-/* ---- Comparing
- * ------------------------------------------------------------------------------------ */
+/* ---- Comparing ---- */
 
 static size_t count_items(struct bytes data)
 {
@@ -831,7 +829,7 @@ static void the_slowest_are_found_in_shares(void **state)
             assert_int_equal(search_traces(&m.source.source, &k.q, &query, &result), ERR_OK);
             check_prefix(&m, filter, &query, &result);
             in_shares += result.progress.is_complete && result.count == query.limit &&
-                        result.progress.scanned_groups > 2 * m.source.count;
+                         result.progress.scanned_groups > 2 * m.source.count;
             expr_deinit(e);
             arena_deinit(&k.arena);
             arena_deinit(&made);

@@ -33,7 +33,7 @@ struct segment_bounds {
     enum signal signal;
     uint32_t rows;
     uint64_t start_min_unix_ns, start_max_unix_ns; /* of its rows; both inclusive */
-    uint64_t bytes; /* stored size, for find_progress */
+    uint64_t bytes;                                /* stored size, for find_progress */
 };
 
 struct segment_ops {
@@ -48,7 +48,8 @@ struct segment_ops {
      * with room. */
     enum err (*find_trace)(struct segment *s, const struct trace_id *id, uint32_t *out, size_t max,
                            size_t *out_count);
-    bool find_walks; /* find_trace() walks over all rows: worth a filter when many traces are asked for */
+    bool
+        find_walks; /* find_trace() walks over all rows: worth a filter when many traces are asked for */
     /* Append the given rows (ascending) as TracesData or LogsData, one ResourceSpans for each run of
      * rows that share resource, scope and schema URLs. The bytes are checked and canonical. */
     enum err (*read)(struct segment *s, const struct query_context *q, const uint32_t *rows,

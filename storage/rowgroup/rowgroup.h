@@ -21,7 +21,7 @@
 #define ROWGROUP_FORMAT_VERSION 1
 #define ROWGROUP_ROWS_MAX       (1u << 20)
 
-/* ---- Building ---------------------------------------------------------------------------------- */
+/* ---- Building ---- */
 
 struct rowgroup_builder;
 
@@ -76,7 +76,7 @@ void rowgroup_builder_close(struct rowgroup_builder *b);
 struct hash128 rowgroup_content_hash(const struct hash_key *key, enum signal signal,
                                      const struct otlp_items *item);
 
-/* ---- Reading ----------------------------------------------------------------------------------- */
+/* ---- Reading ---- */
 
 /* Where encoded bytes come from: a blob read in parts, or memory. */
 struct rowgroup_source {

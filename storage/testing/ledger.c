@@ -27,7 +27,7 @@ void ledger_deinit(struct ledger *l)
     *l = (struct ledger){ 0 };
 }
 
-/* ---- Making batches --------------------------------------------------------------------------------- */
+/* ---- Making batches ---- */
 
 enum signal ledger_signal(const struct ledger *l, size_t number)
 {
@@ -146,7 +146,7 @@ void ledger_body(const struct ledger *l, size_t number, struct buffer *out, uint
     *out_items = items;
 }
 
-/* ---- Sending ---------------------------------------------------------------------------------------- */
+/* ---- Sending ---- */
 
 struct completion {
     pthread_mutex_t lock;
@@ -266,7 +266,7 @@ enum err ledger_batch(struct ledger *l, struct engine *e, size_t number)
     return result;
 }
 
-/* ---- Checking --------------------------------------------------------------------------------------- */
+/* ---- Checking ---- */
 
 static bool wrong(struct ledger *l, const char *what, size_t number)
 {
