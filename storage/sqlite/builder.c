@@ -12,14 +12,21 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <time.h>
 
 #define RETRY_BUILD_NS          (200 * NS_PER_MS)
 #define LOOKBACK_GROUPS_MAX     256 /* that one span is looked up in, newest first */
 #define LOOKBACK_UNFILTERED_MAX 16  /* likewise, of groups from before the start */
 #define LOOKBACK_ARENA_BYTES    ((size_t)64 << 20)
+#define LOOKBACK_READ_ROWS      1024 /* read at a time, so that a large trace takes little memory */
 
 /* ---- Look-back: is this span in a row group already? ----------------------------------------- */
+
+struct stored_span {
+    struct span_id id;
+    struct hash128 content;
+};
 
 struct lookback {
     struct sqlite_engine *engine;
@@ -29,6 +36,10 @@ struct lookback {
         struct segment *segment;
         struct db *reader;
         bool is_tried;
+        bool has_index;
+        struct trace_id trace_id;  /* the trace that is indexed: */
+        struct stored_span *spans; /* [spans_count], by ID */
+        size_t spans_count;
     } * opened; /* [snapshot.groups->count], made when the first span hits the filter */
     uint64_t oldest_unix_ns; /* groups built before are not looked at */
     uint64_t found;
@@ -48,33 +59,87 @@ static enum err lookback_open(struct lookback *l, size_t index)
     return e;
 }
 
-/* Is there a row of this trace with this span ID and content? */
-static bool segment_has(struct lookback *l, struct segment *s, const struct trace_id *trace_id,
-                        const struct span_id *span_id, struct hash128 content)
+static int stored_span_compare(const void *left, const void *right)
 {
-    enum { ROWS_MAX = 4096 };
-    uint32_t rows[ROWS_MAX];
-    size_t count = 0;
-    if (s->ops->find_trace(s, trace_id, rows, ROWS_MAX, &count) != ERR_OK || count == 0)
-        return false;
-    if (count > ROWS_MAX)
-        count = ROWS_MAX; /* the rest is hidden when it is read */
+    const struct stored_span *a = left, *b = right;
+    return memcmp(a->id.b, b->id.b, sizeof a->id.b);
+}
+
+/* Add the spans of `rows` to the index. */
+static enum err index_add(struct lookback *l, struct lookback_group *o, const uint32_t *rows,
+                          size_t count)
+{
     struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &l->arena };
     struct buffer data;
     buffer_init(&data, LOOKBACK_ARENA_BYTES);
-    bool is_found = false;
-    if (s->ops->read(s, &q, rows, count, &data) == ERR_OK && buffer_error(&data) == ERR_OK) {
+    enum err e = o->segment->ops->read(o->segment, &q, rows, count, &data);
+    if (e == ERR_OK)
+        e = buffer_error(&data);
+    if (e == ERR_OK) {
         struct otlp_items it = otlp_items(buffer_bytes(&data));
-        while (!is_found && otlp_items_next(&it)) {
-            struct otlp_span span;
-            otlp_span_read(it.item, &span);
-            is_found =
-                memcmp(span.span_id.b, span_id->b, sizeof span_id->b) == 0 &&
-                hash128_equal(content_hash(&l->engine->content_key, SIGNAL_TRACES, &it), content);
+        for (size_t i = 0; i < count && otlp_items_next(&it); i++) {
+            struct stored_span *span = &o->spans[o->spans_count++];
+            struct otlp_span read;
+            otlp_span_read(it.item, &read);
+            span->id = read.span_id;
+            span->content = content_hash(&l->engine->content_key, SIGNAL_TRACES, &it);
         }
     }
     buffer_deinit(&data);
-    return is_found;
+    return e;
+}
+
+/* What the group holds of a trace, read once: the builder asks for a trace's spans one after the other,
+ * and reading the trace for each of them would take the square of its length. */
+static enum err index_build(struct lookback *l, struct lookback_group *o,
+                            const struct trace_id *trace_id)
+{
+    size_t count = 0;
+    mem_free(o->spans);
+    o->spans = NULL;
+    o->spans_count = 0;
+    o->trace_id = *trace_id;
+    o->has_index = true;
+    enum err e = o->segment->ops->find_trace(o->segment, trace_id, NULL, 0, &count);
+    if (e != ERR_OK || count == 0)
+        return e;
+    uint32_t *rows = mem_alloc_array(count, sizeof *rows);
+    o->spans = mem_alloc_array(count, sizeof *o->spans);
+    e = rows == NULL || o->spans == NULL
+            ? ERR_NOMEM
+            : o->segment->ops->find_trace(o->segment, trace_id, rows, count, &count);
+    for (size_t at = 0; e == ERR_OK && at < count; at += LOOKBACK_READ_ROWS) {
+        size_t left = count - at;
+        e = index_add(l, o, rows + at, left < LOOKBACK_READ_ROWS ? left : LOOKBACK_READ_ROWS);
+    }
+    mem_free(rows);
+    if (o->spans_count > 0)
+        qsort(o->spans, o->spans_count, sizeof *o->spans, stored_span_compare);
+    return e;
+}
+
+/* Is there a row of this trace with this span ID and content? What cannot be read is taken for absent: a
+ * copy is then hidden when it is read. */
+static bool group_has(struct lookback *l, struct lookback_group *o, const struct trace_id *trace_id,
+                      const struct span_id *span_id, struct hash128 content)
+{
+    if (!o->has_index || memcmp(o->trace_id.b, trace_id->b, sizeof trace_id->b) != 0)
+        (void)index_build(l, o, trace_id);
+    size_t low = 0, high = o->spans_count;
+    while (low < high) { /* the first with this ID or a later one */
+        size_t middle = low + (high - low) / 2;
+        if (memcmp(o->spans[middle].id.b, span_id->b, sizeof span_id->b) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < o->spans_count; low++) {
+        if (memcmp(o->spans[low].id.b, span_id->b, sizeof span_id->b) != 0)
+            return false;
+        if (hash128_equal(o->spans[low].content, content))
+            return true;
+    }
+    return false;
 }
 
 /* Look for the span in groups [from, to), newest first. */
@@ -96,7 +161,7 @@ static bool lookback_in(struct lookback *l, size_t from, size_t to, const struct
         if (!l->opened[i].is_tried && lookback_open(l, i) != ERR_OK)
             continue;
         if (l->opened[i].segment != NULL &&
-            segment_has(l, l->opened[i].segment, trace_id, span_id, content)) {
+            group_has(l, &l->opened[i], trace_id, span_id, content)) {
             l->found++;
             return true;
         }
@@ -159,6 +224,7 @@ static void lookback_end(struct lookback *l)
     for (size_t i = 0; l->opened != NULL && i < l->snapshot.groups->count; i++) {
         if (l->opened[i].segment != NULL)
             l->opened[i].segment->ops->close(l->opened[i].segment);
+        mem_free(l->opened[i].spans);
         reader_pool_give(&l->snapshot.groups->groups[i]->partition->readers, l->opened[i].reader);
     }
     mem_free(l->opened);
