@@ -274,7 +274,13 @@ uint32_t chunk_children(struct chunk *c, enum rowgroup_table table, uint32_t row
         group_fail(c->group, ERR_CORRUPT);
         return 0;
     }
-    uint64_t before = ints_sum(&s->ints, 0, row), count = ints_get(&s->ints, row);
+    if (row < c->children[table].row) { /* rows are asked for in order, nearly always */
+        c->children[table].row = 0;
+        c->children[table].count = 0;
+    }
+    c->children[table].count += ints_sum(&s->ints, c->children[table].row, row);
+    c->children[table].row = row;
+    uint64_t before = c->children[table].count, count = ints_get(&s->ints, row);
     if (before + count > UINT32_MAX) {
         group_fail(c->group, ERR_CORRUPT);
         return 0;

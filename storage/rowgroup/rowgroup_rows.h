@@ -22,6 +22,10 @@ struct chunk {
     uint32_t at[TABLE_COUNT]; /* the place: a row, an event, a link */
     uint32_t *next;           /* [keys_count]: values of each key before the place of its table */
     uint32_t outside_row, outside_count; /* parents outside of the chunk before that row */
+    struct {
+        uint32_t row;
+        uint64_t count;
+    } children[TABLE_COUNT]; /* events and links of the rows before that row */
 
     uint64_t *times;     /* [rows]: start, or a record's sort time; NULL until asked for */
     uint64_t *log_times; /* [rows]: a record's time as sent */
