@@ -19,8 +19,7 @@
 
 static void pump(struct client *c);
 
-/* ---- Calls
- * ------------------------------------------------------------------------------------------ */
+/* ---- Calls ---- */
 
 void client_send(struct client *c, struct client_call *call)
 {
@@ -126,8 +125,7 @@ uint64_t client_retry_after_ns(struct bytes value)
     return seconds * NS_PER_S;
 }
 
-/* ---- google.rpc.Status, as far as it says when to come back
- * ------------------------------------------ */
+/* ---- google.rpc.Status, as far as it says when to come back ---- */
 
 struct pb_field {
     uint64_t number, value;
@@ -214,8 +212,7 @@ uint64_t client_retry_info_ns(struct bytes status)
     return 0;
 }
 
-/* ---- Connections
- * ------------------------------------------------------------------------------------ */
+/* ---- Connections ---- */
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -424,8 +421,7 @@ static void on_tick(uv_timer_t *timer)
     pump(c);
 }
 
-/* ---- Opening, running, closing
- * ------------------------------------------------------------------------ */
+/* ---- Opening, running, closing ---- */
 
 /* "http://host:port/" to host and port; "[v6]:port" loses its brackets. */
 static enum err split_endpoint(const char *endpoint, char **out_authority, char **out_host,

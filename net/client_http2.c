@@ -20,8 +20,7 @@ static struct client_slot *slot_of(nghttp2_session *session, int32_t stream_id)
     return nghttp2_session_get_stream_user_data(session, stream_id);
 }
 
-/* ---- Memory
- * --------------------------------------------------------------------------------------- */
+/* ---- Memory ---- */
 
 static void *h2_malloc(size_t size, void *user)
 {
@@ -44,8 +43,7 @@ static void *h2_realloc(void *block, size_t size, void *user)
     return mem_realloc(block, size);
 }
 
-/* ---- The answer
- * ----------------------------------------------------------------------------------- */
+/* ---- The answer ---- */
 
 static void read_message_header(struct client_slot *slot, struct bytes value)
 {
@@ -183,8 +181,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     return 0;
 }
 
-/* ---- The request
- * ---------------------------------------------------------------------------------- */
+/* ---- The request ---- */
 
 static ssize_t on_body(nghttp2_session *session, int32_t stream_id, uint8_t *out, size_t len,
                        uint32_t *flags, nghttp2_data_source *source, void *user)
@@ -285,8 +282,7 @@ static bool http2_abandon(struct client_connection *k, struct client_slot *slot)
                                      NGHTTP2_CANCEL) == 0;
 }
 
-/* ---- The session
- * ---------------------------------------------------------------------------------- */
+/* ---- The session ---- */
 
 static enum err http2_begin(struct client_connection *k)
 {

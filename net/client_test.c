@@ -24,8 +24,7 @@
 
 enum { CONNECTIONS_MAX = 64, STREAMS_MAX = 256, CALLS_MAX = 512 };
 
-/* ---- The server
- * ------------------------------------------------------------------------------------ */
+/* ---- The server ---- */
 
 struct stream {
     int32_t id;
@@ -289,8 +288,7 @@ static void server_stop(struct server *s)
     }
 }
 
-/* ---- Calls
- * ------------------------------------------------------------------------------------------ */
+/* ---- Calls ---- */
 
 struct outcome {
     struct client_call call;

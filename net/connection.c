@@ -67,7 +67,7 @@ static void on_ready(struct wire *w)
     mark_dirty(from_wire(w));
 }
 
-/* --- the end --- */
+/* ---- the end ---- */
 
 static void set_input(struct connection *c, uint8_t *input, size_t len)
 {
@@ -157,7 +157,7 @@ static void begin_linger(struct connection *c)
     }
 }
 
-/* --- output --- */
+/* ---- output ---- */
 
 static void on_written(uv_write_t *request, int status)
 {
@@ -228,7 +228,7 @@ static void send_all(struct connection *c)
         connection_abort(c);
 }
 
-/* --- input --- */
+/* ---- input ---- */
 
 static size_t sniff(struct connection *c, const uint8_t *data, size_t len)
 {
@@ -391,7 +391,7 @@ void connection_settle_dirty(struct loop *l)
     }
 }
 
-/* --- timeouts --- */
+/* ---- timeouts ---- */
 
 static void tick_write(struct connection *c, uint64_t now_ns)
 {
@@ -444,7 +444,7 @@ void connection_drain(struct connection *c)
         c->session->ops->drain(c->session);
 }
 
-/* --- the beginning --- */
+/* ---- the beginning ---- */
 
 void connection_open(struct loop *loop, struct core *core, const struct listener *listener, int fd,
                      const struct peer_address *peer)

@@ -253,7 +253,8 @@ static void take_buffer(struct piece *p, struct buffer *take)
 static void compress_body(struct exchange *x, struct buffer *body)
 {
     struct buffer small;
-    buffer_init(&small, SIZE_MAX); /* the codec reserves for the worst case, a little over body->len */
+    buffer_init(&small,
+                SIZE_MAX); /* the codec reserves for the worst case, a little over body->len */
     if (codec_compress(CODEC_GZIP, 0, buffer_bytes(body), &small) == ERR_OK &&
         buffer_error(&small) == ERR_OK && small.len < body->len) {
         buffer_deinit(body);

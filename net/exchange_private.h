@@ -57,7 +57,7 @@ struct exchange {
     _Atomic bool is_cancelled;
     _Atomic bool is_answered;
     _Atomic size_t waiting_bytes; /* written and not yet sent */
-    _Atomic bool is_ending; /* exchange_end() was called: its writer is not called any more */
+    _Atomic bool is_ending;       /* exchange_end() was called: its writer is not called any more */
     _Atomic bool was_busy;        /* a write was told ERR_BUSY, so on_writable is owed */
     struct loop *loop;
     struct stream *stream; /* loop only; NULL once the stream has let go */

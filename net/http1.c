@@ -45,7 +45,7 @@ static struct http1 *from(struct session *s)
     return (struct http1 *)s;
 }
 
-/* --- the parser's events --- */
+/* ---- the parser's events ---- */
 
 static bool on_target(void *context, struct bytes part)
 {
@@ -82,7 +82,7 @@ static const struct http1_parser_events events = {
     .on_body = on_body,
 };
 
-/* --- requests --- */
+/* ---- requests ---- */
 
 static void refuse(struct http1 *h, unsigned status, const char *text)
 {
@@ -313,7 +313,7 @@ static size_t http1_receive(struct session *base, const uint8_t *data, size_t le
     return at;
 }
 
-/* --- answers --- */
+/* ---- answers ---- */
 
 struct out {
     uint8_t *at;

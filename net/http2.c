@@ -85,7 +85,7 @@ static void strike(struct http2 *h, unsigned tokens)
         die(h, NGHTTP2_ENHANCE_YOUR_CALM, NET_LIMIT_STRIKES);
 }
 
-/* --- answers --- */
+/* ---- answers ---- */
 
 static nghttp2_nv field(const char *name, struct bytes value)
 {
@@ -218,7 +218,7 @@ static void on_answer(struct stream *base)
 
 static const struct stream_ops stream_ops = { .on_answer = on_answer };
 
-/* --- streams --- */
+/* ---- streams ---- */
 
 static struct h2_stream *stream_of(struct http2 *h, int32_t id)
 {
@@ -478,7 +478,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
     return 0;
 }
 
-/* --- the session --- */
+/* ---- the session ---- */
 
 static void close_dead(struct http2 *h)
 {

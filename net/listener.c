@@ -20,7 +20,7 @@
 /* Connections taken in one turn, so that the loop's own connections get their turn too. */
 #define ACCEPTS_PER_TURN 64
 
-/* --- binding --- */
+/* ---- binding ---- */
 
 static enum err fail(char **out_message, const char *address, const char *why)
 {
@@ -126,7 +126,7 @@ enum err listener_bind(struct listener *l, const struct listener_options *option
     return ERR_OK;
 }
 
-/* --- accepting --- */
+/* ---- accepting ---- */
 
 struct poll {
     uv_poll_t handle;

@@ -24,7 +24,7 @@ struct server {
     struct acceptor *acceptor;
 };
 
-/* --- allocators: once a process, before any of the libraries has allocated --- */
+/* ---- allocators: once a process, before any of the libraries has allocated ---- */
 
 static void *ssl_malloc(size_t size, const char *file, int line)
 {
@@ -52,7 +52,7 @@ static void set_allocators(void)
     (void)CRYPTO_set_mem_functions(ssl_malloc, ssl_realloc, ssl_free);
 }
 
-/* --- commands to loops --- */
+/* ---- commands to loops ---- */
 
 struct command {
     struct post post;
@@ -95,7 +95,7 @@ static void run_stop(struct post *post)
     mem_free(c);
 }
 
-/* --- start and stop --- */
+/* ---- start and stop ---- */
 
 static enum err bind_all(struct server *s, const struct server_options *options, char **out_message)
 {

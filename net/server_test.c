@@ -70,7 +70,7 @@ static void call_once(const struct test_call *call)
     test_hang_up(c);
 }
 
-/* --- gRPC --- */
+/* ---- gRPC ---- */
 
 static void a_message_may_be_cut_anywhere(void **state)
 {
@@ -258,7 +258,7 @@ static void large_messages_and_many_calls_pass(void **state)
     stop();
 }
 
-/* --- admission --- */
+/* ---- admission ---- */
 
 static enum err authorize(void *context, struct bytes authorization, enum scope needed,
                           uint64_t *out_principal)
@@ -341,7 +341,7 @@ static void a_full_budget_holds_and_then_refuses(void **state)
     stop();
 }
 
-/* --- timeouts and ends --- */
+/* ---- timeouts and ends ---- */
 
 static int dial_raw(void)
 {
