@@ -10,20 +10,22 @@
 
 static _Thread_local struct loop *current_loop;
 
+/* What was taken from the mailbox hangs on the loop, so that a post that shuts the loop finds the posts
+ * that were taken with it. */
 static void run_posts(struct loop *l)
 {
     for (;;) {
+        struct post *post;
+        while ((post = l->taken) != NULL) {
+            l->taken = post->next; /* running it may free it */
+            post->run(post);
+        }
         pthread_mutex_lock(&l->lock);
-        struct post *post = l->first;
+        l->taken = l->first;
         l->first = l->last = NULL;
         pthread_mutex_unlock(&l->lock);
-        if (post == NULL)
+        if (l->taken == NULL)
             return;
-        while (post != NULL) {
-            struct post *next = post->next; /* running it may free it */
-            post->run(post);
-            post = next;
-        }
     }
 }
 
@@ -108,10 +110,15 @@ enum err loop_start(struct loop *l)
     return ERR_OK;
 }
 
-void loop_shut(struct loop *l)
+static void abort_connections(struct loop *l)
 {
     while (l->connections != NULL)
         connection_abort(l->connections);
+}
+
+void loop_shut(struct loop *l)
+{
+    abort_connections(l);
     loop_fire_laters(l);
     for (;;) { /* what those posted still runs; then nothing is taken any more */
         run_posts(l);
@@ -122,6 +129,7 @@ void loop_shut(struct loop *l)
         if (done)
             break;
     }
+    abort_connections(l); /* those that were handed over meanwhile */
     loop_fire_laters(l);
     uv_close((uv_handle_t *)&l->wake, NULL);
     uv_close((uv_handle_t *)&l->tick, NULL);

@@ -45,9 +45,10 @@ struct loop {
     struct post *first, *last; /* in order of posting */
     bool is_closed;            /* nothing is taken any more */
 
-    struct connection *connections; /* the loop's own from here on */
-    struct connection *dirty;       /* have output to produce or input to resume */
-    struct later *laters;           /* running timers of exchange_later() */
+    struct post *taken; /* being run, in order; the loop's own from here on */
+    struct connection *connections;
+    struct connection *dirty; /* have output to produce or input to resume */
+    struct later *laters;     /* running timers of exchange_later() */
     uint8_t *read_buffer, *write_buffer;
     size_t held_bytes; /* input kept back by connections on hold, all together */
     char date[32];     /* "Sun, 06 Nov 1994 08:49:37 GMT" */

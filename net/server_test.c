@@ -492,6 +492,24 @@ static void answers_after_the_end_go_nowhere(void **state)
     (void)close(streams[3]);
 }
 
+/* Connections that arrive at that very moment are on their way from one loop to another when these are
+ * shut. None may be left, or stopping would wait for it for ever. */
+static void stopping_ends_while_connections_arrive(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 100; round++) {
+        int fd[40];
+        start((struct server_options){ .loops = 4 });
+        for (int i = 0; i < 40; i++)
+            fd[i] = dial_raw();
+        (void)alarm(30);
+        stop();
+        (void)alarm(0);
+        for (int i = 0; i < 40; i++)
+            (void)close(fd[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -506,6 +524,7 @@ int main(void)
         cmocka_unit_test(connections_are_bounded),
         cmocka_unit_test(draining_finishes_what_is_under_way),
         cmocka_unit_test(answers_after_the_end_go_nowhere),
+        cmocka_unit_test(stopping_ends_while_connections_arrive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
