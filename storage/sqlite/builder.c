@@ -16,8 +16,9 @@
 #include <time.h>
 
 #define RETRY_BUILD_NS          (200 * NS_PER_MS)
-#define LOOKBACK_GROUPS_MAX     256 /* that one span is looked up in, newest first */
-#define LOOKBACK_UNFILTERED_MAX 16  /* likewise, of groups from before the start */
+#define LOOKBACK_GROUPS_MAX     256               /* that one span is looked up in, newest first */
+#define LOOKBACK_NS_MAX         (250 * NS_PER_MS) /* for one row group */
+#define LOOKBACK_UNFILTERED_MAX 16                /* likewise, of groups from before the start */
 #define LOOKBACK_ARENA_BYTES    ((size_t)64 << 20)
 #define LOOKBACK_READ_ROWS      1024 /* read at a time, so that a large trace takes little memory */
 
@@ -25,6 +26,12 @@
 
 struct stored_span {
     struct span_id id;
+    struct hash128 content;
+};
+
+struct candidate {
+    struct trace_id trace_id;
+    struct span_id span_id;
     struct hash128 content;
 };
 
@@ -42,7 +49,9 @@ struct lookback {
         size_t spans_count;
     } * opened; /* [snapshot.groups->count], made when the first span hits the filter */
     uint64_t oldest_unix_ns; /* groups built before are not looked at */
-    uint64_t found;
+    uint64_t until_mono_ns;  /* then no more is read: what is missed is hidden when it is read */
+    struct candidate *candidates; /* spans that may be stored, then those that are, by content */
+    size_t candidates_count, candidates_capacity;
 };
 
 static enum err lookback_open(struct lookback *l, size_t index)
@@ -158,13 +167,12 @@ static bool lookback_in(struct lookback *l, size_t from, size_t to, const struct
             if (l->opened == NULL)
                 return false;
         }
+        if (clock_mono_ns() > l->until_mono_ns)
+            return false;
         if (!l->opened[i].is_tried && lookback_open(l, i) != ERR_OK)
             continue;
-        if (l->opened[i].segment != NULL &&
-            group_has(l, &l->opened[i], trace_id, span_id, content)) {
-            l->found++;
+        if (l->opened[i].segment != NULL && group_has(l, &l->opened[i], trace_id, span_id, content))
             return true;
-        }
     }
     return false;
 }
@@ -197,10 +205,10 @@ static bool lookback_may_have(const struct lookback *l, bool asks_old,
     return false;
 }
 
-static bool is_stored(void *context, const struct trace_id *trace_id, const struct span_id *span_id,
-                      struct hash128 content)
+/* The exact question, for the few that may be. */
+static bool lookback_has(struct lookback *l, const struct trace_id *trace_id,
+                         const struct span_id *span_id, struct hash128 content)
 {
-    struct lookback *l = context;
     size_t count = l->snapshot.groups->count, from = 0, to = 0;
     if (span_filter_may_contain(&l->engine->builder.recent, trace_id, span_id)) {
         from = count > LOOKBACK_GROUPS_MAX ? count - LOOKBACK_GROUPS_MAX : 0;
@@ -211,9 +219,62 @@ static bool is_stored(void *context, const struct trace_id *trace_id, const stru
     return lookback_in(l, from, to, trace_id, span_id, content);
 }
 
+static int trace_order(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct trace_id)); /* the first member */
+}
+
+static int content_order(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    if (x->content.high != y->content.high)
+        return x->content.high < y->content.high ? -1 : 1;
+    return (x->content.low > y->content.low) - (x->content.low < y->content.low);
+}
+
+/* Without memory to remember it, it is stored twice and shown once. */
+static void candidate_add(struct lookback *l, const struct candidate *candidate)
+{
+    if (l->candidates_count == l->candidates_capacity) {
+        size_t capacity = l->candidates_capacity == 0 ? 64 : 2 * l->candidates_capacity;
+        struct candidate *grown = mem_realloc(l->candidates, capacity * sizeof *grown);
+        if (grown == NULL)
+            return;
+        l->candidates = grown;
+        l->candidates_capacity = capacity;
+    }
+    l->candidates[l->candidates_count++] = *candidate;
+}
+
+/* Keep those that are stored. Trace after trace, since groups remember the last trace looked up. */
+static void candidates_decide(struct lookback *l)
+{
+    size_t kept = 0;
+    if (l->candidates_count > 0)
+        qsort(l->candidates, l->candidates_count, sizeof *l->candidates, trace_order);
+    for (size_t i = 0; i < l->candidates_count; i++) {
+        const struct candidate c = l->candidates[i];
+        if (lookback_has(l, &c.trace_id, &c.span_id, c.content))
+            l->candidates[kept++] = c;
+    }
+    l->candidates_count = kept;
+    if (kept > 0)
+        qsort(l->candidates, kept, sizeof *l->candidates, content_order);
+}
+
+static bool is_stored(void *context, const struct trace_id *trace_id, const struct span_id *span_id,
+                      struct hash128 content)
+{
+    const struct lookback *l = context;
+    const struct candidate wanted = { *trace_id, *span_id, content };
+    return bsearch(&wanted, l->candidates, l->candidates_count, sizeof wanted, content_order) !=
+           NULL;
+}
+
 static void lookback_begin(struct lookback *l, struct sqlite_engine *e, uint64_t now_unix_ns)
 {
     *l = (struct lookback){ .engine = e };
+    l->until_mono_ns = clock_mono_ns() + LOOKBACK_NS_MAX;
     l->oldest_unix_ns = now_unix_ns > SPAN_LOOKBACK_NS ? now_unix_ns - SPAN_LOOKBACK_NS : 0;
     arena_init(&l->arena, LOOKBACK_ARENA_BYTES, NULL);
     view_snapshot(&e->view, SIGNAL_TRACES, &l->snapshot);
@@ -228,6 +289,7 @@ static void lookback_end(struct lookback *l)
         reader_pool_give(&l->snapshot.groups->groups[i]->partition->readers, l->opened[i].reader);
     }
     mem_free(l->opened);
+    mem_free(l->candidates);
     arena_deinit(&l->arena);
     snapshot_release(&l->snapshot);
 }
@@ -266,13 +328,11 @@ static void span_ids(struct bytes item, struct trace_id *out_trace_id, struct sp
     *out_span_id = span.span_id;
 }
 
-/* Is any span of the range stored already? Nearly always none is, and then no span's content has to be
+/* Which spans of the range are stored already? Nearly always none is, and then no span's content has to be
  * hashed, which costs as much as half of building the group. The spans are remembered on the way; where
  * writing the group fails, the next try finds them in the filter, and then not in any group. */
-static bool range_has_stored(struct sqlite_engine *e, struct lookback *l,
-                             const struct retirement *r)
+static void range_look_back(struct sqlite_engine *e, struct lookback *l, const struct retirement *r)
 {
-    bool has_stored = false;
     struct span_filter *recent = &e->builder.recent;
     bool asks_old = e->builder.groups_at_start > 0;
     const struct pending *entry = r->entries.first;
@@ -282,14 +342,15 @@ static bool range_has_stored(struct sqlite_engine *e, struct lookback *l,
             struct trace_id trace_id;
             struct span_id span_id;
             span_ids(it.item, &trace_id, &span_id);
-            if (!has_stored && lookback_may_have(l, asks_old, &trace_id, &span_id))
-                has_stored = is_stored(l, &trace_id, &span_id,
-                                       content_hash(&e->content_key, SIGNAL_TRACES, &it));
+            if (lookback_may_have(l, asks_old, &trace_id, &span_id))
+                candidate_add(
+                    l, &(struct candidate){ trace_id, span_id,
+                                            content_hash(&e->content_key, SIGNAL_TRACES, &it) });
             span_filter_add(recent, &trace_id, &span_id);
         }
     }
+    candidates_decide(l);
     span_filter_turn(recent, r->built_unix_ns);
-    return has_stored;
 }
 
 static enum err group_finish(struct sqlite_engine *e, struct build *b)
@@ -299,11 +360,10 @@ static enum err group_finish(struct sqlite_engine *e, struct build *b)
         return rowgroup_builder_finish(b->builder, NULL, NULL, &b->group, &r->summary);
     struct lookback l;
     lookback_begin(&l, e, r->built_unix_ns);
-    bool has_stored = range_has_stored(e, &l, r);
-    l.found = 0;
-    enum err error = rowgroup_builder_finish(b->builder, has_stored ? is_stored : NULL, &l,
-                                             &b->group, &r->summary);
-    b->found_stored = l.found;
+    range_look_back(e, &l, r);
+    enum err error = rowgroup_builder_finish(b->builder, l.candidates_count > 0 ? is_stored : NULL,
+                                             &l, &b->group, &r->summary);
+    b->found_stored = l.candidates_count;
     lookback_end(&l);
     return error;
 }
@@ -444,7 +504,7 @@ static enum err range_retire(struct sqlite_engine *e, struct build *b)
         error = writer_task_run(e, TASK_RETIRE, r);
     if (error == ERR_OK) {
         metric_add(e->metrics.resent_stored, b->found_stored);
-        if (r->has_group)
+        if (r->has_group && r->summary.duplicates > b->found_stored)
             metric_add(e->metrics.resent_group, r->summary.duplicates - b->found_stored);
     }
     return error;

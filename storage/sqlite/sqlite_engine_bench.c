@@ -164,20 +164,29 @@ int main(int argc, char **argv)
     }
     struct engine *e = NULL;
     char *message = NULL;
+    uint64_t open_begun = clock_mono_ns();
     if (sqlite_engine_open(&options, &e, &message) != ERR_OK) {
         (void)fprintf(stderr, "%s\n", message);
         return 1;
     }
+    struct engine_statistics s;
+    engine_statistics(e, &s);
+    (void)printf("open: %.3f s, %llu items replayed\n",
+                 (double)(clock_mono_ns() - open_begun) / 1e9, (unsigned long long)s.journal_items);
+    (void)fflush(stdout);
     struct totals t = run(e, in, outstanding_max, rate);
     (void)fclose(in);
     uint64_t settle_begun = clock_mono_ns(), settle_cpu = cpu_ns(CLOCK_PROCESS_CPUTIME_ID);
     enum err settled = engine_settle(e);
     uint64_t settle_ns = clock_mono_ns() - settle_begun;
     settle_cpu = cpu_ns(CLOCK_PROCESS_CPUTIME_ID) - settle_cpu;
-    struct engine_statistics s;
     engine_statistics(e, &s);
 
     qsort(latencies_ns, done_count, sizeof *latencies_ns, order);
+    if (done_count == 0) {
+        engine_close(e);
+        return 0;
+    }
     (void)printf("%llu spans in %zu requests, %zu failed, %zu times held, settled: %s\n",
                  (unsigned long long)t.spans, done_count, failed_count, held_count,
                  err_text(settled));
