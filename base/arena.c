@@ -9,6 +9,18 @@
 #include <assert.h>
 #include <stdalign.h>
 
+/* AddressSanitizer watches the heap only. */
+#if defined(__SANITIZE_ADDRESS__)
+#define BLOCK_MAPPED SIZE_MAX
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define BLOCK_MAPPED SIZE_MAX
+#endif
+#endif
+#ifndef BLOCK_MAPPED
+#define BLOCK_MAPPED ((size_t)32 << 10)
+#endif
+
 enum { BLOCK_FIRST = 4096, BLOCK_LARGEST = 1 << 20, ALIGNMENT = 16 };
 
 struct arena_block {
@@ -17,6 +29,34 @@ struct arena_block {
     size_t used;
     alignas(ALIGNMENT) uint8_t data[];
 };
+
+static void *memory_take(size_t held)
+{
+    return held >= BLOCK_MAPPED ? mem_map(held) : mem_alloc(held);
+}
+
+static void memory_give(void *block, size_t held)
+{
+    if (held >= BLOCK_MAPPED)
+        mem_unmap(block, held);
+    else
+        mem_free(block);
+}
+
+/* As realloc(), from `held` bytes to `wanted`, which is more. */
+static void *memory_resize(void *block, size_t held, size_t wanted)
+{
+    if (held >= BLOCK_MAPPED)
+        return mem_map_resize(block, held, wanted);
+    if (wanted < BLOCK_MAPPED)
+        return mem_realloc(block, wanted);
+    void *moved = mem_map(wanted);
+    if (moved != NULL) {
+        memcpy(moved, block, held);
+        mem_free(block);
+    }
+    return moved;
+}
 
 void arena_init(struct arena *a, size_t limit_bytes, struct budget *budget)
 {
@@ -30,7 +70,7 @@ static void block_free(struct arena *a, struct arena_block *block)
     a->held_bytes -= held;
     if (a->budget != NULL)
         budget_release(a->budget, held);
-    mem_free(block);
+    memory_give(block, held);
 }
 
 void arena_deinit(struct arena *a)
@@ -76,7 +116,7 @@ static struct arena_block *block_add(struct arena *a, size_t size)
         a->failure = ERR_BUDGET;
         return NULL;
     }
-    struct arena_block *block = mem_alloc(held);
+    struct arena_block *block = memory_take(held);
     if (block == NULL) {
         if (a->budget != NULL)
             budget_release(a->budget, held);
@@ -166,7 +206,8 @@ uint8_t *arena_grow(struct arena *a, uint8_t *data, size_t old_size, size_t new_
         a->failure = ERR_BUDGET;
         return NULL;
     }
-    struct arena_block *block = mem_realloc(*at, sizeof *block + new_size);
+    struct arena_block *block =
+        memory_resize(*at, sizeof *block + old_size, sizeof *block + new_size);
     if (block == NULL) {
         if (a->budget != NULL)
             budget_release(a->budget, more);

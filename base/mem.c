@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #if SPINDLE_FAULTS
 
@@ -120,6 +121,30 @@ void mem_free(void *block)
 {
     count_block(block, -1);
     free(block);
+}
+
+void *mem_map(size_t size)
+{
+    if (fault_hits() || size == 0)
+        return NULL;
+    void *block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED)
+        return NULL;
+    count_block(block, 1);
+    return block;
+}
+
+void *mem_map_resize(void *block, size_t size, size_t new_size)
+{
+    void *moved = fault_hits() ? MAP_FAILED : mremap(block, size, new_size, MREMAP_MAYMOVE);
+    return moved == MAP_FAILED ? NULL : moved;
+}
+
+void mem_unmap(void *block, size_t size)
+{
+    count_block(block, -1);
+    if (block != NULL)
+        (void)munmap(block, size);
 }
 
 char *mem_text(const void *text, size_t len)

@@ -22,6 +22,13 @@ void mem_free(void *block);
 /* A NUL-terminated copy of text[0..len). */
 char *mem_text(const void *text, size_t len);
 
+/* Whole pages straight from the kernel, zeroed, which go back there at once when they are freed: for large
+ * things that live for a moment, between which the heap would keep holes. `size` is what was asked for. */
+void *mem_map(size_t size);
+/* As mem_realloc(). */
+void *mem_map_resize(void *block, size_t size, size_t new_size);
+void mem_unmap(void *block, size_t size);
+
 /* Fault seam; in builds without SPINDLE_FAULTS these do nothing and return 0 or false.
  * fault_alloc_fail_at(n): the (n+1)th allocation from now on, in any thread, fails once; sticky:
  * and all after it. fault_alloc_off() ends it. fault_fired(): whether one has failed since it was

@@ -167,7 +167,7 @@ static int check_options(struct serving *s, struct option_settings *settings, st
 static void tune_allocator(void)
 {
     (void)mallopt(M_ARENA_MAX, 4);
-    (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
+    (void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
     (void)mallopt(M_TRIM_THRESHOLD, 8 << 20);
 }
 

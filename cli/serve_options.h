@@ -40,7 +40,7 @@
       "Serve on addresses other than loopback without a token file.")                              \
     X(SIZE, memory_limit, "memory-limit", NULL, "SIZE",                                            \
       "Memory to plan with. Default: half of what the machine or its control group has, at "       \
-      "most 1GiB.")                                                                                \
+      "most 512MiB.")                                                                              \
     X(CHOICE, durability, "durability", "fsync", "fsync|process",                                  \
       "What an acknowledgement survives: 'fsync' a power cut, 'process' only the death of "        \
       "the process.")                                                                              \

@@ -88,7 +88,7 @@ uint64_t memory_available(const char *root)
 
 uint64_t memory_limit_default(uint64_t available_bytes)
 {
-    uint64_t half = smaller(available_bytes / 2, GIB);
+    uint64_t half = smaller(available_bytes / 2, MEMORY_LIMIT_DEFAULT_MAX);
     return half < MEMORY_LIMIT_MIN ? MEMORY_LIMIT_MIN : half;
 }
 
@@ -99,6 +99,6 @@ void memory_plan_make(uint64_t limit_bytes, struct memory_plan *out)
         .requests_bytes = (size_t)(limit_bytes / 4),
         .request_bytes_max = (size_t)smaller(limit_bytes / 8, 64 * MIB),
         .queries_bytes = (size_t)(limit_bytes / 5),
-        .storage_bytes = (size_t)(limit_bytes / 5 * 2),
+        .storage_bytes = (size_t)(limit_bytes / 4),
     };
 }

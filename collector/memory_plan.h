@@ -10,7 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MEMORY_LIMIT_MIN ((uint64_t)32 << 20) /* below it the shares no longer do their work */
+/* Without being told, no more than this is planned with: it holds what a team on one machine sends. */
+#define MEMORY_LIMIT_DEFAULT_MAX ((uint64_t)512 << 20)
+#define MEMORY_LIMIT_MIN         ((uint64_t)32 << 20) /* below it the shares no longer do their work */
 
 struct memory_plan {
     uint64_t limit_bytes;
@@ -25,7 +27,7 @@ struct memory_plan {
  * root: "" ; tests give a directory in which proc/ and sys/ are looked for. */
 uint64_t memory_available(const char *root);
 
-/* Half of what is available, at most 1 GiB: a guest on the machine, not its owner. */
+/* Half of what is available, at most MEMORY_LIMIT_DEFAULT_MAX: a guest on the machine, not its owner. */
 uint64_t memory_limit_default(uint64_t available_bytes);
 
 /* The shares of a limit of at least MEMORY_LIMIT_MIN. */

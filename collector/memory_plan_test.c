@@ -97,7 +97,7 @@ static void shares_add_up_to_less_than_the_limit(void **state)
         assert_true(p.request_bytes_max <= p.requests_bytes / 2);
         assert_true(p.request_bytes_max <= 64 * MIB);
     }
-    assert_true(memory_limit_default((uint64_t)64 << 30) == 1024 * MIB);
+    assert_true(memory_limit_default((uint64_t)64 << 30) == 512 * MIB);
     assert_true(memory_limit_default(512 * MIB) == 256 * MIB);
     assert_true(memory_limit_default(MIB) == MEMORY_LIMIT_MIN);
 }

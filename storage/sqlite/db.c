@@ -148,6 +148,8 @@ static int on_commit(void *context, sqlite3 *handle, const char *name, int frame
     if ((uint32_t)frames < db->wal_frames)
         db->wal_backfilled = 0; /* the log was recycled: it began again at its start */
     db->wal_frames = (uint32_t)frames;
+    if (db->wal_frames > db->wal_frames_most)
+        db->wal_frames_most = db->wal_frames;
     return SQLITE_OK;
 }
 
@@ -361,8 +363,15 @@ enum err db_checkpoint(struct db *db, bool truncate)
     if (e == ERR_OK && frames >= 0 && copied >= 0) {
         db->wal_frames = (uint32_t)frames;
         db->wal_backfilled = (uint32_t)copied;
+        if (truncate)
+            db->wal_frames_most = db->wal_frames;
     }
     return e;
+}
+
+void db_rest(struct db *db)
+{
+    (void)sqlite3_db_release_memory(db->handle);
 }
 
 static uint64_t file_bytes(struct db *db, int operation)

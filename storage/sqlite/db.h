@@ -34,8 +34,9 @@ enum db_role { DB_WRITER, DB_READER };
 
 struct db {
     sqlite3 *handle;
-    uint32_t wal_frames;     /* pages in the log after the last commit through this connection */
-    uint32_t wal_backfilled; /* of these, how many a checkpoint has copied */
+    uint32_t wal_frames;      /* pages in the log after the last commit through this connection */
+    uint32_t wal_backfilled;  /* of these, how many a checkpoint has copied */
+    uint32_t wal_frames_most; /* the log's file keeps this length until it is truncated */
     /* A sync failed. The kernel reports that once and forgets the pages, so nothing that was not
      * synced before can be trusted: the file must not be written, synced or checkpointed ever
      * again. */
@@ -77,6 +78,8 @@ void db_rollback(struct db *db);
 /* Copy what is committed from the log into the file. truncate: then make the log empty as well,
  * which waits for nobody: ERR_BUSY when a reader is in the way. Writer only. */
 NODISCARD enum err db_checkpoint(struct db *db, bool truncate);
+/* Give the page cache's memory back, when nothing is to be written for a while. */
+void db_rest(struct db *db);
 /* Bytes of the file and its log. */
 uint64_t db_bytes(struct db *db);
 

@@ -321,6 +321,7 @@ static void retire_publish(struct sqlite_engine *e, const struct retirement *r,
     view_retire(&e->view, r->signal, take_list, r->entries.count, aside, r->aside_count);
     atomic_fetch_sub_explicit(&e->pending_items[r->signal], items, memory_order_relaxed);
     atomic_fetch_sub_explicit(&e->pending_bytes, bytes, memory_order_relaxed);
+    metric_set(e->metrics.pending_bytes, atomic_load(&e->pending_bytes));
     if (r->has_group) {
         atomic_fetch_add_explicit(&e->stored_items[r->signal], r->summary.rows,
                                   memory_order_relaxed);
@@ -464,13 +465,13 @@ static void wal_tend(struct sqlite_engine *e, bool is_idle)
         return;
     if (atomic_load(&e->not_writable) != NULL && clock_mono_ns() < e->writer.retry_mono_ns)
         return;
-    uint64_t all = (uint64_t)p->db.wal_frames * DB_PAGE_BYTES;
+    uint64_t file = (uint64_t)p->db.wal_frames_most * DB_PAGE_BYTES;
     uint64_t uncopied = (uint64_t)(p->db.wal_frames - p->db.wal_backfilled) * DB_PAGE_BYTES;
     if (uncopied >= (is_idle ? WAL_IDLE_STEP_BYTES : WAL_BUSY_STEP_BYTES))
         (void)partition_checkpoint(e, p, false);
-    /* Only a reader's old snapshot lets it grow so far. Emptying it fails as long as that is there.
-     */
-    if (all > WAL_SOFT_BYTES && is_idle && p->db.handle != NULL)
+    /* Only readers' old snapshots let it grow so far, and the file keeps its length when they are gone.
+     * Emptying it fails as long as one is there. */
+    if (file > WAL_SOFT_BYTES && is_idle && p->db.handle != NULL)
         (void)partition_checkpoint(e, p, true);
 }
 
@@ -506,6 +507,7 @@ static void *writer_main(void *context)
     bool is_open = true;
     while (is_open) {
         struct queue_node *list = queue_pop_all(&w->queue, TEND_NS);
+        bool is_quiet = list == NULL;
         is_open = list != NULL || !atomic_load(&w->is_ending);
         while (list != NULL) {
             list = group_next(e, list);
@@ -519,6 +521,8 @@ static void *writer_main(void *context)
             retry_write(e);
             writer_partitions_tend(e);
         }
+        if (is_quiet && w->open != NULL && w->open->db.handle != NULL)
+            db_rest(&w->open->db);
     }
     return NULL;
 }
