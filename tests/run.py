@@ -86,18 +86,22 @@ def ctest(name, *options):
 
 
 def steps(long):
-    scale = {"SPINDLE_TEST_LONG": "1"} if long else {}
+    scale = {"SPINDLE_TEST_ROUNDS": "2000", "SPINDLE_CRASH_KILLS": "2000", "SPINDLE_CRASH_ROUNDS": "40", "SPINDLE_POWER_CUTS": "10000",
+             "SPINDLE_SUITE_SEEDS": "200", "SPINDLE_FLIPS": "5000", "SPINDLE_DIFFERENTIAL": "1000000"} if long else {}
     asan = {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}
     tsan = {"TSAN_OPTIONS": "second_deadlock_stack=1 halt_on_error=1"}
-    quick = {"SPINDLE_TEST_QUICK": "1"}  # sanitizer builds run the randomised suites with fewer rounds
+    # Sanitizer builds are several times slower: they run the randomised suites with fewer rounds.
+    quick = {"SPINDLE_TEST_ROUNDS": "12", "SPINDLE_CRASH_KILLS": "20", "SPINDLE_POWER_CUTS": "150", "SPINDLE_SUITE_SEEDS": "2",
+             "SPINDLE_FLIPS": "10", "SPINDLE_FAULT_ALLOCATIONS": "100"}
+    slow = ["--timeout", "86400"] if long else []
     yield "structure", ["python3", "tests/structure/check.py"], {}, 120
     yield "build-dev", preset("dev"), {}, 1200
-    yield "unit-dev", ctest("dev"), scale, 3600
+    yield "unit-dev", ctest("dev", *slow), scale, 86400 if long else 1800
     yield "build-clang", preset("clang"), {}, 1200
     yield "build-asan", preset("asan"), {}, 1200
-    yield "unit-asan", ctest("asan"), {**scale, **asan, **({} if long else quick)}, 3600
+    yield "unit-asan", ctest("asan", *slow), {**scale, **asan, **({} if long else quick)}, 3600
     yield "build-tsan", preset("tsan"), {}, 1200
-    yield "unit-tsan", ctest("tsan"), {**scale, **tsan, **({} if long else quick)}, 3600
+    yield "unit-tsan", ctest("tsan", *slow), {**scale, **tsan, **({} if long else quick)}, 3600
     yield "build-release", preset("release"), {}, 1200
     yield "build-fuzz", preset("fuzz"), {}, 1200
     yield "fuzz", ["python3", "tests/fuzz/run.py", "--seconds", "3600" if long else "60"], {}, 90000
