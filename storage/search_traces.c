@@ -52,6 +52,8 @@ struct find {
     struct trace_summary *summaries; /* of exact candidates */
     size_t summaries_count, summaries_capacity;
     size_t results_capacity;
+    size_t *late; /* newest order: segments that may hold spans from the cursor's time or before */
+    size_t late_count;
     uint64_t shares, share; /* candidates are those of this share, by a hash of their ID */
     bool asks_children;
     enum err failure; /* of a scan's callback */
@@ -498,9 +500,31 @@ static enum err summarize(struct find *f, const uint32_t *matched, size_t matche
     return e;
 }
 
+/* Known without assembling it, or the pages of a long answer would cost the more the further they are. By
+ * start: no span of the trace can be as early as the cursor. By duration: it was measured. */
+static bool was_on_earlier_page(const struct find *f, const struct candidate *c)
+{
+    const struct find_cursor *after = &f->query->after;
+    if (!after->is_set)
+        return false;
+    if (f->query->order == FIND_SLOWEST)
+        return c->start_min <= c->end_max &&
+               !is_after_cursor(after, c->end_max - c->start_min, &c->id);
+    if (c->key <= after->key)
+        return false;
+    for (size_t i = 0; i < f->late_count; i++)
+        if (search_may_contain(&f->search, f->late[i], &c->id))
+            return false;
+    return true;
+}
+
 /* Make a bound exact, or drop the candidate: it does not match, or was on an earlier page. */
 static enum err resolve(struct find *f, uint32_t number)
 {
+    if (was_on_earlier_page(f, &f->candidates[number])) {
+        f->candidates[number].state = DONE;
+        return ERR_OK;
+    }
     struct trace_id id = f->candidates[number].id;
     enum err e = trace_parts_load(&f->parts, &f->search, &id, SIGNAL_TRACES);
     if (e != ERR_OK)
@@ -571,12 +595,37 @@ static enum err advance(struct find *f, bool has_unread, uint64_t unread_max,
     return ERR_OK;
 }
 
+/* List the segments that was_on_earlier_page() has to ask. */
+static enum err list_late(struct find *f)
+{
+    struct search_order *order = NULL;
+    size_t count = 0;
+    struct time_range until = { 0, f->query->after.key };
+    if (!f->query->after.is_set)
+        return ERR_OK;
+    if (until.max_unix_ns < UINT64_MAX)
+        until
+            .max_unix_ns++; /* a range excludes its maximum; at the last moment of all no trace is newer */
+    enum err e = search_segments(&f->search, SIGNAL_TRACES, until, FIND_NEWEST, &order, &count);
+    if (e != ERR_OK)
+        return e;
+    f->late = arena_alloc_array(&f->search.scratch, count + 1, sizeof *f->late);
+    if (f->late == NULL)
+        return arena_failure(&f->search.scratch);
+    for (size_t i = 0; i < count; i++)
+        f->late[i] = order[i].index;
+    f->late_count = count;
+    return ERR_OK;
+}
+
 static enum err find_newest(struct find *f, struct trace_result *out, bool *out_may_be_more)
 {
     struct search_order *order = NULL;
     size_t count = 0, next = 0;
     enum err e =
         search_segments(&f->search, SIGNAL_TRACES, f->query->range, FIND_NEWEST, &order, &count);
+    if (e == ERR_OK)
+        e = list_late(f);
     while (e == ERR_OK) {
         bool has_unread = next < count;
         uint64_t unread_max = has_unread ? order[next].bounds.start_max_unix_ns : 0;

@@ -668,6 +668,50 @@ static void pages_equal_the_reference(void **state)
     }
 }
 
+/* What earlier pages gave is not assembled again. Every segment ends with a span of one last trace, so all are
+ * scanned, and opened for that trace, before another trace is looked at; each of these opens one more. */
+static void a_late_page_costs_no_more_than_the_first(void **state)
+{
+    (void)state;
+    enum { SEGMENTS = 200, LIMIT = 10, LAST = 1000 };
+    struct test_source source;
+    test_source_init(&source);
+    for (uint32_t i = 0; i < SEGMENTS; i++) {
+        const struct ref_span spans[] = {
+            { .trace = i, .id = i + 1, .start = 1000 + 10 * i, .k = -1, .event = -1 },
+            { .trace = LAST, .id = LAST + i, .start = 100000, .k = -1, .event = -1 },
+        };
+        struct buffer *body = test_source_add(&source, SIGNAL_TRACES);
+        size_t resource_spans = pb_begin(body, 1), scope_spans = pb_begin(body, 2);
+        for (size_t n = 0; n < 2; n++) {
+            size_t item = pb_begin(body, 2);
+            put_span(body, &spans[n]);
+            pb_end(body, item);
+        }
+        pb_end(body, scope_spans);
+        pb_end(body, resource_spans);
+    }
+    test_source_ready(&source);
+    struct find_cursor cursor = { 0 };
+    for (uint32_t given = 0; given < SEGMENTS; given += LIMIT) {
+        struct asked k;
+        ask_init(&k, 1u << 20);
+        struct trace_query query = {
+            .range = { 0, UINT64_MAX }, .order = FIND_NEWEST, .limit = LIMIT, .after = cursor
+        };
+        struct trace_result result;
+        source.opens = 0;
+        assert_int_equal(search_traces(&source.source, &k.q, &query, &result), ERR_OK);
+        assert_int_equal(result.count, LIMIT);
+        struct trace_id first = trace_id_of(given == 0 ? LAST : SEGMENTS - given);
+        assert_memory_equal(result.traces[0].trace_id.b, first.b, sizeof first.b);
+        assert_in_range(source.opens, 1, 2 * SEGMENTS + 2 * LIMIT);
+        cursor = result.next;
+        arena_deinit(&k.arena);
+    }
+    test_source_deinit(&source);
+}
+
 static int group_order(const struct otlp_items *a, const struct otlp_items *b)
 {
     int order = bytes_compare(a->resource.resource, b->resource.resource);
@@ -947,6 +991,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(pages_equal_the_reference, print_seed),
+        cmocka_unit_test(a_late_page_costs_no_more_than_the_first),
         cmocka_unit_test_teardown(a_trace_by_its_id_is_whole, print_seed),
         cmocka_unit_test_teardown(a_span_leads_to_its_latest_trace, print_seed),
         cmocka_unit_test_teardown(too_little_memory_gives_a_prefix, print_seed),
