@@ -43,6 +43,7 @@ struct truth_span {
     bool callee_has_error;
 };
 
+/* Nothing counted yet; deinit is safe twice. */
 void truth_init(struct truth *t);
 void truth_deinit(struct truth *t);
 /* ERR_NOMEM; ERR_TOO_MANY past TRUTH_SERIES_MAX series. */

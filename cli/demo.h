@@ -92,6 +92,7 @@ struct demo_fault {
 };
 const struct demo_fault *demo_fault_of(enum demo_language language, unsigned which);
 
+/* The Resource message of one pod of a service; empty when the arena is exhausted. */
 struct bytes demo_resource(struct arena *a, enum demo_service service, unsigned pod);
 /* An InstrumentationScope message. */
 struct bytes demo_scope_message(struct arena *a, enum demo_language language,
@@ -242,6 +243,7 @@ void span_log_map(const struct demo_span *s, uint64_t unix_ns, unsigned severity
 void demo_log(struct demo *d, unsigned pod, uint64_t unix_ns, unsigned severity, const char *format,
               ...) PRINTF_LIKE(5, 6);
 
+/* One of the service's pods, as a load balancer would choose. */
 unsigned demo_pod_of(struct demo *d, enum demo_service service);
 /* Around `median_us`, now and then several times as long; longer still in a slow phase of the
  * service. */

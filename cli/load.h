@@ -77,13 +77,14 @@ struct load_result {
     uint64_t retries;
     uint64_t bytes_acknowledged; /* of bodies as sent */
     uint64_t elapsed_ns, measured_ns;
-    struct samples latencies; /* ns, sorted; of acknowledged requests after the warm-up */
+    struct samples latencies;  /* ns, sorted; of acknowledged requests after the warm-up */
     uint64_t latencies_missed; /* for lack of memory */
     /* Every answer that was no success, whether retried or not */
     uint64_t errors[ERR_COUNT], grpc[17], http[LOAD_HTTP_STATUS_MAX];
     bool is_interrupted;
 };
 
+/* Send all requests as the options say, and wait for their answers. The result is to be given to load_result_deinit(). */
 NODISCARD enum err load_run(const struct load_options *o, struct load_requests *requests,
                             struct load_result *out);
 void load_result_deinit(struct load_result *r);

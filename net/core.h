@@ -85,6 +85,7 @@ static inline void core_hit(const struct core *core, enum net_limit limit)
     metric_add(core->limit[limit], 1);
 }
 
+/* Count the requests in flight, which a drain waits for. */
 void core_request_began(struct core *core);
 void core_request_ended(struct core *core);
 

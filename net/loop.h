@@ -55,6 +55,7 @@ struct loop {
     uint64_t date_s;
 };
 
+/* A loop that does not run yet. ERR_NOMEM, ERR_IO. */
 NODISCARD enum err loop_open(struct loop **out);
 NODISCARD enum err loop_start(struct loop *l); /* a thread that runs it until loop_stop() */
 /* Run what was posted, then let the connections that have something to do do it. Each callback of

@@ -27,6 +27,7 @@ struct route {
     void *context;
 };
 
+/* An empty table; close(NULL) does nothing. */
 NODISCARD enum err router_open(struct router **out);
 void router_close(struct router *r);
 /* ERR_EXISTS when the same kind, method and path is there; ERR_INVALID for a bad pattern. Text is

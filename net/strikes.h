@@ -30,6 +30,7 @@ struct strikes {
     uint64_t at_ns; /* when they were counted */
 };
 
+/* A full bucket; now_ns of the monotonic clock, as below. */
 void strikes_init(struct strikes *s, uint64_t now_ns);
 /* False: the bucket is empty. */
 bool strikes_take(struct strikes *s, unsigned tokens, uint64_t now_ns);

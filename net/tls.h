@@ -29,6 +29,7 @@ void tls_close(struct tls *t);
 /* Read the files again; on failure the old ones stay. */
 NODISCARD enum err tls_reload(struct tls *t, char **out_message);
 
+/* One connection's session, on the certificate that is current now. */
 NODISCARD enum err tls_session_open(struct tls *t, struct tls_session **out);
 void tls_session_close(struct tls_session *s);
 /* Bytes from the socket; plain bytes come by the callback. False: broken, close after what produce

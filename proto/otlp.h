@@ -248,6 +248,7 @@ struct otlp_event {
     uint32_t dropped_attributes_count;
     struct bytes message;
 };
+/* A Span.Event message. */
 void otlp_event_read(struct bytes message, struct otlp_event *out);
 
 struct otlp_link {
@@ -258,6 +259,7 @@ struct otlp_link {
     uint32_t dropped_attributes_count;
     struct bytes message;
 };
+/* A Span.Link message. */
 void otlp_link_read(struct bytes message, struct otlp_link *out);
 
 struct otlp_log {
@@ -287,6 +289,7 @@ struct otlp_scope {
     uint32_t dropped_attributes_count;
     struct bytes message;
 };
+/* An InstrumentationScope message; empty bytes give an empty scope. */
 void otlp_scope_read(struct bytes message, struct otlp_scope *out);
 
 /* KeyValue: key and the AnyValue message. */

@@ -22,6 +22,7 @@ struct pb_nest {
     } open[PB_NEST_MAX];
 };
 
+/* Nothing open; messages are written into `out`. Then, a message as field `field` of the innermost one. */
 void pb_nest_init(struct pb_nest *n, struct buffer *out);
 void pb_nest_begin(struct pb_nest *n, uint32_t field);
 /* Where the contents of the innermost message begin now; the end of a message inside it may move

@@ -9,6 +9,7 @@
 
 #include "base/buffer.h"
 
+/* A base-128 number; and a field's number with its wire type. */
 void pb_varint(struct buffer *b, uint64_t v);
 void pb_tag(struct buffer *b, uint32_t field, uint32_t wire_type);
 

@@ -114,6 +114,7 @@ enum expr_intrinsic {
 #undef X
         EXPR_INTRINSIC_COUNT
 };
+/* As TraceQL spells it: "span:name". */
 const char *expr_intrinsic_name(enum expr_intrinsic i);
 enum expr_type expr_intrinsic_type(enum expr_intrinsic i);
 /* Of the whole trace (trace:duration, trace:rootName, trace:rootService, span:childCount): known only

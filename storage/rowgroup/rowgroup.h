@@ -49,6 +49,7 @@ struct rowgroup_summary {
     size_t operations_count;
 };
 
+/* ERR_NOMEM. */
 NODISCARD enum err rowgroup_builder_open(const struct rowgroup_options *options,
                                          struct rowgroup_builder **out);
 /* Add a body; borrowed until the next rowgroup_builder_reset() or close. ERR_TOO_MANY when the group

@@ -84,10 +84,12 @@ struct columns {
     enum err error;
 };
 
+/* Empty columns of a signal; reset forgets the values and keeps the memory. */
 NODISCARD enum err columns_init(struct columns *c, enum signal signal);
 void columns_deinit(struct columns *c);
 void columns_reset(struct columns *c, enum signal signal);
 
+/* The number of an entry, added when it is new. After a failure 0, and *error is set. */
 uint32_t dictionary_put(struct dictionary *d, struct bytes entry, enum err *error);
 void dictionary_reset(struct dictionary *d);
 void dictionary_deinit(struct dictionary *d);
@@ -102,6 +104,7 @@ void int_map_deinit(struct int_map *m);
 void columns_chunk_begin(struct columns *c);
 void columns_chunk_end(struct columns *c);
 
+/* What the inline functions below leave to others: a column used first, a value that does not fit as it is. */
 void columns_touch(struct columns *c, uint32_t column);
 void columns_int_slow(struct columns *c, struct column *column, uint64_t v);
 void columns_bytes_slow(struct columns *c, struct column *column, struct bytes v);

@@ -97,7 +97,9 @@ void group_close(struct group *g);
 /* Keys, shapes and contexts. False after an error. */
 bool group_load(struct group *g);
 
+/* Note the first error; later ones change nothing. */
 void group_fail(struct group *g, enum err e);
+/* From the arena, zeroed; NULL, and the group has failed, when that is exhausted. */
 void *group_alloc(struct group *g, size_t count, size_t size);
 
 /* The stream of a column, opened: its parts but `big` are read. NULL when the section has none, and

@@ -26,6 +26,7 @@ struct ints {
 NODISCARD bool ints_open(struct ints *s, uint32_t count, unsigned form, uint64_t base,
                          uint64_t range, struct bytes a, struct bytes b);
 
+/* Only for ints_get() below: values of INTS_CLASSES, cheap in ascending order. */
 uint64_t ints_get_class(struct ints *s, uint32_t i);
 
 /* i < count */

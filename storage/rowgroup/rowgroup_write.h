@@ -36,11 +36,13 @@ struct group_writer {
     enum err error;
 };
 
+/* level: of zstd; below 0 nothing is compressed. */
 NODISCARD enum err group_writer_init(struct group_writer *w, int level);
 void group_writer_deinit(struct group_writer *w);
 /* Begin another group; memory is kept. */
 void group_writer_reset(struct group_writer *w);
 
+/* The streams that follow belong to the next section. */
 void group_writer_section_begin(struct group_writer *w);
 /* Streams must come in ascending order of column. `choice` may be NULL for columns of section 0. */
 void group_writer_ints(struct group_writer *w, uint32_t column, const uint64_t *values,

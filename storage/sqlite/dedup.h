@@ -25,6 +25,7 @@ struct request_memory {
     uint32_t first, count;
 };
 
+/* Takes its 8 MiB at once; pages that were never used are not resident. */
 NODISCARD enum err request_memory_init(struct request_memory *m);
 void request_memory_deinit(struct request_memory *m);
 /* Was an equal request stored within the last ten minutes before now? Zero hashes are never equal.
@@ -49,10 +50,13 @@ struct span_filter {
     uint64_t since_unix_ns[2]; /* when each generation began; 0: it holds nothing */
 };
 
+/* now_unix_ns: from when on it knows what is stored. */
 NODISCARD enum err span_filter_init(struct span_filter *f, uint64_t now_unix_ns);
 void span_filter_deinit(struct span_filter *f);
+/* False: was not added within the generations that are kept. */
 bool span_filter_may_contain(const struct span_filter *f, const struct trace_id *trace_id,
                              const struct span_id *span_id);
+/* Remember a span. */
 void span_filter_add(struct span_filter *f, const struct trace_id *trace_id,
                      const struct span_id *span_id);
 /* Between row groups: start a new generation when this one is full or old. */

@@ -32,11 +32,13 @@ struct journal {
     uint64_t group_count, group_hash;      /* of the group being written */
 };
 
+/* Prepare the statements and find where numbering goes on. `db` is borrowed. */
 NODISCARD enum err journal_open(struct journal *j, struct db *db);
 void journal_close(struct journal *j); /* safe on a zeroed one, and twice */
 
 /* ---- Appending: begin, add each, end; then the caller commits -------------------------------- */
 
+/* Errors of the two calls after it: those of db.h; the transaction is then to be rolled back. */
 void journal_group_begin(struct journal *j);
 /* Gives `e` its sequence and group number. `stored` is borrowed for the call. */
 NODISCARD enum err journal_group_add(struct journal *j, struct journal_entry *e);
@@ -69,6 +71,7 @@ NODISCARD enum err journal_each(struct db *db, journal_entry_fn *visit, void *co
 uint64_t journal_checksum(const struct journal_entry *e);
 uint64_t journal_group_hash_fold(uint64_t hash, uint64_t checksum);
 
+/* 16 bytes, low half first, as hashes stand in tables. */
 void hash128_store(struct hash128 h, uint8_t out[16]);
 struct hash128 hash128_load(struct bytes stored); /* zero when it has not 16 bytes */
 

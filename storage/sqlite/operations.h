@@ -25,6 +25,7 @@ struct operation_entry {
     uint64_t spans;
 };
 
+/* An empty set; deinit is safe on a zeroed one. */
 void operations_init(struct operations *o);
 void operations_deinit(struct operations *o);
 /* ERR_NOMEM; a full set is not an error. */
@@ -34,6 +35,7 @@ static inline uint32_t operations_count(const struct operations *o)
 {
     return o->keys.count;
 }
+/* index < operations_count(), in order of first appearance. */
 void operations_get(const struct operations *o, uint32_t index, struct operation_entry *out);
 
 #endif

@@ -21,9 +21,11 @@ struct reader_pool {
     const char *path, *vfs; /* borrowed */
 };
 
+/* Opens nothing yet. */
 void reader_pool_init(struct reader_pool *p, const char *path, const char *vfs);
 /* Every connection must have been given back. */
 void reader_pool_deinit(struct reader_pool *p);
+/* A read-only connection, for one thread until it is given back; may open the file. */
 NODISCARD enum err reader_pool_take(struct reader_pool *p, struct db **out);
 void reader_pool_give(struct reader_pool *p, struct db *take_db); /* NULL does nothing */
 

@@ -76,6 +76,7 @@ struct group {
     struct bytes trace_filter; /* follows the struct */
 };
 
+/* One reference, the caller's; the filter is copied. NULL when out of memory. */
 struct group *group_new(struct bytes trace_filter);
 void group_release(struct group *g);
 
@@ -106,6 +107,7 @@ struct snapshot {
     struct pending_range pending, aside;
 };
 
+/* An empty view; deinit releases what is visible. */
 NODISCARD enum err view_init(struct view *v);
 void view_deinit(struct view *v);
 
@@ -129,6 +131,7 @@ struct group_list *view_prepare(struct view *v, enum signal signal, struct group
 void view_retire(struct view *v, enum signal signal, struct group_list *take_list, size_t count,
                  struct pending *const *take_aside, size_t aside_count);
 
+/* What is visible of a signal at this moment, held until it is released. */
 void view_snapshot(struct view *v, enum signal signal, struct snapshot *out);
 void snapshot_release(struct snapshot *s);
 
