@@ -15,6 +15,7 @@
 #include "query/query.h"
 #include "storage/sqlite/sqlite_engine.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <malloc.h>
@@ -69,12 +70,19 @@ static bool is_wanted(const char *address)
 }
 
 /* Hosts that only this machine can reach. What is not understood here counts as reachable by
- * others. */
+ * others, also a name such as 127.example.com, which may mean anything. */
 static bool is_loopback(const char *address)
 {
+    char host[INET_ADDRSTRLEN];
+    struct in_addr v4;
     size_t len = strcspn(address, ":");
-    return strncmp(address, "127.", 4) == 0 || strncmp(address, "[::1]:", 6) == 0 ||
-           (len == 9 && strncmp(address, "localhost", 9) == 0);
+    if (strncmp(address, "[::1]:", 6) == 0 || (len == 9 && strncmp(address, "localhost", 9) == 0))
+        return true;
+    if (len >= sizeof host)
+        return false;
+    memcpy(host, address, len);
+    host[len] = '\0';
+    return inet_pton(AF_INET, host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127;
 }
 
 static void add_listener(struct serving *s, const char *name, const char *address)

@@ -135,7 +135,8 @@ class Serve(unittest.TestCase):
     # What stops the start
 
     def test_addresses_that_others_reach_need_a_decision(self):
-        for address in ("0.0.0.0:0", "[::]:0", ":0", "*:0", "example.org:0", "1270.0.0.1:0"):
+        for address in ("0.0.0.0:0", "[::]:0", ":0", "*:0", "example.org:0", "1270.0.0.1:0",
+                        "127.example.org:0"):
             self.refused(otlp_http=address, status=64, words="give --auth-token-file, or --no-auth")
         with Server(self.directory, "--no-auth", otlp_http="0.0.0.0:0") as s:
             self.assertIn("http://127.0.0.1:", s.otlp)
