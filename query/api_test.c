@@ -335,6 +335,23 @@ static void one_trace_in_every_form(void **state)
     assert_int_equal(get(f, "/api/v3/traces/5d5a"), 200);
     assert_contains(last.body, "{\"result\":{\"resourceSpans\":[");
 
+    /* A search that was cut short says so where the answer cannot. */
+    static const char *const searches[] = {
+        "/api/traces?service=shop",
+        "/api/v3/"
+        "trace-summaries?query.startTimeMin=2026-01-01T00:00:00Z&query.startTimeMax=2026-01-02T00:"
+        "00:00Z",
+    };
+    for (size_t i = 0; i < 2; i++) {
+        f->engine.progress.is_complete = true;
+        assert_int_equal(get(f, searches[i]), 200);
+        assert_null(strstr(last.head, "spindle-incomplete"));
+        f->engine.progress.is_complete = false;
+        assert_int_equal(get(f, searches[i]), 200);
+        assert_contains(last.head, "spindle-incomplete: search");
+    }
+    f->engine.progress.is_complete = true;
+
     /* What is left of a damaged trace is given, and said to be incomplete. */
     f->engine.result = ERR_CORRUPT;
     assert_int_equal(get(f, "/api/spindle/v1/trace/5d5a"), 200);

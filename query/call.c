@@ -306,6 +306,9 @@ static void answer(struct call *c, enum err e)
     if (c->is_damaged)
         headers[count++] =
             (struct http_header){ BYTES_LITERAL("spindle-incomplete"), BYTES_LITERAL("damaged") };
+    else if (c->is_cut)
+        headers[count++] =
+            (struct http_header){ BYTES_LITERAL("spindle-incomplete"), BYTES_LITERAL("search") };
     struct response head = {
         .status = status,
         .content_type = c->content_type,

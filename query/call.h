@@ -54,6 +54,7 @@ struct call {
     struct json_writer json; /* into body */
     const char *content_type;
     bool is_damaged; /* part of what was asked for lies in a damaged file */
+    bool is_cut;     /* not all was searched, and the answer's shape has no place to say so */
     struct call_error error;
 };
 

@@ -138,6 +138,7 @@ enum err jaeger_find(struct call *c, const struct trace_query *query, jaeger_tra
     if (e != ERR_OK)
         return e;
 
+    c->is_cut = !result.progress.is_complete;
     /* One trace at a time in memory, besides the answer. */
     struct arena scratch;
     arena_init(&scratch, c->options->memory_bytes, c->options->budget);

@@ -216,6 +216,7 @@ static enum err summaries(struct call *c)
         e = engine_traces_find(c->options->engine, &c->context, &query, &result);
     if (e != ERR_OK)
         return e;
+    c->is_cut = !result.progress.is_complete;
     json_object_begin(&c->json);
     json_key(&c->json, "summaries");
     json_array_begin(&c->json);
