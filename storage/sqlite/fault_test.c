@@ -195,6 +195,41 @@ static void failed_sync_is_survived_in_place(void **state)
     assert_true(frozen >= 5);
 }
 
+/* A file that is given up while another takes requests: what is moved out of it gets later numbers there than
+ * entries that came after it. */
+static void an_old_file_is_given_up(void **state)
+{
+    (void)state;
+    struct scene s;
+    scene_init(&s, 1);
+    struct engine *e = NULL;
+    struct engine_statistics now = { 0 };
+    s.options.builder_rows = 1u << 20; /* nothing is built unasked */
+    s.options.partition_age_ns = 3 * NS_PER_S;
+    assert_int_equal(sqlite_engine_open(&s.options, &e, NULL), ERR_OK);
+    engine_statistics(e, &now);
+    uint64_t before = now.partitions;
+    for (size_t i = EARLIER; i < 10; i++)
+        assert_int_equal(ledger_batch(&s.ledger, e, i), ERR_OK);
+    for (int tries = 0; now.partitions == before && tries < 1000; tries++) {
+        (void)nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000 * 1000 }, NULL);
+        engine_statistics(e, &now);
+    }
+    assert_int_equal(now.partitions, before + 1);
+    for (size_t i = 10; i < 20; i++)
+        assert_int_equal(ledger_batch(&s.ledger, e, i), ERR_OK);
+    power_fail_at(POWER_SYNC, 1, false);
+    assert_int_not_equal(engine_settle(e), ERR_OK);
+    assert_int_equal(ledger_batch(&s.ledger, e, 20), ERR_OK); /* moves what is in the old file */
+    assert_true(ledger_check(&s.ledger, e));
+    assert_int_equal(engine_settle(e), ERR_OK);
+    assert_true(ledger_check(&s.ledger, e));
+    engine_close(e);
+    power_restore();
+    recovered(&s, "sync of an old file", 1);
+    scene_deinit(&s);
+}
+
 static void disk_fills_up_and_empties(void **state)
 {
     (void)state;
@@ -264,6 +299,7 @@ int main(void)
         cmocka_unit_test(syncs_fail),
         cmocka_unit_test(opens_fail),
         cmocka_unit_test(failed_sync_is_survived_in_place),
+        cmocka_unit_test(an_old_file_is_given_up),
         cmocka_unit_test(disk_fills_up_and_empties),
         cmocka_unit_test(allocations_fail),
     };

@@ -208,19 +208,27 @@ static enum err operations_count(struct partition *p, const struct rowgroup_summ
     return e;
 }
 
-/* Entries of both signals alternate in the journal, so runs are those of this signal's entries with
- * nothing of the same signal, and not of the range, between them: the range as a whole. */
+/* A range is the beginning of its signal's chain, so where sequences rise, all of that signal between the first
+ * and the last of them are in it or gone already, and one statement takes them. They fall where entries that
+ * came out of a frozen file, with the latest numbers, stand before those that were here. */
 static enum err entries_remove(struct partition *p, const struct retirement *r)
 {
-    if (r->entries.count == 0)
-        return ERR_OK;
-    uint64_t first = r->entries.first->sequence, last = first;
+    enum err e = ERR_OK;
+    uint64_t first = 0, last = 0;
     const struct pending *entry = r->entries.first;
-    for (size_t i = 0; i < r->entries.count; i++, entry = entry->next) {
-        assert(entry->partition == p && entry->sequence >= last);
+    for (size_t i = 0; e == ERR_OK && i < r->entries.count; i++, entry = entry->next) {
+        assert(entry->partition == p);
+        if (i == 0)
+            first = entry->sequence;
+        else if (entry->sequence < last) {
+            e = journal_remove(&p->journal, r->signal, first, last);
+            first = entry->sequence;
+        }
         last = entry->sequence;
     }
-    return journal_remove(&p->journal, r->signal, first, last);
+    if (e == ERR_OK && r->entries.count > 0)
+        e = journal_remove(&p->journal, r->signal, first, last);
+    return e;
 }
 
 enum err partition_retire(struct partition *p, const struct retirement *r, int64_t *out_group_id)
