@@ -238,7 +238,7 @@ int demo_main(int argc, char **argv)
         buffer_deinit(&text);
         return EXIT_STATUS_OK;
     }
-    struct demo_options o;
+    struct demo_options o = { 0 };
     struct option_settings settings;
     struct arena arena;
     char message[OPTIONS_MESSAGE_MAX];

@@ -76,7 +76,7 @@ int load_main(int argc, char **argv)
         buffer_deinit(&text);
         return EXIT_STATUS_OK;
     }
-    struct load_options o;
+    struct load_options o = { 0 };
     struct option_settings settings;
     struct arena arena;
     char message[OPTIONS_MESSAGE_MAX];

@@ -94,8 +94,9 @@ struct option_settings {
     struct option_setting of[OPTIONS_MAX]; /* by row */
 };
 
-/* Fill `values` (the command's struct) from argv[1..argc), the environment, and the file that the
- * option "config" names, where the table has one.
+/* Fill `values` (the command's struct, zeroed by the caller: an option without a value leaves its member
+ * as it is) from argv[1..argc), the environment, and the file that the option "config" names, where the
+ * table has one.
  *
  *   environment  "NAME=value" entries, NULL at the end, as environ
  *   arena        holds the file's texts

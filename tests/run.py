@@ -91,7 +91,7 @@ def steps(long):
     asan = {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}
     tsan = {"TSAN_OPTIONS": "second_deadlock_stack=1 halt_on_error=1"}
     # Sanitizer builds are several times slower: they run the randomised suites with fewer rounds.
-    quick = {"SPINDLE_TEST_ROUNDS": "12", "SPINDLE_CRASH_KILLS": "20", "SPINDLE_POWER_CUTS": "150", "SPINDLE_SUITE_SEEDS": "2",
+    quick = {"SPINDLE_TEST_ROUNDS": "20", "SPINDLE_CRASH_KILLS": "20", "SPINDLE_POWER_CUTS": "150", "SPINDLE_SUITE_SEEDS": "2",
              "SPINDLE_FLIPS": "10", "SPINDLE_FAULT_ALLOCATIONS": "100"}
     slow = ["--timeout", "86400"] if long else []
     yield "structure", ["python3", "tests/structure/check.py"], {}, 120
