@@ -41,7 +41,7 @@ enum { LISTENER_OTLP_GRPC, LISTENER_OTLP_HTTP, LISTENER_HTTP, LISTENER_COUNT };
 struct serving {
     struct serve_options options;
     struct memory_plan memory;
-    struct budget request_budget, query_budget;
+    struct budget request_budget, query_budget, answers_budget;
     struct metrics *metrics;
     struct auth *auth; /* NULL: everything is allowed */
     struct engine *engine;
@@ -295,6 +295,7 @@ static int open_query(struct serving *s)
         .timeout_ns = s->options.query_timeout,
         .memory_bytes = share < QUERY_BYTES_MAX ? share : QUERY_BYTES_MAX,
         .budget = &s->query_budget,
+        .answers_budget = &s->answers_budget,
         .version = SPINDLE_VERSION,
     };
     enum err e = query_open(&options, &s->query);
@@ -348,6 +349,7 @@ static int start(struct serving *s)
 {
     budget_init(&s->request_budget, s->memory.requests_bytes, NULL);
     budget_init(&s->query_budget, s->memory.queries_bytes, NULL);
+    budget_init(&s->answers_budget, s->memory.queries_bytes / 2, &s->query_budget);
     s->metrics = metrics_open();
     if (s->metrics == NULL)
         return failed("cannot start", ERR_NOMEM, NULL);

@@ -49,6 +49,8 @@ void exchange_unref(struct exchange *x)
         piece_free(p);
     }
     mem_free(x->body.data); /* of a whole answer that found its loop closed */
+    if (x->charged != NULL)
+        budget_release(x->charged, x->charged_bytes);
     mem_free(x->answer.headers);
     mem_free(x->answer.grpc_message);
     mem_free(x->answer.grpc_details);
@@ -276,6 +278,8 @@ void exchange_respond(struct exchange *x, const struct response *head, struct bu
     assert(x->request.protocol != PROTOCOL_GRPC);
     a->status = head->status;
     a->content_type = head->content_type;
+    x->charged = head->charged;
+    x->charged_bytes = head->charged_bytes;
     if (!copy_headers(a, head->headers, head->header_count) || body.error != ERR_OK) {
         buffer_deinit(&body);
         a->status = 503; /* out of memory: told to come again */

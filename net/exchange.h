@@ -84,6 +84,10 @@ struct response {
     const struct http_header *headers; /* extra ones; copied */
     size_t header_count;
     bool may_compress; /* gzip when the client accepts it and it is worth it */
+    /* What the caller has reserved for the body, given back when nobody can read it any more: a
+     * client may take long. NULL: nothing. */
+    struct budget *charged;
+    size_t charged_bytes;
 };
 
 /* Answer with a whole body, which the call takes (mem_free()d; may be empty and NULL). HTTP only.

@@ -66,7 +66,9 @@ struct exchange {
     struct answer answer;
     struct piece body; /* the one piece of a whole answer */
     struct post begun, ended;
-    bool is_whole; /* begun is also the end */
+    bool is_whole;          /* begun is also the end */
+    struct budget *charged; /* for the body, by who answered; NULL: nothing */
+    size_t charged_bytes;
     void (*on_writable)(struct exchange *x, void *context);
     void *on_writable_context;
 };

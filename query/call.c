@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "query/call.h"
 
+#include "base/budget.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -8,6 +9,8 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
+
+#define SMALL_ANSWER_BYTES (64 * 1024) /* too small to be worth an attack by unread ones */
 
 /* ---- What each error is called, and its numbers ---- */
 
@@ -293,9 +296,40 @@ unsigned call_settle(struct call *c, enum err e)
     return numbers.http;
 }
 
+/* Growth doubles: what the body does not use goes back before it waits for its client. */
+static void fit(struct buffer *b)
+{
+    uint8_t *fitting = b->len == 0 ? NULL : mem_realloc(b->data, b->len);
+    if (fitting != NULL) {
+        b->data = fitting;
+        b->capacity = b->len;
+    }
+}
+
+/* Reserve the body for as long as its client takes to read it. False: too many are waiting, and the
+ * body now says so. */
+static bool charge(struct call *c, struct budget **out)
+{
+    bool is_small = c->body.len <= SMALL_ANSWER_BYTES;
+    *out = is_small ? c->options->budget : c->options->answers_budget;
+    fit(&c->body);
+    if (*out == NULL || budget_reserve(*out, c->body.capacity))
+        return true;
+    *out = NULL;
+    buffer_deinit(&c->body);
+    buffer_init(&c->body, c->options->memory_bytes);
+    return false;
+}
+
 static void answer(struct call *c, enum err e)
 {
+    struct budget *charged;
     unsigned status = call_settle(c, e);
+    expr_deinit(c->parsed);
+    c->parsed = NULL;
+    arena_deinit(&c->arena); /* what the body was made of, before the body is reserved */
+    if (!charge(c, &charged))
+        status = call_settle(c, ERR_BUSY);
     struct http_header headers[4] = {
         { BYTES_LITERAL("cache-control"), BYTES_LITERAL("no-store") },
         { BYTES_LITERAL("x-content-type-options"), BYTES_LITERAL("nosniff") },
@@ -315,6 +349,8 @@ static void answer(struct call *c, enum err e)
         .headers = headers,
         .header_count = count,
         .may_compress = true,
+        .charged = charged,
+        .charged_bytes = c->body.capacity,
     };
     if (buffer_error(&c->body) != ERR_OK) { /* not even memory for the error's text */
         buffer_deinit(&c->body);

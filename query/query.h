@@ -22,7 +22,10 @@ struct query_options {
     uint64_t timeout_ns;   /* of a query; 0: 10 s */
     size_t memory_bytes;   /* of a query; 0: 64 MiB */
     struct budget *budget; /* shared by all queries; may be NULL */
-    const char *version;   /* for /meta */
+    /* For answers over 64 KiB that wait for their clients, a part of the one above so that who does
+     * not read leaves memory to the others; may be NULL. It outlives the server. */
+    struct budget *answers_budget;
+    const char *version; /* for /meta */
 };
 
 /* Starts the workers. Errors: ERR_NOMEM. */
