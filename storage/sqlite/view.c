@@ -364,14 +364,10 @@ void view_oldest(struct view *v, enum signal signal, uint64_t items_max, size_t 
     out->count = 0;
     uint64_t items = 0;
     size_t bytes = 0;
-    uint64_t last_sequence = 0;
     for (struct pending *p = out->first; out->count < total; p = p->next) {
-        /* Entries rescued from a frozen partition stand behind younger ones in the journal. */
-        bool is_in_run = p->partition == out->first->partition && p->sequence >= last_sequence;
-        if (out->count > 0 &&
-            (!is_in_run || items + p->items > items_max || bytes + p->body.len > bytes_max))
+        if (out->count > 0 && (p->partition != out->first->partition ||
+                               items + p->items > items_max || bytes + p->body.len > bytes_max))
             break;
-        last_sequence = p->sequence;
         items += p->items;
         bytes += p->body.len;
         out->count++;

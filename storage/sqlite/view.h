@@ -140,7 +140,7 @@ void snapshot_release(struct snapshot *s);
 typedef void view_entry_fn(void *context, struct pending *entry);
 void view_each_in(struct view *v, const struct partition *p, view_entry_fn *visit, void *context);
 
-/* The oldest pending entries of one signal that lie in one partition, in the journal's order: at most items_max items (but
+/* The oldest pending entries of one signal that lie in one partition: at most items_max items (but
  * one entry in any case) and bytes_max bytes. */
 void view_oldest(struct view *v, enum signal signal, uint64_t items_max, size_t bytes_max,
                  struct pending_range *out);
