@@ -229,11 +229,16 @@ static void on_ready(struct exchange *x, void *context)
     respond_status(x, state == COLLECTOR_READY, state_text(state));
 }
 
+static bool is_damaged(const struct engine_statistics *s)
+{
+    return s->partitions_damaged != 0 || s->row_groups_damaged != 0;
+}
+
 static void write_storage(const struct engine_statistics *s, struct json_writer *w)
 {
     json_object_begin(w);
     json_key(w, "status");
-    json_text(w, !s->is_writable ? "read-only" : s->partitions_damaged != 0 ? "damaged" : "ok");
+    json_text(w, !s->is_writable ? "read-only" : is_damaged(s) ? "damaged" : "ok");
     if (!s->is_writable) {
         json_key(w, "reason");
         json_text(w, s->not_writable_reason == NULL ? "" : s->not_writable_reason);
@@ -244,6 +249,8 @@ static void write_storage(const struct engine_statistics *s, struct json_writer 
     json_u64(w, s->partitions);
     json_key(w, "partitionsDamaged");
     json_u64(w, s->partitions_damaged);
+    json_key(w, "rowGroupsDamaged");
+    json_u64(w, s->row_groups_damaged);
     json_key(w, "journalBytes");
     json_u64(w, s->journal_bytes);
     json_key(w, "diskBytes");
@@ -257,8 +264,7 @@ static void on_health(struct exchange *x, void *context)
     enum collector_state state = collector_state(c);
     struct engine_statistics statistics;
     engine_statistics(c->engine, &statistics);
-    bool is_well =
-        state == COLLECTOR_READY && statistics.is_writable && statistics.partitions_damaged == 0;
+    bool is_well = state == COLLECTOR_READY && statistics.is_writable && !is_damaged(&statistics);
 
     struct buffer body;
     struct json_writer w;

@@ -143,7 +143,8 @@ struct attribute_value {
 struct engine_statistics {
     uint64_t spans, logs;                  /* retrievable now */
     uint64_t journal_items, journal_bytes; /* acknowledged, not yet in row groups */
-    uint64_t row_groups, partitions, partitions_damaged;
+    uint64_t row_groups, partitions;
+    uint64_t partitions_damaged, row_groups_damaged; /* set aside; found so when they were read */
     uint64_t disk_bytes;
     uint64_t first_arrival_unix_ns; /* 0: nothing yet */
     uint64_t newest_start_unix_ns;

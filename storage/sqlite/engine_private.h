@@ -169,7 +169,8 @@ struct sqlite_engine {
 
     _Atomic uint64_t stored_items[SIGNAL_COUNT]; /* in row groups */
     _Atomic uint64_t pending_items[SIGNAL_COUNT], pending_bytes;
-    _Atomic uint64_t groups_count, damaged_partitions, first_arrival_unix_ns, newest_start_unix_ns;
+    _Atomic uint64_t groups_count, damaged_groups, damaged_partitions, first_arrival_unix_ns,
+        newest_start_unix_ns;
     _Atomic uint64_t catalog_bytes;
     _Atomic bool is_stopping;
     _Atomic(const char *) not_writable; /* static text; NULL: writable */

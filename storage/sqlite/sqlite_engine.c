@@ -623,6 +623,7 @@ static void sqlite_statistics(struct engine *base, struct engine_statistics *out
         .row_groups = atomic_load(&e->groups_count),
         .partitions = count,
         .partitions_damaged = damaged,
+        .row_groups_damaged = atomic_load(&e->damaged_groups),
         .disk_bytes = bytes,
         .first_arrival_unix_ns = atomic_load(&e->first_arrival_unix_ns),
         .newest_start_unix_ns = atomic_load(&e->newest_start_unix_ns),

@@ -161,8 +161,10 @@ static void source_damaged(void *context, size_t index)
 {
     struct query_source *s = context;
     if (index < s->snapshot.groups->count &&
-        !atomic_exchange(&s->snapshot.groups->groups[index]->is_damaged, true))
+        !atomic_exchange(&s->snapshot.groups->groups[index]->is_damaged, true)) {
+        atomic_fetch_add(&s->engine->damaged_groups, 1);
         metric_add(s->engine->metrics.damaged_groups, 1);
+    }
 }
 
 static void bodies_take(struct query_source *s, const struct pending_range *range)

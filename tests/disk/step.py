@@ -370,6 +370,7 @@ def damaged(report, original, acked):
         page = copy.get("/metrics")[1].decode()
         counted = [line for line in page.splitlines() if "damaged" in line and not line.startswith("#") and not line.endswith(" 0")]
         report.check("the damage is counted on /metrics", bool(counted), "; ".join(counted))
+        report.check("and named on /health", b'"damaged"' in copy.get("/health")[1])
         report.check("search is answered beside it", copy.get("/api/spindle/v1/traces?limit=100")[0] == 200)
         sender = Sender(copy)
         report.check("and requests are taken", all(sender.send(make(random.Random(i))) for i in range(4)), str(sender.wrong))
