@@ -40,9 +40,9 @@ void request_memory_undo(struct request_memory *m, uint32_t count);
 /* ---- Spans ----------------------------------------------------------------------------------- */
 
 #define SPAN_LOOKBACK_NS UINT64_C(900000000000) /* fifteen minutes */
-/* Bytes of each of the two generations: at 12 bits a span, 1.4 M spans. Where more arrive in
+/* Bytes of each of the two generations: at 12 bits a span, a million spans. Where more arrive in
  * fifteen minutes, the look-back is shorter, and what it misses is hidden when it is read. */
-#define SPAN_FILTER_BYTES ((size_t)2 << 20)
+#define SPAN_FILTER_BYTES ((size_t)3 << 19)
 
 struct span_filter {
     uint64_t *blocks[2]; /* Bloom filters in blocks of one cache line; [0] takes new spans */

@@ -58,6 +58,8 @@ void reader_pool_give(struct reader_pool *p, struct db *take_db)
 {
     if (take_db == NULL)
         return;
+    db_rest(
+        take_db); /* the kernel caches the file; a megabyte for each that idles is not worth it */
     bool is_kept = false;
     if (atomic_fetch_add_explicit(&all_idle, 1, memory_order_relaxed) < READER_POOL_ALL_IDLE_MAX) {
         (void)pthread_mutex_lock(&p->lock);
