@@ -462,7 +462,9 @@ static enum err resolve(struct client *c, const char *endpoint)
     if (e == ERR_OK) {
         struct addrinfo *found = NULL;
         const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
-        if (getaddrinfo(host, port, &hints, &found) != 0 || found == NULL)
+        /* RFC 6761 6.3: loopback, whatever a resolver says, or where there is none. */
+        const char *name = strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
+        if (getaddrinfo(name, port, &hints, &found) != 0 || found == NULL)
             e = ERR_NOT_FOUND;
         else
             memcpy(&c->address, found->ai_addr, found->ai_addrlen);
