@@ -177,7 +177,7 @@ CLIENTS = [
     ("java", java_client, "mvn", {"grpc": True, "http": True}),
     ("rust", rust_client, "cargo", {"grpc": True, "http": True}),
 ]
-GO_MINIMUM = (1, 25)
+GO_MINIMUM = (1, 26)
 
 
 def missing(language, tool):
