@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* arena.c - blocks that double from 4 KiB to 1 MiB; a larger request gets a block of its own size.
- */
+ *
+ * Blocks from 32 KiB on come straight from the kernel: bodies of requests come and go by the thousand
+ * and live for different times, and on the heap they left holes (docs/BENCHMARKS.md). */
 #include "base/arena.h"
 
 #include "base/budget.h"
