@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Data directories of every format version so far, as a server left them that was killed: sealed
+ * partitions, an open one with row groups, and a journal in its log. Each opens, has every item once,
+ * verifies before and after, and takes more.
+ *
+ * golden/vN-FILE.zst are the files, packed. A new version's are made by the program that writes it:
+ *   SPINDLE_GOLDEN_MAKE=EMPTY-DIRECTORY build/release/storage/golden_test
+ * and packed with zstd. The batches follow from GOLDEN_SEED, so what must be in them is known. */
+#include "base/mem.h"
+#include "codec/codec.h"
+#include "storage/sqlite/sqlite_engine.h"
+#include "storage/testing/ledger.h"
+#include "storage/testing/scratch.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define GOLDEN_SEED    20261121
+#define GOLDEN_BATCHES 48
+#define GOLDEN_SEALED  16                 /* batches of the sealed partitions */
+#define GOLDEN_BUILT   32                 /* batches in row groups; the others are in the journal */
+#define GOLDEN_BYTES   ((size_t)16 << 20) /* of one file, unpacked */
+
+static struct sqlite_engine_options options_of(const char *directory)
+{
+    return (struct sqlite_engine_options){ .directory = directory,
+                                           .builder_age_ns = 3600 * NS_PER_S };
+}
+
+static void send(struct ledger *l, struct engine *e, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        assert_int_equal(ledger_batch(l, e, i), ERR_OK);
+}
+
+static int golden_make(const char *directory)
+{
+    struct ledger l;
+    ledger_init(&l, GOLDEN_SEED, GOLDEN_BATCHES);
+    struct sqlite_engine_options options = options_of(directory);
+    struct engine *e = NULL;
+    struct engine_statistics s = { 0 };
+    options.partition_bytes_max = 1;
+    assert_int_equal(sqlite_engine_open(&options, &e, NULL), ERR_OK);
+    send(&l, e, 0, GOLDEN_SEALED);
+    assert_int_equal(engine_settle(e), ERR_OK);
+    for (int i = 0; i < 100 && s.partitions < 2; i++) {
+        (void)usleep(100000);
+        engine_statistics(e, &s);
+    }
+    (void)sleep(2); /* the first is sealed at the next look */
+    engine_close(e);
+    options.partition_bytes_max = 0;
+    assert_int_equal(sqlite_engine_open(&options, &e, NULL), ERR_OK);
+    send(&l, e, GOLDEN_SEALED, GOLDEN_BUILT);
+    assert_int_equal(engine_settle(e), ERR_OK);
+    send(&l, e, GOLDEN_BUILT, GOLDEN_BATCHES);
+    _exit(0); /* as if killed: the log stays */
+}
+
+static void unpack(const char *packed, const char *to)
+{
+    char path[512];
+    (void)snprintf(path, sizeof path, SPINDLE_SOURCE_DIR "/storage/sqlite/golden/%s", packed);
+    FILE *in = fopen(path, "rb");
+    assert_non_null(in);
+    static uint8_t bytes[1 << 18];
+    size_t len = fread(bytes, 1, sizeof bytes, in);
+    assert_true(len > 0 && len < sizeof bytes);
+    (void)fclose(in);
+    struct arena arena;
+    struct bytes raw = { 0 };
+    arena_init(&arena, 2 * GOLDEN_BYTES, NULL);
+    assert_int_equal(
+        codec_decompress(CODEC_ZSTD, bytes_of(bytes, len), GOLDEN_BYTES, &arena, &raw, NULL),
+        ERR_OK);
+    FILE *out = fopen(to, "wb");
+    assert_non_null(out);
+    assert_int_equal(fwrite(raw.data, 1, raw.len, out), raw.len);
+    assert_int_equal(fclose(out), 0);
+    arena_deinit(&arena);
+}
+
+static void directory_unpack(unsigned version, const char *directory)
+{
+    static const char *const files[] = {
+        "catalog.db", "catalog.db-wal", "p000001.db", "p000002.db",     "p000003.db",
+        "p000004.db", "p000005.db",     "p000006.db", "p000007.db",     "p000008.db",
+        "p000009.db", "p000010.db",     "acked",      "p000010.db-wal",
+    };
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char packed[128], to[512];
+        (void)snprintf(packed, sizeof packed, "v%u-%s.zst", version, files[i]);
+        (void)snprintf(to, sizeof to, "%s/%s", directory, files[i]);
+        unpack(packed, to);
+    }
+}
+
+static void report(void *context, const char *file, const char *what)
+{
+    (void)fprintf(stderr, "verify: %s: %s\n", file, what);
+    ++*(unsigned *)context;
+}
+
+static void directory_verifies(const char *directory)
+{
+    unsigned complaints = 0;
+    assert_int_equal(sqlite_engine_verify(directory, report, &complaints), ERR_OK);
+    assert_int_equal(complaints, 0);
+}
+
+static void golden_opens(unsigned version)
+{
+    char directory[128];
+    scratch_make(directory);
+    directory_unpack(version, directory);
+    directory_verifies(directory);
+    struct ledger l;
+    ledger_init(&l, GOLDEN_SEED, GOLDEN_BATCHES + 8);
+    for (size_t i = 0; i < GOLDEN_BATCHES; i++)
+        l.outcomes[i] = LEDGER_ACKED;
+    struct sqlite_engine_options options = options_of(directory);
+    struct engine *e = NULL;
+    assert_int_equal(sqlite_engine_open(&options, &e, NULL), ERR_OK);
+    assert_true(ledger_check(&l, e));
+    send(&l, e, GOLDEN_BATCHES, l.capacity);
+    assert_int_equal(engine_settle(e), ERR_OK);
+    assert_true(ledger_check(&l, e));
+    engine_close(e);
+    directory_verifies(directory);
+    /* And once more, as this version left it. */
+    assert_int_equal(sqlite_engine_open(&options, &e, NULL), ERR_OK);
+    assert_true(ledger_check(&l, e));
+    /* The control: what is not there would be missed. */
+    l.is_quiet = true;
+    l.seed++;
+    assert_false(ledger_check(&l, e));
+    engine_close(e);
+    ledger_deinit(&l);
+    scratch_remove(directory);
+}
+
+static void version_1_opens(void **state)
+{
+    (void)state;
+    golden_opens(1);
+}
+
+int main(void)
+{
+    const char *directory = getenv("SPINDLE_GOLDEN_MAKE");
+    if (directory != NULL)
+        return golden_make(directory);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(version_1_opens),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
