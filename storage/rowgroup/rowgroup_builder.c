@@ -248,6 +248,23 @@ enum err rowgroup_builder_add(struct rowgroup_builder *b, struct bytes body)
 
 /* ---- Order and duplicates */
 
+/* Items whose trace IDs agree in their upper halves, nearly always a trace: by lower half, then start, then
+ * arrival, as the sort is stable. Only these few are looked at again, and not all items three times. */
+static void ties_sort(const struct rowgroup_builder *b, struct sort_entry *entries,
+                      struct sort_entry *scratch, uint32_t count)
+{
+    struct sort_entry *order = entries;
+    for (unsigned key = 0; key < 2; key++) {
+        for (uint32_t i = 0; i < count; i++) {
+            const struct item *item = &b->items[order[i].value];
+            order[i].key = key == 0 ? item->time : item->trace_low;
+        }
+        order = sort_by_key(order, order == entries ? scratch : entries, count);
+    }
+    if (order != entries)
+        memcpy(entries, order, count * sizeof *entries);
+}
+
 static enum err sort_items(struct rowgroup_builder *b, struct sort_entry **out_order)
 {
     if (b->sort_capacity < b->count || b->sort[0] == NULL) {
@@ -262,15 +279,17 @@ static enum err sort_items(struct rowgroup_builder *b, struct sort_entry **out_o
         }
     }
     struct sort_entry *order = b->sort[0];
+    bool is_spans = b->options.signal == SIGNAL_TRACES;
     for (uint32_t i = 0; i < b->count; i++)
-        order[i] = (struct sort_entry){ .key = b->items[i].time, .value = i };
+        order[i] = (struct sort_entry){ .key = is_spans ? b->items[i].trace_high : b->items[i].time,
+                                        .value = i };
     order = sort_by_key(order, b->sort[1], b->count);
-    for (unsigned half = 0; half < 2 && b->options.signal == SIGNAL_TRACES; half++) {
-        for (uint32_t i = 0; i < b->count; i++) {
-            const struct item *item = &b->items[order[i].value];
-            order[i].key = half == 0 ? item->trace_low : item->trace_high;
-        }
-        order = sort_by_key(order, order == b->sort[0] ? b->sort[1] : b->sort[0], b->count);
+    struct sort_entry *scratch = order == b->sort[0] ? b->sort[1] : b->sort[0];
+    for (uint32_t begin = 0, end; is_spans && begin < b->count; begin = end) {
+        for (end = begin + 1; end < b->count && order[end].key == order[begin].key;)
+            end++;
+        if (end - begin > 1)
+            ties_sort(b, order + begin, scratch + begin, end - begin);
     }
     *out_order = order;
     return ERR_OK;
