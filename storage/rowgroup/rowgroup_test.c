@@ -245,6 +245,26 @@ static void boundaries(void **state)
     buffer_deinit(&m.body);
 }
 
+/* Two traces whose IDs agree in their upper halves, span by span in turn: each is one run of rows, not many. */
+static void ids_of_equal_upper_halves(void **state)
+{
+    (void)state;
+    struct maker m;
+    buffer_init(&m.body, SIZE_MAX);
+    maker_begin(&m, "a");
+    for (uint32_t i = 0; i < 64; i++)
+        pb_end(&m.body, span_begin(&m.body, 1 + i % 2, 1 + i, 0, 1000 - i));
+    maker_end(&m);
+    struct buffer group;
+    buffer_init(&group, SIZE_MAX);
+    struct rowgroup_summary summary;
+    assert_int_equal(testing_build(SIGNAL_TRACES, buffer_bytes(&m.body), &group, &summary), ERR_OK);
+    assert_int_equal(summary.rows, 64);
+    assert_int_equal(summary.traces, 2);
+    buffer_deinit(&group);
+    buffer_deinit(&m.body);
+}
+
 static void nested_put(struct buffer *b, unsigned depth)
 {
     size_t marks[64];
@@ -682,6 +702,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(random_requests_come_back),
         cmocka_unit_test(many_chunks_come_back),
         cmocka_unit_test(boundaries),
+        cmocka_unit_test(ids_of_equal_upper_halves),
         cmocka_unit_test(empty_is_not_absent),
         cmocka_unit_test(equal_spans_are_kept_once),
         cmocka_unit_test(what_is_stored_elsewhere_is_dropped),
