@@ -318,6 +318,12 @@ static bool replay_entry(void *context, const struct journal_entry *entry, bool 
         l->error = ERR_NOMEM;
         return false;
     }
+    /* Acknowledged, so it is taken in any case; what is charged makes new requests wait for the builder. */
+    size_t held = p->arena.held_bytes + sizeof *p;
+    if (budget_reserve(&e->budget, held)) {
+        p->budget = &e->budget;
+        p->charged_bytes = held;
+    }
     p->signal = entry->signal;
     p->items = entry->items;
     p->arrival_unix_ns = entry->arrival_unix_ns;
