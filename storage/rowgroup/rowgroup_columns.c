@@ -438,6 +438,12 @@ uint32_t columns_attribute(struct columns *c, uint32_t node, uint32_t table, str
     uint64_t value = 0, v = 0;
     struct bytes bytes = { 0 }, b = { 0 };
     const uint8_t *at = any_value.data, *end = any_value.len == 0 ? at : at + any_value.len;
+    if (any_value.len >= 2 && at[0] == WIRE_TAG(OTLP_STRING, WIRE_LENGTH) && at[1] < 0x80 &&
+        at[1] + 2u == any_value.len) { /* a short string, as most are */
+        tag = at[0];
+        bytes = bytes_of(at + 2, any_value.len - 2);
+        at = end;
+    }
     while (wire_next(&at, end, &t, &v, &b)) { /* the last member counts; canonical bytes have one */
         tag = t;
         value = v;

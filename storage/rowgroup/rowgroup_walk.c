@@ -12,6 +12,13 @@ static uint32_t walk_attribute(struct columns *c, uint32_t node, uint32_t table,
     uint64_t v;
     struct bytes bytes, key = { 0 }, value = { 0 };
     bool has_value = false;
+    /* Nearly all: a key and a value, both short, in this order, and nothing else. */
+    size_t n = message.len, key_len = n > 4 ? at[1] : n;
+    if (key_len < 0x80 && key_len + 4 <= n && at[0] == WIRE_TAG(1, WIRE_LENGTH) &&
+        at[2 + key_len] == WIRE_TAG(2, WIRE_LENGTH) && at[3 + key_len] < 0x80 &&
+        key_len + 4 + at[3 + key_len] == n)
+        return columns_attribute(c, node, table, bytes_of(at + 2, key_len), true,
+                                 bytes_of(at + 4 + key_len, n - 4 - key_len));
     while (wire_next(&at, end, &tag, &v, &bytes)) {
         if (tag == WIRE_TAG(1, WIRE_LENGTH)) {
             key = bytes;
