@@ -120,15 +120,18 @@ NODISCARD enum err exposition_end(struct exposition *e);
 
 /* A number as text: "12", "0.5", "1.0" with is_float. */
 void exposition_number_text(struct buffer *b, struct exposition_number n, bool is_float);
+/* The nearest double, but for at most one more rounding. */
 double exposition_number_double(struct exposition_number n);
 
 /* ---- Between the sources behind this header ---- */
 
+/* Its labels are within EXPOSITION_EXEMPLAR_MAX. */
 bool exposition_exemplar_fits(const struct exposition_exemplar *x);
 /* The exemplar to show in bucket i, or NULL. */
 const struct exposition_exemplar *exposition_bucket_exemplar(const struct exposition_family *f,
                                                              const struct exposition_histogram *h,
                                                              size_t i);
+/* The same in protobuf: begin a family, its samples, its end. */
 void exposition_protobuf_family(struct exposition *e);
 void exposition_protobuf_value(struct exposition *e, const struct exposition_label *labels,
                                size_t count, struct exposition_number value,
