@@ -7,6 +7,7 @@ void budget_init(struct budget *b, size_t limit_bytes, struct budget *parent)
 {
     atomic_init(&b->used_bytes, 0);
     b->limit_bytes = limit_bytes;
+    atomic_init(&b->has_refused, false);
     b->parent = parent;
 }
 
@@ -14,8 +15,10 @@ bool budget_reserve(struct budget *b, size_t bytes)
 {
     size_t used = atomic_load_explicit(&b->used_bytes, memory_order_relaxed);
     do {
-        if (bytes > b->limit_bytes || used > b->limit_bytes - bytes)
+        if (bytes > b->limit_bytes || used > b->limit_bytes - bytes) {
+            atomic_store_explicit(&b->has_refused, true, memory_order_relaxed);
             return false;
+        }
     } while (!atomic_compare_exchange_weak_explicit(&b->used_bytes, &used, used + bytes,
                                                     memory_order_relaxed, memory_order_relaxed));
     if (b->parent != NULL && !budget_reserve(b->parent, bytes)) {

@@ -12,7 +12,8 @@
 struct budget {
     _Atomic size_t used_bytes;
     size_t limit_bytes;
-    struct budget *parent; /* NULL, or a wider budget that is charged as well */
+    _Atomic bool has_refused; /* this limit, not a parent's, has said no */
+    struct budget *parent;    /* NULL, or a wider budget that is charged as well */
 };
 
 /* parent may be NULL. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/buffer.h"
 
+#include "base/budget.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -14,10 +15,24 @@ void buffer_init(struct buffer *b, size_t limit_bytes)
     *b = (struct buffer){ .limit_bytes = limit_bytes };
 }
 
+void buffer_init_charged(struct buffer *b, size_t limit_bytes, struct budget *budget)
+{
+    *b = (struct buffer){ .limit_bytes = limit_bytes, .budget = budget };
+}
+
+void buffer_uncharge(struct buffer *b)
+{
+    if (b->budget != NULL)
+        budget_release(b->budget, b->capacity);
+    b->budget = NULL;
+}
+
 void buffer_deinit(struct buffer *b)
 {
     mem_free(b->data);
-    *b = (struct buffer){ .limit_bytes = b->limit_bytes };
+    if (b->budget != NULL)
+        budget_release(b->budget, b->capacity);
+    *b = (struct buffer){ .limit_bytes = b->limit_bytes, .budget = b->budget };
 }
 
 void buffer_reset(struct buffer *b)
@@ -43,8 +58,17 @@ static bool grow(struct buffer *b, size_t len)
         capacity = capacity > SIZE_MAX / 2 ? needed : capacity * 2;
     if (capacity > b->limit_bytes)
         capacity = b->limit_bytes;
+    if (b->budget != NULL && !budget_reserve(b->budget, capacity - b->capacity)) {
+        capacity = needed; /* near the bound, take no more than is asked for */
+        if (!budget_reserve(b->budget, capacity - b->capacity)) {
+            b->error = ERR_BUDGET;
+            return false;
+        }
+    }
     uint8_t *data = mem_realloc(b->data, capacity);
     if (data == NULL) {
+        if (b->budget != NULL)
+            budget_release(b->budget, capacity - b->capacity);
         b->error = ERR_NOMEM;
         return false;
     }
@@ -135,6 +159,7 @@ uint8_t *buffer_take(struct buffer *b, size_t *out_len)
 {
     uint8_t *data = b->data;
     *out_len = b->len;
+    buffer_uncharge(b);
     *b = (struct buffer){ .limit_bytes = b->limit_bytes };
     return data;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "query/call.h"
 
-#include "base/budget.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -135,6 +134,8 @@ static const char *default_text(enum err e)
         return "the query took longer than it may; narrow the range or the filter";
     if (e == ERR_BUSY)
         return "too many queries are waiting";
+    if (e == ERR_BUDGET)
+        return "the share of --memory-limit that queries have is in use; ask again, or for less";
     return err_text(e);
 }
 
@@ -276,8 +277,9 @@ void call_init(struct call *c, struct exchange *x, const struct query_options *o
         .received_mono_ns = clock_mono_ns(),
         .content_type = "application/json",
     };
-    arena_init(&c->arena, options->memory_bytes, options->budget);
-    buffer_init(&c->body, options->memory_bytes);
+    budget_init(&c->budget, options->memory_bytes, options->budget);
+    arena_init(&c->arena, options->memory_bytes, &c->budget);
+    buffer_init_charged(&c->body, options->memory_bytes, &c->budget);
     json_init(&c->json, &c->body);
     c->context = (struct query_context){
         .deadline_mono_ns = c->received_mono_ns + options->timeout_ns,
@@ -301,6 +303,8 @@ static void fit(struct buffer *b)
 {
     uint8_t *fitting = b->len == 0 ? NULL : mem_realloc(b->data, b->len);
     if (fitting != NULL) {
+        if (b->budget != NULL)
+            budget_release(b->budget, b->capacity - b->len);
         b->data = fitting;
         b->capacity = b->len;
     }
@@ -313,11 +317,12 @@ static bool charge(struct call *c, struct budget **out)
     bool is_small = c->body.len <= SMALL_ANSWER_BYTES;
     *out = is_small ? c->options->budget : c->options->answers_budget;
     fit(&c->body);
+    buffer_uncharge(&c->body); /* from the query's, which ends here, to those of answers */
     if (*out == NULL || budget_reserve(*out, c->body.capacity))
         return true;
     *out = NULL;
     buffer_deinit(&c->body);
-    buffer_init(&c->body, c->options->memory_bytes);
+    buffer_init(&c->body, SMALL_ANSWER_BYTES);
     return false;
 }
 

@@ -11,6 +11,7 @@
 #ifndef SPINDLE_QUERY_CALL_H
 #define SPINDLE_QUERY_CALL_H
 
+#include "base/budget.h"
 #include "base/json_writer.h"
 #include "base/queue.h"
 #include "query/query.h"
@@ -44,6 +45,7 @@ struct call {
     call_fn *run;
     uint64_t received_mono_ns;
 
+    struct budget budget; /* of this query alone, a part of the one of all queries */
     struct arena arena;
     struct query_context context; /* for the engine; its arena is the one above */
     const struct http_parameter *parameters;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/mem.h"
+#include "base/budget.h"
 #include "storage/search_private.h"
 
 #include <assert.h>
@@ -12,6 +12,11 @@ size_t search_scratch_bytes(const struct query_context *q)
     const struct arena *a = q->arena;
     size_t left = a->limit_bytes > a->held_bytes ? a->limit_bytes - a->held_bytes : 0;
     return left / 2;
+}
+
+void search_buffer_init(struct buffer *b, const struct query_context *q)
+{
+    buffer_init_charged(b, search_scratch_bytes(q), q->arena->budget);
 }
 
 void search_init(struct search *s, const struct segment_source *source,
@@ -58,6 +63,16 @@ enum err search_pass_damage(struct search *s, size_t index, enum err e)
     return ERR_OK;
 }
 
+static void close_all(struct search *s)
+{
+    for (size_t i = 0; i < SEARCH_OPEN_MAX; i++) {
+        if (s->open[i].segment != NULL)
+            s->open[i].segment->ops->close(s->open[i].segment);
+        s->open[i].segment = NULL;
+        s->open[i].last_use = 0;
+    }
+}
+
 enum err search_open(struct search *s, size_t index, struct segment **out)
 {
     size_t oldest = 0;
@@ -73,6 +88,9 @@ enum err search_open(struct search *s, size_t index, struct segment **out)
     enum err e = query_check(s->q);
     if (e != ERR_OK)
         return e;
+    const struct budget *budget = s->q->arena->budget;
+    if (budget != NULL && budget_used(budget) > budget->limit_bytes / 4)
+        close_all(s); /* what they have decoded is worth less than room for the next */
     if (s->open[oldest].segment != NULL)
         s->open[oldest].segment->ops->close(s->open[oldest].segment);
     s->open[oldest].segment = NULL;
@@ -179,18 +197,20 @@ enum err search_segments(struct search *s, enum signal signal, struct time_range
     return ERR_OK;
 }
 
-enum err search_grow(void *array_of_pointer, size_t *capacity, size_t count, size_t size)
+enum err search_grow(struct arena *a, void *array_of_pointer, size_t *capacity, size_t count,
+                     size_t size)
 {
     if (count <= *capacity)
         return ERR_OK;
-    size_t wanted = count + count / 2 + 16;
+    /* Sixteen elements are a multiple of any alignment, so what follows in the arena is aligned. */
+    size_t wanted = (count + count / 2 + 16) / 16 * 16;
     if (wanted > SIZE_MAX / size)
         return ERR_TOO_LARGE;
-    void *block;
+    uint8_t *block;
     memcpy(&block, array_of_pointer, sizeof block);
-    block = mem_realloc(block, wanted * size);
+    block = arena_grow(a, block, *capacity * size, wanted * size);
     if (block == NULL)
-        return ERR_NOMEM;
+        return arena_failure(a);
     memcpy(array_of_pointer, &block, sizeof block);
     *capacity = wanted;
     return ERR_OK;
@@ -205,8 +225,8 @@ enum err search_trace_get(const struct segment_source *source, const struct quer
     struct trace_parts parts;
     struct buffer data;
     search_init(&s, source, q);
-    trace_parts_init(&parts, search_scratch_bytes(q));
-    buffer_init(&data, search_scratch_bytes(q));
+    trace_parts_init(&parts, q);
+    search_buffer_init(&data, q);
 
     enum err e = trace_parts_load(&parts, &s, id, signal);
     struct bytes copy = { 0 };

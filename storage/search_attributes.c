@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Attribute keys and values, counted for completion lists. */
+#include "base/budget.h"
 #include "base/intern.h"
 #include "base/mem.h"
 #include "storage/search_private.h"
@@ -16,25 +17,46 @@ enum {
 /* Distinct byte strings and how often each was seen. */
 struct tally {
     struct intern entries;
+    struct arena memory; /* of the counts, and of lists made of them */
     uint64_t *counts;
     size_t counts_capacity;
-    struct buffer entry; /* scratch */
+    size_t charged_bytes; /* for the entries */
+    struct buffer entry;  /* scratch */
     bool is_full;
     enum err failure;
 };
 
-static void tally_init(struct tally *t)
+static void tally_init(struct tally *t, const struct query_context *q)
 {
     memset(t, 0, sizeof *t);
+    arena_init(&t->memory, search_scratch_bytes(q), q->arena->budget);
     intern_init(&t->entries, DISTINCT_MAX);
-    buffer_init(&t->entry, 16u << 20);
+    buffer_init_charged(&t->entry, 16u << 20, q->arena->budget);
 }
 
 static void tally_deinit(struct tally *t)
 {
     intern_deinit(&t->entries);
     buffer_deinit(&t->entry);
-    mem_free(t->counts);
+    if (t->memory.budget != NULL)
+        budget_release(t->memory.budget, t->charged_bytes);
+    arena_deinit(&t->memory);
+}
+
+/* Reserve for one more entry: its text, a block of which is taken at a time, and its place in the
+ * tables, which grow by doubling. */
+static enum err tally_charge(struct tally *t)
+{
+    enum { TABLES_BYTES = 2 * (sizeof(struct bytes) + sizeof(uint64_t) + 2 * sizeof(uint32_t)) };
+    size_t wanted =
+        t->entries.text.held_bytes + t->entry.len + ((size_t)t->entries.count + 1) * TABLES_BYTES;
+    if (t->memory.budget == NULL || wanted <= t->charged_bytes)
+        return ERR_OK;
+    wanted += wanted / 4;
+    if (!budget_reserve(t->memory.budget, wanted - t->charged_bytes))
+        return ERR_BUDGET;
+    t->charged_bytes = wanted;
+    return ERR_OK;
 }
 
 /* Count t->entry. False, with the failure, when there is no memory. */
@@ -43,13 +65,16 @@ static bool tally_add(struct tally *t, uint64_t count)
     enum err e = buffer_error(&t->entry);
     uint32_t index = 0, before = t->entries.count;
     if (e == ERR_OK)
+        e = tally_charge(t);
+    if (e == ERR_OK)
         e = intern_put(&t->entries, buffer_bytes(&t->entry), &index);
     if (e == ERR_TOO_MANY) {
         t->is_full = true;
         return true;
     }
     if (e == ERR_OK)
-        e = search_grow(&t->counts, &t->counts_capacity, t->entries.count, sizeof *t->counts);
+        e = search_grow(&t->memory, &t->counts, &t->counts_capacity, t->entries.count,
+                        sizeof *t->counts);
     if (e != ERR_OK) {
         t->failure = e;
         return false;
@@ -104,7 +129,7 @@ static enum err sample_keys(struct key_search *k, struct segment *segment, struc
     const struct query_context *q = k->search.q;
     struct buffer data;
     struct segment *body;
-    buffer_init(&data, search_scratch_bytes(q));
+    search_buffer_init(&data, q);
     k->rows_count = 0;
     enum err e =
         segment->ops->scan(segment, q, NULL, range.min_unix_ns, range.max_unix_ns, on_sample, k);
@@ -164,13 +189,13 @@ static int most_seen_key_first(const void *a, const void *b)
     return by_key_and_type_count(a, b);
 }
 
-static enum err list_keys(const struct tally *t, struct arena *arena, size_t limit,
+static enum err list_keys(struct tally *t, struct arena *arena, size_t limit,
                           struct attribute_key **out, size_t *out_count)
 {
     size_t count = t->entries.count, kept = 0;
-    struct key_count *all = mem_alloc_array(count + 1, sizeof *all);
+    struct key_count *all = arena_alloc_array(&t->memory, count + 1, sizeof *all);
     if (all == NULL)
-        return ERR_NOMEM;
+        return arena_failure(&t->memory);
     for (uint32_t i = 0; i < count; i++) {
         struct bytes entry = intern_get(&t->entries, i);
         all[i] = (struct key_count){
@@ -199,7 +224,6 @@ static enum err list_keys(const struct tally *t, struct arena *arena, size_t lim
         keys[i] = all[i].key;
         e = arena_dup(arena, all[i].key.key, &keys[i].key);
     }
-    mem_free(all);
     if (e == ERR_OK) {
         *out = keys;
         *out_count = kept;
@@ -215,7 +239,7 @@ enum err search_attribute_keys(const struct segment_source *source, const struct
     if (k == NULL)
         return ERR_NOMEM;
     search_init(&k->search, source, q);
-    tally_init(&k->tally);
+    tally_init(&k->tally, q);
     k->prefix = prefix;
     struct search_order *order = NULL;
     size_t count = 0;
@@ -246,7 +270,8 @@ struct value_search {
 static bool on_match(void *context, const struct segment_row *row)
 {
     struct value_search *v = context;
-    v->failure = search_grow(&v->rows, &v->rows_capacity, v->rows_count + 1, sizeof *v->rows);
+    v->failure = search_grow(&v->tally.memory, &v->rows, &v->rows_capacity, v->rows_count + 1,
+                             sizeof *v->rows);
     if (v->failure != ERR_OK)
         return false;
     v->rows[v->rows_count++] = row->row;
@@ -384,13 +409,13 @@ static enum err value_from(struct arena *arena, struct bytes entry, struct expr_
     return ERR_OK;
 }
 
-static enum err list_values(const struct tally *t, struct arena *arena, size_t limit,
+static enum err list_values(struct tally *t, struct arena *arena, size_t limit,
                             struct attribute_value **out, size_t *out_count)
 {
     size_t count = t->entries.count;
-    struct value_count *all = mem_alloc_array(count + 1, sizeof *all);
+    struct value_count *all = arena_alloc_array(&t->memory, count + 1, sizeof *all);
     if (all == NULL)
-        return ERR_NOMEM;
+        return arena_failure(&t->memory);
     for (uint32_t i = 0; i < count; i++)
         all[i] = (struct value_count){ intern_get(&t->entries, i), t->counts[i] };
     qsort(all, count, sizeof *all, most_seen_value_first);
@@ -402,7 +427,6 @@ static enum err list_values(const struct tally *t, struct arena *arena, size_t l
         values[i].count = all[i].count;
         e = value_from(arena, all[i].entry, &values[i].value);
     }
-    mem_free(all);
     if (e == ERR_OK) {
         *out = values;
         *out_count = count;
@@ -439,8 +463,8 @@ enum err search_attribute_values(const struct segment_source *source, const stru
 {
     struct value_search v = { .prefix = prefix };
     search_init(&v.search, source, q);
-    tally_init(&v.tally);
-    buffer_init(&v.data, search_scratch_bytes(q));
+    tally_init(&v.tally, q);
+    search_buffer_init(&v.data, q);
     struct search_order *order = NULL;
     size_t count = 0;
     enum err e = field_of(&v.search.scratch, scope, key, &v.field);
@@ -456,7 +480,6 @@ enum err search_attribute_values(const struct segment_source *source, const stru
     if (e == ERR_OK)
         *out_progress = progress;
     buffer_deinit(&v.data);
-    mem_free(v.rows);
     tally_deinit(&v.tally);
     search_deinit(&v.search);
     return e;

@@ -11,7 +11,6 @@
  *
  * I1: whatever ends the search early, kept records better than everything unread are final; only
  * those are returned. */
-#include "base/mem.h"
 #include "storage/content_hash.h"
 #include "storage/search_private.h"
 
@@ -33,6 +32,7 @@ struct time_row {
 
 struct find {
     struct search search;
+    struct arena memory; /* of the arrays below */
     const struct log_query *query;
     bool is_oldest;
     struct ranked *kept; /* best first; at most limit + 1: one more tells whether there are more */
@@ -116,7 +116,8 @@ static enum err keep(struct find *f, const struct ranked *r)
         return ERR_OK;
     if (f->kept_count == wanted(f))
         f->kept_count--;
-    enum err e = search_grow(&f->kept, &f->kept_capacity, f->kept_count + 1, sizeof *f->kept);
+    enum err e =
+        search_grow(&f->memory, &f->kept, &f->kept_capacity, f->kept_count + 1, sizeof *f->kept);
     if (e != ERR_OK)
         return e;
     memmove(f->kept + low + 1, f->kept + low, (f->kept_count - low) * sizeof *f->kept);
@@ -172,7 +173,8 @@ static bool on_row(void *context, const struct segment_row *row)
         f->failure = ERR_TOO_LARGE; /* that many records at one time */
         return false;
     }
-    f->failure = search_grow(&f->seen, &f->seen_capacity, f->seen_count + 1, sizeof *f->seen);
+    f->failure =
+        search_grow(&f->memory, &f->seen, &f->seen_capacity, f->seen_count + 1, sizeof *f->seen);
     if (f->failure != ERR_OK)
         return false;
     f->seen[f->seen_count++] = (struct time_row){ time, row->row };
@@ -201,7 +203,8 @@ static enum err read_rows(struct find *f, size_t index, struct segment *segment,
 
 static enum err merge_seen(struct find *f, size_t index, struct segment *segment)
 {
-    enum err e = search_grow(&f->rows, &f->rows_capacity, f->seen_count, sizeof *f->rows);
+    enum err e =
+        search_grow(&f->memory, &f->rows, &f->rows_capacity, f->seen_count, sizeof *f->rows);
     if (e != ERR_OK)
         return e;
     for (size_t i = 0; i < f->seen_count; i++)
@@ -315,7 +318,7 @@ static enum err fetch(struct find *f, size_t from, size_t to)
         return e;
     if (segment == NULL)
         return ERR_CORRUPT; /* it was whole a moment ago */
-    e = search_grow(&f->rows, &f->rows_capacity, to - from, sizeof *f->rows);
+    e = search_grow(&f->memory, &f->rows, &f->rows_capacity, to - from, sizeof *f->rows);
     if (e != ERR_OK)
         return e;
     for (size_t i = from; i < to; i++)
@@ -390,9 +393,10 @@ static enum err copy_found(struct find *f, const struct found_row *found, size_t
                            struct log_result *out)
 {
     struct arena *arena = f->search.q->arena;
-    const struct log_row **copies = mem_alloc_array(count, sizeof *copies); /* by run */
+    /* By run. */
+    const struct log_row **copies = arena_alloc_array(&f->memory, count, sizeof *copies);
     if (copies == NULL)
-        return ERR_NOMEM;
+        return arena_failure(&f->memory);
     out->logs = arena_alloc_array(arena, count, sizeof *out->logs);
     enum err e = out->logs == NULL ? arena_failure(arena) : ERR_OK;
     for (size_t i = 0; e == ERR_OK && i < count; i++) {
@@ -404,15 +408,14 @@ static enum err copy_found(struct find *f, const struct found_row *found, size_t
             *copy = &out->logs[i];
         out->count++;
     }
-    mem_free(copies);
     return e;
 }
 
 static enum err make_results(struct find *f, size_t count, struct log_result *out)
 {
-    struct ranked *ordered = mem_alloc_array(count, sizeof *ordered);
-    struct found_row *found = mem_alloc_array(count, sizeof *found);
-    enum err e = ordered == NULL || found == NULL ? ERR_NOMEM : ERR_OK;
+    struct ranked *ordered = arena_alloc_array(&f->memory, count, sizeof *ordered);
+    struct found_row *found = arena_alloc_array(&f->memory, count, sizeof *found);
+    enum err e = ordered == NULL || found == NULL ? arena_failure(&f->memory) : ERR_OK;
     if (e == ERR_OK) {
         memcpy(ordered, f->kept, count * sizeof *ordered);
         e = fetch_all(f, count);
@@ -423,8 +426,6 @@ static enum err make_results(struct find *f, size_t count, struct log_result *ou
         e = copy_found(f, found, count, out);
     if (ordered != NULL && found != NULL)
         memcpy(f->kept, ordered, count * sizeof *ordered);
-    mem_free(ordered);
-    mem_free(found);
     return e;
 }
 
@@ -508,12 +509,11 @@ enum err search_logs(const struct segment_source *source, const struct query_con
     }
     struct find f = { .query = query, .is_oldest = query->order == FIND_OLDEST };
     search_init(&f.search, source, q);
-    buffer_init(&f.data, search_scratch_bytes(q));
+    arena_init(&f.memory, search_scratch_bytes(q), q->arena->budget);
+    search_buffer_init(&f.data, q);
     f.seen_max = search_scratch_bytes(q) / sizeof *f.seen;
     enum err e = find_logs(&f, &result);
-    mem_free(f.kept);
-    mem_free(f.seen);
-    mem_free(f.rows);
+    arena_deinit(&f.memory);
     buffer_deinit(&f.data);
     search_deinit(&f.search);
     if (e == ERR_OK)

@@ -1,26 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Putting one trace together from all segments: read, number the groups, drop equal items, order.
  */
-#include "base/mem.h"
 #include "storage/content_hash.h"
 #include "storage/search_private.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-void trace_parts_init(struct trace_parts *t, size_t limit_bytes)
+void trace_parts_init(struct trace_parts *t, const struct query_context *q)
 {
     memset(t, 0, sizeof *t);
-    buffer_init(&t->data, limit_bytes);
+    arena_init(&t->memory, search_scratch_bytes(q), q->arena->budget);
+    search_buffer_init(&t->data, q);
 }
 
 void trace_parts_deinit(struct trace_parts *t)
 {
     buffer_deinit(&t->data);
-    mem_free(t->rows);
-    mem_free(t->items);
-    mem_free(t->groups);
-    mem_free(t->ranks);
+    arena_deinit(&t->memory);
     memset(t, 0, sizeof *t);
 }
 
@@ -32,7 +29,7 @@ static enum err read_segment(struct trace_parts *t, struct search *s, size_t ind
     size_t count = 0;
     enum err e = segment->ops->find_trace(segment, id, t->rows, t->rows_capacity, &count);
     if (e == ERR_OK && count > t->rows_capacity) {
-        e = search_grow(&t->rows, &t->rows_capacity, count, sizeof *t->rows);
+        e = search_grow(&t->memory, &t->rows, &t->rows_capacity, count, sizeof *t->rows);
         if (e == ERR_OK)
             e = segment->ops->find_trace(segment, id, t->rows, t->rows_capacity, &count);
     }
@@ -97,7 +94,7 @@ static enum err number_groups(struct trace_parts *t, size_t runs)
 {
     if (runs == 0)
         return ERR_OK;
-    enum err e = search_grow(&t->ranks, &t->ranks_capacity, runs, sizeof *t->ranks);
+    enum err e = search_grow(&t->memory, &t->ranks, &t->ranks_capacity, runs, sizeof *t->ranks);
     if (e != ERR_OK)
         return e;
     qsort(t->groups, runs, sizeof *t->groups, by_group);
@@ -140,14 +137,15 @@ static enum err list_items(struct trace_parts *t, enum signal signal)
     t->count = 0;
     while (e == ERR_OK && otlp_items_next(&it)) {
         if (it.is_new_scope) {
-            e = search_grow(&t->groups, &t->groups_capacity, runs + 1, sizeof *t->groups);
+            e = search_grow(&t->memory, &t->groups, &t->groups_capacity, runs + 1,
+                            sizeof *t->groups);
             if (e != ERR_OK)
                 break;
             t->groups[runs] =
                 (struct trace_group){ .group = otlp_group_of(&it), .run = (uint32_t)runs };
             runs++;
         }
-        e = search_grow(&t->items, &t->items_capacity, t->count + 1, sizeof *t->items);
+        e = search_grow(&t->memory, &t->items, &t->items_capacity, t->count + 1, sizeof *t->items);
         if (e != ERR_OK)
             break;
         struct trace_item *item = &t->items[t->count++];

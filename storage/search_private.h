@@ -47,6 +47,8 @@ NODISCARD enum err search_pass_damage(struct search *s, size_t index, enum err e
 bool search_may_contain(const struct search *s, size_t index, const struct trace_id *id);
 /* The open segment did not have a trace: after some times a walking one is given a filter. */
 void search_note_miss(struct search *s, size_t index, struct segment *segment);
+/* A buffer of the search's, charged to what the query is charged to. */
+void search_buffer_init(struct buffer *b, const struct query_context *q);
 /* Time or memory ran out: what was found so far stands. */
 bool search_is_bound(enum err e);
 /* How many bytes of scratch buffers a search may use. */
@@ -83,7 +85,8 @@ struct trace_item {
 
 /* The items of one trace, each once. Reused from trace to trace. */
 struct trace_parts {
-    struct buffer data; /* as read from the segments, one after the other */
+    struct arena memory; /* of the arrays */
+    struct buffer data;  /* as read from the segments, one after the other */
     uint32_t *rows;
     size_t rows_capacity;
     struct trace_item *items;
@@ -93,10 +96,10 @@ struct trace_parts {
     uint32_t *ranks; /* of each run of rows: its group */
     size_t ranks_capacity;
 };
-void trace_parts_init(struct trace_parts *t, size_t limit_bytes);
+void trace_parts_init(struct trace_parts *t, const struct query_context *q);
 void trace_parts_deinit(struct trace_parts *t);
 /* All items of the trace: spans by group, start, ID and content, log records by time and content. Memory
- * comes from the heap: ERR_TOO_LARGE where the items' bytes pass limit_bytes. */
+ * is charged to the query's budget: ERR_TOO_LARGE, ERR_BUDGET. */
 NODISCARD enum err trace_parts_load(struct trace_parts *t, struct search *s,
                                     const struct trace_id *id, enum signal signal);
 /* Append the items as TracesData or LogsData: those that `which` numbers, in that order, or all. Errors:
@@ -104,7 +107,8 @@ NODISCARD enum err trace_parts_load(struct trace_parts *t, struct search *s,
 void trace_parts_write(const struct trace_parts *t, const uint32_t *which, size_t count,
                        struct buffer *out);
 
-/* Grow an array on the heap to hold `count` elements. */
-NODISCARD enum err search_grow(void *array_of_pointer, size_t *capacity, size_t count, size_t size);
+/* Grow an array in an arena to hold `count` elements. */
+NODISCARD enum err search_grow(struct arena *a, void *array_of_pointer, size_t *capacity,
+                               size_t count, size_t size);
 
 #endif

@@ -16,7 +16,6 @@
  *
  * I1: a trace is given out only when every other trace, known or not, comes after it.
  * I2: so whatever ends the search early, what was given out is a prefix of the whole answer. */
-#include "base/mem.h"
 #include "storage/search_private.h"
 
 #include <assert.h>
@@ -42,6 +41,7 @@ struct find {
     struct search search;
     const struct trace_query *query;
     struct trace_parts parts;
+    struct arena once; /* of the trace at hand */
     struct buffer data;
     struct candidate *candidates;
     size_t count, capacity;
@@ -383,13 +383,14 @@ static size_t first_at_least(const uint64_t *sorted, size_t count, uint64_t want
     return low;
 }
 
-/* The parents of all spans, sorted; on the heap. */
-static enum err parents_of(const struct trace_parts *t, uint64_t **out, size_t *out_count)
+/* The parents of all spans, sorted. */
+static enum err parents_of(const struct trace_parts *t, struct arena *memory, uint64_t **out,
+                           size_t *out_count)
 {
-    uint64_t *parents = mem_alloc_array(t->count, sizeof *parents);
+    uint64_t *parents = arena_alloc_array(memory, t->count, sizeof *parents);
     size_t count = 0;
     if (parents == NULL)
-        return ERR_NOMEM;
+        return arena_failure(memory);
     for (size_t i = 0; i < t->count; i++) {
         if (t->items[i].has_parent)
             parents[count++] = load_le64(t->items[i].parent_span_id.b);
@@ -416,7 +417,7 @@ static enum err match_items(struct find *f, const struct otlp_trace_facts *facts
     struct time_range range = f->query->range;
     uint64_t *parents = NULL;
     size_t parents_count = 0, count = 0;
-    enum err e = f->asks_children ? parents_of(t, &parents, &parents_count) : ERR_OK;
+    enum err e = f->asks_children ? parents_of(t, &f->once, &parents, &parents_count) : ERR_OK;
     struct otlp_row r;
     otlp_row_init(&r, SIGNAL_TRACES);
     r.trace = facts;
@@ -434,7 +435,6 @@ static enum err match_items(struct find *f, const struct otlp_trace_facts *facts
             out[count++] = (uint32_t)i;
     }
     otlp_row_deinit(&r);
-    mem_free(parents);
     *out_count = count;
     return e;
 }
@@ -456,9 +456,9 @@ static int earlier_first(const void *a, const void *b)
 static enum err write_matched(struct find *f, const uint32_t *matched, size_t count,
                               struct bytes *out)
 {
-    struct by_start *sorted = mem_alloc_array(count, sizeof *sorted);
-    uint32_t *which = mem_alloc_array(count, sizeof *which);
-    enum err e = sorted == NULL || which == NULL ? ERR_NOMEM : ERR_OK;
+    struct by_start *sorted = arena_alloc_array(&f->once, count, sizeof *sorted);
+    uint32_t *which = arena_alloc_array(&f->once, count, sizeof *which);
+    enum err e = sorted == NULL || which == NULL ? arena_failure(&f->once) : ERR_OK;
     if (e == ERR_OK) {
         for (size_t i = 0; i < count; i++)
             sorted[i] = (struct by_start){ f->parts.items[matched[i]].start_unix_ns, matched[i] };
@@ -472,8 +472,6 @@ static enum err write_matched(struct find *f, const uint32_t *matched, size_t co
     }
     if (e == ERR_OK)
         e = arena_dup(f->search.q->arena, buffer_bytes(&f->data), out);
-    mem_free(sorted);
-    mem_free(which);
     return e;
 }
 
@@ -538,15 +536,15 @@ static enum err resolve(struct find *f, uint32_t number)
     if (!is_after_cursor(&f->query->after, key, &id))
         return ERR_OK;
 
-    uint32_t *matched = mem_alloc_array(f->parts.count, sizeof *matched);
+    arena_reset(&f->once);
+    uint32_t *matched = arena_alloc_array(&f->once, f->parts.count, sizeof *matched);
     if (matched == NULL)
-        return ERR_NOMEM;
+        return arena_failure(&f->once);
     size_t matched_count = 0;
     uint32_t summary = 0;
     e = match_items(f, &facts, matched, &matched_count);
     if (e == ERR_OK && matched_count > 0)
         e = summarize(f, matched, matched_count, &summary);
-    mem_free(matched);
     if (e == ERR_OK && matched_count > 0) {
         struct candidate *c = &f->candidates[number];
         c->key = key;
@@ -739,8 +737,9 @@ enum err search_traces(const struct segment_source *source, const struct query_c
     }
     struct find f = { .query = query, .shares = 1, .asks_children = asks_children(query->filter) };
     search_init(&f.search, source, q);
-    trace_parts_init(&f.parts, search_scratch_bytes(q));
-    buffer_init(&f.data, search_scratch_bytes(q));
+    trace_parts_init(&f.parts, q);
+    arena_init(&f.once, search_scratch_bytes(q), q->arena->budget);
+    search_buffer_init(&f.data, q);
 
     bool may_be_more = true;
     enum err e = query->order == FIND_SLOWEST ? find_slowest(&f, &result, &may_be_more)
@@ -756,6 +755,7 @@ enum err search_traces(const struct segment_source *source, const struct query_c
     if (!may_be_more)
         result.next = (struct find_cursor){ 0 };
     buffer_deinit(&f.data);
+    arena_deinit(&f.once);
     trace_parts_deinit(&f.parts);
     search_deinit(&f.search);
     if (e == ERR_OK)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/mem.h"
 #include "storage/search_private.h"
 
 #include <stdlib.h>
 
 /* What the counts need of all spans together. */
 struct spans {
+    struct arena memory;
     uint64_t *ids, *parents; /* as numbers: only equality counts */
     size_t ids_capacity, parents_capacity;
     size_t count, parents_count;
@@ -15,9 +15,7 @@ struct spans {
 
 static void spans_deinit(struct spans *s)
 {
-    mem_free(s->ids);
-    mem_free(s->parents);
-    mem_free(s->services);
+    arena_deinit(&s->memory);
 }
 
 static int by_number(const void *a, const void *b)
@@ -65,12 +63,12 @@ static void merge_services(struct spans *s)
 
 static enum err add_span(struct spans *s, const struct otlp_items *it, const struct otlp_span *span)
 {
-    enum err e = search_grow(&s->ids, &s->ids_capacity, s->count + 1, sizeof *s->ids);
+    enum err e = search_grow(&s->memory, &s->ids, &s->ids_capacity, s->count + 1, sizeof *s->ids);
     if (e == ERR_OK)
-        e = search_grow(&s->parents, &s->parents_capacity, s->parents_count + 1,
+        e = search_grow(&s->memory, &s->parents, &s->parents_capacity, s->parents_count + 1,
                         sizeof *s->parents);
     if (e == ERR_OK && it->is_new_resource)
-        e = search_grow(&s->services, &s->services_capacity, s->services_count + 1,
+        e = search_grow(&s->memory, &s->services, &s->services_capacity, s->services_count + 1,
                         sizeof *s->services);
     if (e != ERR_OK)
         return e;
@@ -129,6 +127,7 @@ enum err trace_summarize(struct bytes traces_data, struct arena *arena, struct t
     struct spans s = { 0 };
     struct root root = { 0 };
     enum err e = ERR_OK;
+    arena_init(&s.memory, arena->limit_bytes, arena->budget);
     struct otlp_items it = otlp_items(traces_data);
     while (e == ERR_OK && otlp_items_next(&it)) {
         struct otlp_span span;

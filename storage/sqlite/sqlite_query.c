@@ -94,7 +94,8 @@ static enum err reader_for(struct query_source *s, struct partition *p, struct d
     return ERR_OK;
 }
 
-static enum err group_open(struct query_source *s, const struct group *g, struct segment **out)
+static enum err group_open(struct query_source *s, const struct group *g,
+                           const struct query_context *q, struct segment **out)
 {
     opened_sweep(s, false);
     struct db *db = NULL;
@@ -109,7 +110,7 @@ static enum err group_open(struct query_source *s, const struct group *g, struct
         mem_free(o);
         return e;
     }
-    arena_init(&o->arena, SEGMENT_BYTES_MAX, NULL);
+    arena_init(&o->arena, SEGMENT_BYTES_MAX, q->arena->budget);
     o->next = s->opened;
     s->opened = o;
     struct rowgroup_source source = {
@@ -152,9 +153,11 @@ static enum err source_open(void *context, size_t index, const struct query_cont
 {
     struct query_source *s = context;
     if (index < s->snapshot.groups->count)
-        return group_open(s, s->snapshot.groups->groups[index], out);
+        return group_open(s, s->snapshot.groups->groups[index], q, out);
     const struct pending *p = s->bodies[index - s->snapshot.groups->count];
-    return body_segment_open(p->signal, p->body, q->arena, out);
+    struct segment_bounds bounds;
+    source_bounds(s, index, &bounds);
+    return body_segment_open_bounded(&bounds, p->body, q->arena, out);
 }
 
 static void source_damaged(void *context, size_t index)
