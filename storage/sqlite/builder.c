@@ -38,11 +38,10 @@ struct candidate {
 struct lookback {
     struct sqlite_engine *engine;
     struct snapshot snapshot;
+    struct reader_set readers;
     struct arena arena; /* of the open segments, and of the trace at hand */
     struct lookback_group {
         struct segment *segment;
-        struct db *reader; /* shared by the groups of a file; its owner gives it back */
-        bool is_reader_owner;
         bool is_tried;
         bool has_index;
         struct trace_id trace_id;  /* the trace that is indexed: */
@@ -53,32 +52,19 @@ struct lookback {
     uint64_t until_mono_ns;  /* then no more is read: what is missed is hidden when it is read */
     struct candidate *candidates; /* spans that may be stored, then those that are, by content */
     size_t candidates_count, candidates_capacity;
+    size_t recent_from; /* the first group that may hold a span of the filter */
 };
-
-/* The connection that a group of the same file has opened, or NULL. One a file is enough, and SQLite takes
- * 1.3 MiB of pages for each: with one a group a look-back came to hold 260 MB. */
-static struct db *reader_of(const struct lookback *l, const struct partition *p)
-{
-    for (size_t i = 0; i < l->snapshot.groups->count; i++)
-        if (l->opened[i].is_reader_owner && l->snapshot.groups->groups[i]->partition == p)
-            return l->opened[i].reader;
-    return NULL;
-}
 
 static enum err lookback_open(struct lookback *l, size_t index)
 {
     struct lookback_group *o = &l->opened[index];
     struct group *g = l->snapshot.groups->groups[index];
     o->is_tried = true;
-    enum err e = ERR_OK;
-    o->reader = reader_of(l, g->partition);
-    if (o->reader == NULL) {
-        e = reader_pool_take(&g->partition->readers, &o->reader);
-        o->is_reader_owner = e == ERR_OK;
-    }
+    struct db *reader = NULL;
+    enum err e = reader_set_take(&l->readers, &g->partition->readers, &reader);
     struct rowgroup_source source;
     if (e == ERR_OK)
-        e = partition_group_open(o->reader, g, &source);
+        e = partition_group_open(reader, g, &source);
     if (e == ERR_OK)
         e = rowgroup_segment_open(&source, &l->arena, &o->segment);
     return e;
@@ -225,14 +211,13 @@ static bool lookback_may_have(const struct lookback *l, bool asks_old,
 static bool lookback_has(struct lookback *l, const struct trace_id *trace_id,
                          const struct span_id *span_id, struct hash128 content)
 {
-    size_t count = l->snapshot.groups->count, from = 0, to = 0;
-    if (span_filter_may_contain(&l->engine->builder.recent, trace_id, span_id)) {
-        from = count > LOOKBACK_GROUPS_MAX ? count - LOOKBACK_GROUPS_MAX : 0;
-        to = count;
-    } else {
-        lookback_old(l, &from, &to);
-    }
-    return lookback_in(l, from, to, trace_id, span_id, content);
+    size_t from = 0, to = 0;
+    lookback_old(l, &from, &to);
+    if (span_filter_may_contain(&l->engine->builder.recent, trace_id, span_id) &&
+        lookback_in(l, l->recent_from, l->snapshot.groups->count, trace_id, span_id, content))
+        return true;
+    return lookback_in(l, from, to < l->recent_from ? to : l->recent_from, trace_id, span_id,
+                       content);
 }
 
 static int trace_order(const void *a, const void *b)
@@ -294,20 +279,25 @@ static void lookback_begin(struct lookback *l, struct sqlite_engine *e, uint64_t
     l->oldest_unix_ns = now_unix_ns > SPAN_LOOKBACK_NS ? now_unix_ns - SPAN_LOOKBACK_NS : 0;
     arena_init(&l->arena, LOOKBACK_ARENA_BYTES, NULL);
     view_snapshot(&e->view, SIGNAL_TRACES, &l->snapshot);
+    /* By what they hold, not by the clock, which may be set back. */
+    uint64_t spans = span_filter_count(&e->builder.recent);
+    const struct group_list *list = l->snapshot.groups;
+    size_t i = list->count;
+    while (i > 0 && spans > 0 && list->count - i < LOOKBACK_GROUPS_MAX) {
+        uint32_t rows = list->groups[--i]->rows;
+        spans -= rows < spans ? rows : spans;
+    }
+    l->recent_from = i;
 }
 
 static void lookback_end(struct lookback *l)
 {
-    size_t count = l->opened == NULL ? 0 : l->snapshot.groups->count;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; l->opened != NULL && i < l->snapshot.groups->count; i++) {
         if (l->opened[i].segment != NULL)
             l->opened[i].segment->ops->close(l->opened[i].segment);
         mem_free(l->opened[i].spans);
     }
-    for (size_t i = 0; i < count; i++) /* now that none of their segments is open */
-        if (l->opened[i].is_reader_owner)
-            reader_pool_give(&l->snapshot.groups->groups[i]->partition->readers,
-                             l->opened[i].reader);
+    reader_set_deinit(&l->readers);
     mem_free(l->opened);
     mem_free(l->candidates);
     arena_deinit(&l->arena);

@@ -117,7 +117,7 @@ void request_memory_add(struct request_memory *m, struct hash128 hash, uint64_t 
 
 #define BLOCK_WORDS   8u /* one cache line */
 #define FILTER_BLOCKS ((uint32_t)(SPAN_FILTER_BYTES / (BLOCK_WORDS * sizeof(uint64_t))))
-#define FILTER_SPANS  ((uint32_t)(SPAN_FILTER_BYTES * 8 / 12))
+#define FILTER_SPANS  ((uint32_t)(SPAN_FILTER_BYTES * 8 / 16))
 
 enum err span_filter_init(struct span_filter *f, uint64_t now_unix_ns)
 {
@@ -140,7 +140,7 @@ void span_filter_deinit(struct span_filter *f)
     *f = (struct span_filter){ 0 };
 }
 
-/* Six bits in one block, all drawn from one hash of both IDs: IDs may be anything, so they are
+/* Seven bits in one block, all drawn from one hash of both IDs: IDs may be anything, so they are
  * mixed. */
 static uint64_t pair_hash(const struct trace_id *trace_id, const struct span_id *span_id)
 {
@@ -165,7 +165,7 @@ bool span_filter_may_contain(const struct span_filter *f, const struct trace_id 
         const uint64_t *block = f->blocks[i] + (size_t)block_of(hash) * BLOCK_WORDS;
         uint64_t bits = hash * UINT64_C(0x9e3779b97f4a7c15);
         bool may = true;
-        for (int k = 0; may && k < 6; k++, bits >>= 9)
+        for (int k = 0; may && k < 7; k++, bits >>= 9)
             may = (block[bits & 7] >> ((bits >> 3) & 63) & 1) != 0;
         if (may)
             return true;
@@ -179,7 +179,7 @@ void span_filter_add(struct span_filter *f, const struct trace_id *trace_id,
     uint64_t hash = pair_hash(trace_id, span_id);
     uint64_t *block = f->blocks[0] + (size_t)block_of(hash) * BLOCK_WORDS;
     uint64_t bits = hash * UINT64_C(0x9e3779b97f4a7c15);
-    for (int k = 0; k < 6; k++, bits >>= 9)
+    for (int k = 0; k < 7; k++, bits >>= 9)
         block[bits & 7] |= UINT64_C(1) << ((bits >> 3) & 63);
     f->counts[0]++;
 }
@@ -199,7 +199,7 @@ void span_filter_turn(struct span_filter *f, uint64_t now_unix_ns)
     f->since_unix_ns[0] = now_unix_ns;
 }
 
-uint64_t span_filter_since(const struct span_filter *f)
+uint64_t span_filter_count(const struct span_filter *f)
 {
-    return f->since_unix_ns[1] != 0 ? f->since_unix_ns[1] : f->since_unix_ns[0];
+    return (uint64_t)f->counts[0] + f->counts[1];
 }

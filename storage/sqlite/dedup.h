@@ -40,9 +40,9 @@ void request_memory_undo(struct request_memory *m, uint32_t count);
 /* ---- Spans ----------------------------------------------------------------------------------- */
 
 #define SPAN_LOOKBACK_NS UINT64_C(900000000000) /* fifteen minutes */
-/* Bytes of each of the two generations: at 12 bits a span, a million spans. Where more arrive in
+/* Bytes of each of the two generations: at 16 bits a span, a million spans. Where more arrive in
  * fifteen minutes, the look-back is shorter, and what it misses is hidden when it is read. */
-#define SPAN_FILTER_BYTES ((size_t)3 << 19)
+#define SPAN_FILTER_BYTES ((size_t)2 << 20)
 
 struct span_filter {
     uint64_t *blocks[2]; /* Bloom filters in blocks of one cache line; [0] takes new spans */
@@ -61,7 +61,7 @@ void span_filter_add(struct span_filter *f, const struct trace_id *trace_id,
                      const struct span_id *span_id);
 /* Between row groups: start a new generation when this one is full or old. */
 void span_filter_turn(struct span_filter *f, uint64_t now_unix_ns);
-/* Spans stored from this time on are in the filter. */
-uint64_t span_filter_since(const struct span_filter *f);
+/* How many were added within the generations that are kept. */
+uint64_t span_filter_count(const struct span_filter *f);
 
 #endif

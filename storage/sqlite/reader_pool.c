@@ -74,3 +74,43 @@ void reader_pool_give(struct reader_pool *p, struct db *take_db)
         reader_close(take_db);
     }
 }
+
+/* ---- The connections of one reader ------------------------------------------------------------ */
+
+struct reader_set_entry {
+    struct reader_pool *pool;
+    struct db *db;
+};
+
+enum err reader_set_take(struct reader_set *s, struct reader_pool *p, struct db **out)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->entries[i].pool == p) {
+            *out = s->entries[i].db;
+            return ERR_OK;
+        }
+    }
+    if (s->count == s->capacity) {
+        size_t capacity = s->capacity == 0 ? 4 : 2 * s->capacity;
+        struct reader_set_entry *grown = mem_realloc(s->entries, capacity * sizeof *grown);
+        if (grown == NULL)
+            return ERR_NOMEM;
+        s->entries = grown;
+        s->capacity = capacity;
+    }
+    struct db *db = NULL;
+    enum err e = reader_pool_take(p, &db);
+    if (e != ERR_OK)
+        return e;
+    s->entries[s->count++] = (struct reader_set_entry){ p, db };
+    *out = db;
+    return ERR_OK;
+}
+
+void reader_set_deinit(struct reader_set *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        reader_pool_give(s->entries[i].pool, s->entries[i].db);
+    mem_free(s->entries);
+    *s = (struct reader_set){ 0 };
+}

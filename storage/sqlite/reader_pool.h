@@ -29,4 +29,16 @@ void reader_pool_deinit(struct reader_pool *p);
 NODISCARD enum err reader_pool_take(struct reader_pool *p, struct db **out);
 void reader_pool_give(struct reader_pool *p, struct db *take_db); /* NULL does nothing */
 
+/* The connections of one reader of several files: one a file, however much of it is read at once. A
+ * connection costs 50 KiB and more. Zeroed is empty. */
+struct reader_set {
+    struct reader_set_entry *entries;
+    size_t count, capacity;
+};
+
+/* The set's connection to the pool's file, taken from the pool when it has none yet. */
+NODISCARD enum err reader_set_take(struct reader_set *s, struct reader_pool *p, struct db **out);
+/* Give all of them back; what was opened with them is closed already. */
+void reader_set_deinit(struct reader_set *s);
+
 #endif

@@ -19,13 +19,6 @@ struct opened_group {
     bool is_closed;
 };
 
-/* One connection a query uses for a partition. */
-struct query_reader {
-    struct query_reader *next;
-    struct partition *partition;
-    struct db *db;
-};
-
 #define SEGMENT_BYTES_MAX                                                                          \
     ((size_t)512 << 20) /* of one open row group: a million rows of columns  \
                                                */
@@ -37,7 +30,7 @@ struct query_source {
     struct pending **bodies; /* those set aside, then pending ones; in the query's arena */
     size_t bodies_count;
     struct opened_group *opened;
-    struct query_reader *readers;
+    struct reader_set readers;
     struct segment_source source;
 };
 
@@ -71,35 +64,12 @@ static void opened_sweep(struct query_source *s, bool all)
     }
 }
 
-static enum err reader_for(struct query_source *s, struct partition *p, struct db **out)
-{
-    for (struct query_reader *r = s->readers; r != NULL; r = r->next) {
-        if (r->partition == p) {
-            *out = r->db;
-            return ERR_OK;
-        }
-    }
-    struct query_reader *r = mem_zalloc(sizeof *r);
-    if (r == NULL)
-        return ERR_NOMEM;
-    enum err e = reader_pool_take(&p->readers, &r->db);
-    if (e != ERR_OK) {
-        mem_free(r);
-        return e;
-    }
-    r->partition = p;
-    r->next = s->readers;
-    s->readers = r;
-    *out = r->db;
-    return ERR_OK;
-}
-
 static enum err group_open(struct query_source *s, const struct group *g,
                            const struct query_context *q, struct segment **out)
 {
     opened_sweep(s, false);
     struct db *db = NULL;
-    enum err e = reader_for(s, g->partition, &db);
+    enum err e = reader_set_take(&s->readers, &g->partition->readers, &db);
     if (e != ERR_OK)
         return e;
     struct opened_group *o = mem_zalloc(sizeof *o);
@@ -180,12 +150,7 @@ static void bodies_take(struct query_source *s, const struct pending_range *rang
 static void source_end(struct query_source *s)
 {
     opened_sweep(s, true);
-    while (s->readers != NULL) {
-        struct query_reader *r = s->readers;
-        s->readers = r->next;
-        reader_pool_give(&r->partition->readers, r->db);
-        mem_free(r);
-    }
+    reader_set_deinit(&s->readers);
     snapshot_release(&s->snapshot);
 }
 
