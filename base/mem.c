@@ -2,6 +2,7 @@
 /* mem.c - malloc, counted and made to fail in builds with SPINDLE_FAULTS. */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -145,6 +146,11 @@ void mem_unmap(void *block, size_t size)
     count_block(block, -1);
     if (block != NULL)
         (void)munmap(block, size);
+}
+
+void mem_trim(void)
+{
+    (void)malloc_trim(0);
 }
 
 char *mem_text(const void *text, size_t len)

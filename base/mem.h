@@ -28,6 +28,9 @@ void *mem_map(size_t size);
 /* As mem_realloc(). */
 void *mem_map_resize(void *block, size_t size, size_t new_size);
 void mem_unmap(void *block, size_t size);
+/* Give pages of the heap in which nothing is left back to the system: after a burst. Takes milliseconds; the
+ * heap keeps them otherwise for as long as anything younger lies behind them. */
+void mem_trim(void);
 
 /* Fault seam; in builds without SPINDLE_FAULTS these do nothing and return 0 or false.
  * fault_alloc_fail_at(n): the (n+1)th allocation from now on, in any thread, fails once; sticky:

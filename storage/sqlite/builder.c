@@ -479,13 +479,16 @@ static enum err builder_borrow(struct sqlite_engine *e, enum signal signal,
     return error;
 }
 
-/* A quiet server gives the memory of building back. */
-static void builders_drop(struct sqlite_engine *e)
+/* A quiet server gives the memory of building back. False: it has been given back already. */
+static bool builders_drop(struct sqlite_engine *e)
 {
+    bool had_any = false;
     for (int s = 0; s < SIGNAL_COUNT; s++) {
+        had_any = had_any || e->builder.rowgroup_builders[s] != NULL;
         rowgroup_builder_close(e->builder.rowgroup_builders[s]);
         e->builder.rowgroup_builders[s] = NULL;
     }
+    return had_any;
 }
 
 static enum err range_retire(struct sqlite_engine *e, struct build *b)
@@ -621,8 +624,8 @@ static void *builder_main(void *context)
         enum signal signal = SIGNAL_TRACES;
         uint64_t wait_ns = 0;
         if (!build_is_due(e, &signal, &wait_ns)) {
-            if (wait_ns == NS_PER_S)
-                builders_drop(e);
+            if (wait_ns == NS_PER_S && builders_drop(e))
+                mem_trim();
             builder_wait(b, wait_ns, done);
         } else if (build_oldest(e, signal) != ERR_OK) {
             builder_wait(b, RETRY_BUILD_NS, done);
@@ -695,6 +698,6 @@ void builder_deinit(struct sqlite_engine *e)
 {
     (void)pthread_mutex_destroy(&e->builder.lock);
     (void)pthread_cond_destroy(&e->builder.changed);
-    builders_drop(e);
+    (void)builders_drop(e);
     span_filter_deinit(&e->builder.recent);
 }

@@ -6,7 +6,7 @@
  *            another batch: it answers "surely not stored lately" for nearly every span at the
  *            cost of one cache miss, and only the others are looked up in row groups.
  * Threads    one at a time each: requests belong to the writer, the span filter to the builder.
- * Source     RELIABILITY 5: ten minutes, 8 MiB; fifteen minutes for spans. */
+ * Source     RELIABILITY 5: ten minutes, at most 8 MiB; fifteen minutes for spans. */
 #ifndef SPINDLE_STORAGE_SQLITE_DEDUP_H
 #define SPINDLE_STORAGE_SQLITE_DEDUP_H
 
@@ -17,7 +17,7 @@
 /* ---- Requests -------------------------------------------------------------------------------- */
 
 #define REQUEST_MEMORY_NS    UINT64_C(600000000000) /* ten minutes by arrival time */
-#define REQUEST_MEMORY_COUNT (1u << 18) /* 8 MiB: 24 bytes an entry, 4 + 4 of its index */
+#define REQUEST_MEMORY_COUNT (1u << 17) /* 4 MiB: 24 bytes an entry, 4 + 4 of its index */
 
 struct request_memory {
     struct request_seen *ring; /* REQUEST_MEMORY_COUNT entries, oldest at `first` */
@@ -25,7 +25,7 @@ struct request_memory {
     uint32_t first, count;
 };
 
-/* Takes its 8 MiB at once; pages that were never used are not resident. */
+/* Takes its 4 MiB at once; pages that were never used are not resident. */
 NODISCARD enum err request_memory_init(struct request_memory *m);
 void request_memory_deinit(struct request_memory *m);
 /* Was an equal request stored within the last ten minutes before now? Zero hashes are never equal.
@@ -40,9 +40,9 @@ void request_memory_undo(struct request_memory *m, uint32_t count);
 /* ---- Spans ----------------------------------------------------------------------------------- */
 
 #define SPAN_LOOKBACK_NS UINT64_C(900000000000) /* fifteen minutes */
-/* Bytes of each of the two generations: at 16 bits a span, a million spans. Where more arrive in
+/* Bytes of each of the two generations: at 16 bits a span, 786,432 spans. Where more arrive in
  * fifteen minutes, the look-back is shorter, and what it misses is hidden when it is read. */
-#define SPAN_FILTER_BYTES ((size_t)2 << 20)
+#define SPAN_FILTER_BYTES ((size_t)3 << 19)
 
 struct span_filter {
     uint64_t *blocks[2]; /* Bloom filters in blocks of one cache line; [0] takes new spans */
