@@ -4,6 +4,7 @@
  * and its family's shape, and a query ends with its client, its deadline or the server. */
 #include "query/query.h"
 
+#include "base/budget.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "net/server.h"
@@ -723,14 +724,14 @@ static void a_full_queue_refuses_at_once(void **state)
     static struct fixture f;
     start(&f, &(struct query_options){ .workers = 1, .queue_max = 2 });
     f.engine.holds = true;
-    int running = client_send(f.port, "/api/spindle/v1/services", "");
+    int running = client_send(f.port, "/api/spindle/v1/traces", "");
     assert_true(fake_engine_wait_inside(&f.engine, 1));
     int waiting[2];
     for (size_t i = 0; i < 2; i++)
-        waiting[i] = client_send(f.port, "/api/spindle/v1/services", "");
+        waiting[i] = client_send(f.port, "/api/spindle/v1/traces", "");
     wait_until_asked(&f, 3);
-    static const char *const paths[] = { "/api/spindle/v1/services", "/api/services",
-                                         "/api/v3/services" };
+    static const char *const paths[] = { "/api/spindle/v1/traces", "/api/traces?service=shop",
+                                         "/api/v3/traces" };
     static const char *const shapes[] = {
         "{\"error\":{\"code\":\"busy\",\"message\":\"too many queries are waiting\"",
         "\"errors\":[{\"code\":503,\"msg\":\"too many queries are waiting\"}]",
@@ -767,9 +768,9 @@ static void stopping_ends_what_runs_and_what_waits(void **state)
     static struct fixture f;
     start(&f, &(struct query_options){ .workers = 1 });
     f.engine.holds = true;
-    int running = client_send(f.port, "/api/spindle/v1/services", "");
+    int running = client_send(f.port, "/api/spindle/v1/traces", "");
     assert_true(fake_engine_wait_inside(&f.engine, 1));
-    int waiting = client_send(f.port, "/api/spindle/v1/services", "");
+    int waiting = client_send(f.port, "/api/spindle/v1/traces", "");
     wait_until_asked(&f, 2);
     uint64_t begin = clock_mono_ns();
     stop(&f);
@@ -777,6 +778,36 @@ static void stopping_ends_what_runs_and_what_waits(void **state)
     assert_int_equal(f.engine.stopped_with, ERR_CANCELLED);
     close(running);
     close(waiting);
+}
+
+/* However many searches run and wait: what an ID or a list names is answered. */
+static void quick_questions_pass_heavy_ones(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    start(&f, &(struct query_options){ .workers = 2, .queue_max = 4 });
+    f.engine.holds = true;
+    int searches[6];
+    for (unsigned i = 0; i < 6; i++) {
+        searches[i] = client_send(f.port, "/api/spindle/v1/traces", "");
+        if (i < 2)
+            assert_true(fake_engine_wait_inside(&f.engine, i + 1));
+    }
+    wait_until_asked(&f, 6);
+    assert_int_equal(get(&f, "/api/spindle/v1/traces"), 503); /* that lane is full */
+    for (unsigned i = 0; i < 8; i++)
+        assert_int_equal(get(&f, "/api/spindle/v1/meta"), 200);
+    pthread_mutex_lock(&f.engine.lock);
+    assert_int_equal(f.engine.inside, 2); /* the third thread left the others waiting */
+    pthread_mutex_unlock(&f.engine.lock);
+    f.engine.holds = false;
+    struct reply r;
+    for (unsigned i = 0; i < 6; i++) {
+        client_receive(searches[i], &r);
+        assert_int_equal(r.status, 200);
+        reply_free(&r);
+    }
+    stop(&f);
 }
 
 static void answers_are_bounded(void **state)
@@ -792,7 +823,33 @@ static void answers_are_bounded(void **state)
     assert_int_equal(get(&f, "/api/services"), 200);
     assert_int_equal(get(&f, "/api/spindle/v1/services"), 422); /* a little longer */
     assert_contains(last.body, "\"code\":\"too_large\"");
+    /* What the engine takes counts too: each fits, not both, and no other query is at fault. */
+    f.engine.takes_bytes = 60000;
+    assert_int_equal(get(&f, "/api/services"), 422);
+    assert_contains(last.body, "\"code\":422");
     stop(&f);
+}
+
+/* An answer is charged to all queries while it grows, not once it is whole. */
+static void growing_answers_are_charged(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    static struct bytes services[4000];
+    struct budget budget;
+    for (size_t i = 0; i < sizeof services / sizeof services[0]; i++)
+        services[i] = BYTES_LITERAL("a service with a rather long name");
+    budget_init(&budget, 160000, NULL);
+    start(&f, &(struct query_options){ .budget = &budget });
+    f.engine.services = services;
+    f.engine.service_count = sizeof services / sizeof services[0];
+    assert_int_equal(get(&f, "/api/spindle/v1/services"), 503);
+    assert_contains(last.body, "\"code\":\"out_of_memory\"");
+    assert_contains(last.head, "retry-after: 1");
+    f.engine.service_count /= 2;
+    assert_int_equal(get(&f, "/api/spindle/v1/services"), 200);
+    stop(&f);
+    assert_int_equal(budget_used(&budget), 0);
 }
 
 int main(void)
@@ -814,7 +871,9 @@ int main(void)
         cmocka_unit_test(a_query_ends_with_its_client),
         cmocka_unit_test(a_full_queue_refuses_at_once),
         cmocka_unit_test(stopping_ends_what_runs_and_what_waits),
+        cmocka_unit_test(quick_questions_pass_heavy_ones),
         cmocka_unit_test(answers_are_bounded),
+        cmocka_unit_test(growing_answers_are_charged),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -266,14 +266,14 @@ enum err call_fail_filter(struct call *c, enum err e, const char *parameter,
 /* ---- The life of a call ---- */
 
 void call_init(struct call *c, struct exchange *x, const struct query_options *options,
-               enum call_api api, call_fn *run)
+               enum call_api api, const struct call_route *route)
 {
     *c = (struct call){
         .x = x,
         .request = exchange_request(x),
         .options = options,
         .api = api,
-        .run = run,
+        .route = route,
         .received_mono_ns = clock_mono_ns(),
         .content_type = "application/json",
     };
@@ -293,6 +293,8 @@ unsigned call_settle(struct call *c, enum err e)
         e = buffer_error(&c->body);
     if (e == ERR_OK)
         return 200;
+    if (e == ERR_BUDGET && atomic_load_explicit(&c->budget.has_refused, memory_order_relaxed))
+        e = ERR_TOO_LARGE; /* for one query, so that asking again would not help */
     struct error_numbers numbers = error_numbers(e, c->api);
     write_error(c, e, numbers);
     return numbers.http;
@@ -387,7 +389,7 @@ enum err call_run(struct call *c)
     else if (e == ERR_TOO_MANY)
         e = call_fail(c, e, NULL, "the query string has too many parameters");
     if (e == ERR_OK)
-        e = c->run(c);
+        e = c->route->run(c);
     log_failure(c, e);
     answer(c, e);
     return e;

@@ -13,7 +13,6 @@
 
 #include "base/budget.h"
 #include "base/json_writer.h"
-#include "base/queue.h"
 #include "query/query.h"
 #include "query/traceql.h"
 
@@ -22,10 +21,15 @@ enum call_api { CALL_NATIVE, CALL_JAEGER, CALL_JAEGER_V3, CALL_API_COUNT };
 struct call;
 typedef enum err call_fn(struct call *c);
 
+/* Quick calls look up what an ID or a list names; heavy ones look through what is stored. Neither
+ * lane waits for the other (workers.h). */
+enum call_lane { CALL_HEAVY, CALL_QUICK, CALL_LANE_COUNT };
+
 /* One row of an API family's table; `path` as in net/router.h. */
 struct call_route {
     const char *path;
     call_fn *run;
+    enum call_lane lane;
 };
 
 struct call_error {
@@ -37,12 +41,14 @@ struct call_error {
 };
 
 struct call {
-    struct queue_node node; /* the worker pool's */
+    struct call *next; /* while it waits; with the four below, turns.h's */
+    uint64_t address_hash, address_turn;
+    uint64_t peer_hash, peer_turn;
     struct exchange *x;
     const struct request *request;
     const struct query_options *options; /* with defaults filled in */
     enum call_api api;
-    call_fn *run;
+    const struct call_route *route;
     uint64_t received_mono_ns;
 
     struct budget budget; /* of this query alone, a part of the one of all queries */
@@ -62,7 +68,7 @@ struct call {
 
 /* Fill in a call for a request, ready to run. `received_mono_ns` starts the deadline. */
 void call_init(struct call *c, struct exchange *x, const struct query_options *options,
-               enum call_api api, call_fn *run);
+               enum call_api api, const struct call_route *route);
 /* Run the handler and answer; the exchange is gone afterwards. Returns the handler's error. */
 enum err call_run(struct call *c);
 /* Answer without running: ERR_BUSY, ERR_STOPPING. */

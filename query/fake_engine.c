@@ -46,6 +46,8 @@ static enum err pass(struct fake_engine *f, const struct query_context *q)
         f->stopped_with = e;
     pthread_cond_broadcast(&f->changed);
     pthread_mutex_unlock(&f->lock);
+    if (e == ERR_OK && f->takes_bytes > 0 && arena_alloc(q->arena, f->takes_bytes) == NULL)
+        e = arena_failure(q->arena);
     return e != ERR_OK ? e : f->result;
 }
 

@@ -32,6 +32,7 @@ struct fake_engine {
     struct find_cursor next;
     struct find_progress progress;
     struct engine_statistics statistics;
+    size_t takes_bytes; /* of the query's arena, by every call */
     /* Queries wait until it is false again, or query_check() says stop. */
     _Atomic bool holds;
 

@@ -297,10 +297,10 @@ static enum err traces(struct call *c)
 }
 
 const struct call_route jaeger_routes[] = {
-    { "/api/services", services },
-    { "/api/services/{service}/operations", service_operations },
-    { "/api/operations", all_operations },
-    { "/api/traces", traces },
-    { "/api/traces/{id}", trace },
+    { "/api/services", services, CALL_QUICK },
+    { "/api/services/{service}/operations", service_operations, CALL_QUICK },
+    { "/api/operations", all_operations, CALL_QUICK },
+    { "/api/traces", traces, CALL_HEAVY },
+    { "/api/traces/{id}", trace, CALL_QUICK },
 };
 const size_t jaeger_route_count = sizeof jaeger_routes / sizeof jaeger_routes[0];

@@ -228,10 +228,10 @@ static enum err summaries(struct call *c)
 }
 
 const struct call_route jaeger_v3_routes[] = {
-    { "/api/v3/services", services },
-    { "/api/v3/operations", operations },
-    { "/api/v3/traces", traces },
-    { "/api/v3/traces/{id}", trace },
-    { "/api/v3/trace-summaries", summaries },
+    { "/api/v3/services", services, CALL_QUICK },
+    { "/api/v3/operations", operations, CALL_QUICK },
+    { "/api/v3/traces", traces, CALL_HEAVY },
+    { "/api/v3/traces/{id}", trace, CALL_QUICK },
+    { "/api/v3/trace-summaries", summaries, CALL_HEAVY },
 };
 const size_t jaeger_v3_route_count = sizeof jaeger_v3_routes / sizeof jaeger_v3_routes[0];

@@ -6,17 +6,17 @@
 #define BASE "/api/spindle/v1"
 
 const struct call_route native_routes[] = {
-    { BASE "/meta", native_meta },
-    { BASE "/traces", native_traces },
-    { BASE "/trace/{id}", native_trace },
-    { BASE "/trace/{id}/logs", native_trace_logs },
-    { BASE "/trace/{id}/span/{span}", native_trace_span },
-    { BASE "/logs", native_logs },
-    { BASE "/services", native_services },
-    { BASE "/services/{service}/operations", native_operations },
-    { BASE "/attributes", native_attributes },
-    { BASE "/attributes/{key}/values", native_attribute_values },
-    { BASE "/resolve", native_resolve },
+    { BASE "/meta", native_meta, CALL_QUICK },
+    { BASE "/traces", native_traces, CALL_HEAVY },
+    { BASE "/trace/{id}", native_trace, CALL_QUICK },
+    { BASE "/trace/{id}/logs", native_trace_logs, CALL_QUICK },
+    { BASE "/trace/{id}/span/{span}", native_trace_span, CALL_QUICK },
+    { BASE "/logs", native_logs, CALL_HEAVY },
+    { BASE "/services", native_services, CALL_QUICK },
+    { BASE "/services/{service}/operations", native_operations, CALL_QUICK },
+    { BASE "/attributes", native_attributes, CALL_HEAVY },
+    { BASE "/attributes/{key}/values", native_attribute_values, CALL_HEAVY },
+    { BASE "/resolve", native_resolve, CALL_HEAVY },
 };
 const size_t native_route_count = sizeof native_routes / sizeof native_routes[0];
 

@@ -26,7 +26,7 @@ static const struct {
 struct bound_route {
     struct query_service *service;
     enum call_api api;
-    call_fn *run;
+    const struct call_route *route;
 };
 
 struct query_service {
@@ -46,7 +46,7 @@ static void on_request(struct exchange *x, void *context)
         exchange_respond(x, &head, &empty);
         return;
     }
-    call_init(c, x, &b->service->options, b->api, b->run);
+    call_init(c, x, &b->service->options, b->api, b->route);
     workers_submit(b->service->workers, c);
 }
 
@@ -90,7 +90,7 @@ enum err query_add_routes(struct query_service *s, struct router *r)
     for (size_t f = 0; f < FAMILY_COUNT; f++) {
         for (size_t i = 0; i < *families[f].count; i++, b++) {
             const struct call_route *route = &families[f].routes[i];
-            *b = (struct bound_route){ s, families[f].api, route->run };
+            *b = (struct bound_route){ s, families[f].api, route };
             enum err e = router_add(r, &(struct route){
                                            .kind = ROUTE_HTTP,
                                            .method = HTTP_GET,

@@ -17,8 +17,8 @@ struct query_service;
 struct query_options {
     struct engine *engine;
     struct metrics *metrics;
-    unsigned workers;      /* 0: the number of cores, at least 2 */
-    unsigned queue_max;    /* queries that may wait; 0: 256; more are 503 with Retry-After */
+    unsigned workers;      /* heavy queries at once; 0: the number of cores, at least 2 */
+    unsigned queue_max;    /* that may wait in each lane; 0: 256; more are 503 with Retry-After */
     uint64_t timeout_ns;   /* of a query; 0: 10 s */
     size_t memory_bytes;   /* of a query; 0: 64 MiB */
     struct budget *budget; /* shared by all queries; may be NULL */

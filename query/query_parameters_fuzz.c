@@ -47,8 +47,8 @@ static void check_json(struct bytes text)
             abort();
 }
 
-static void check_route(struct fake_engine *f, enum call_api api, call_fn *run, struct bytes path,
-                        struct bytes query)
+static void check_route(struct fake_engine *f, enum call_api api, const struct call_route *route,
+                        struct bytes path, struct bytes query)
 {
     struct query_options options = { .engine = &f->engine,
                                      .timeout_ns = 10 * NS_PER_S,
@@ -60,7 +60,7 @@ static void check_route(struct fake_engine *f, enum call_api api, call_fn *run, 
     struct call c = { .request = &request,
                       .options = &options,
                       .api = api,
-                      .run = run,
+                      .route = route,
                       .received_mono_ns = clock_mono_ns(),
                       .parameters = parameters,
                       .content_type = "application/json" };
@@ -68,8 +68,9 @@ static void check_route(struct fake_engine *f, enum call_api api, call_fn *run, 
     arena_init(&c.arena, options.memory_bytes, NULL);
     buffer_init(&c.body, options.memory_bytes);
     json_init(&c.json, &c.body);
+    budget_init(&c.budget, options.memory_bytes, NULL);
     c.context = (struct query_context){ .deadline_mono_ns = UINT64_MAX, .arena = &c.arena };
-    unsigned status = call_settle(&c, run(&c));
+    unsigned status = call_settle(&c, route->run(&c));
     if (status < 200 || status > 599)
         abort();
     check_json(buffer_bytes(&c.body));
@@ -102,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t route = data[0];
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
         if (route < *families[i].count) {
-            check_route(&f, families[i].api, families[i].routes[route].run, path, rest);
+            check_route(&f, families[i].api, &families[i].routes[route], path, rest);
             break;
         }
         route -= *families[i].count;

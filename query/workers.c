@@ -2,13 +2,19 @@
 #include "query/workers.h"
 
 #include "base/mem.h"
+#include "query/turns.h"
 
 #include <assert.h>
 #include <pthread.h>
 
 struct workers {
-    struct queue queue; /* of struct call, one byte each: the bound is a number of calls */
-    _Atomic bool is_stopping;
+    pthread_mutex_t lock; /* guards what follows, to is_stopping */
+    pthread_cond_t changed;
+    struct turns lanes[CALL_LANE_COUNT];
+    enum call_lane last; /* that something was taken from */
+    unsigned heavy_running;
+    bool is_stopping;
+    unsigned heavy_max, queue_max;
     struct metric *asked[CALL_API_COUNT];
     struct metric *failed[ERR_COUNT];
     struct metric *busy_ns;
@@ -25,19 +31,50 @@ static void finish(struct workers *w, struct call *c, enum err e)
     mem_free(c);
 }
 
+/* Holding the lock: the next call, from each lane in turn. One thread more than may run heavy calls
+ * is there, so a quick one never waits for these alone. */
+static struct call *take(struct workers *w)
+{
+    enum call_lane lane = w->last == CALL_QUICK ? CALL_HEAVY : CALL_QUICK;
+    for (int i = 0; i < CALL_LANE_COUNT; i++) {
+        bool may_run = lane == CALL_QUICK || w->is_stopping || w->heavy_running < w->heavy_max;
+        struct call *c = may_run ? turns_pop(&w->lanes[lane]) : NULL;
+        if (c != NULL) {
+            w->last = lane;
+            return c;
+        }
+        lane = w->last;
+    }
+    return NULL;
+}
+
 static void *work(void *context)
 {
     struct workers *w = context;
-    struct queue_node *node;
-    while ((node = queue_pop(&w->queue, QUEUE_WAIT_FOREVER)) != NULL) {
-        struct call *c = (struct call *)node; /* the first member */
-        if (atomic_load_explicit(&w->is_stopping, memory_order_relaxed)) {
-            call_refuse(c, ERR_STOPPING);
-            finish(w, c, ERR_STOPPING);
+    pthread_mutex_lock(&w->lock);
+    for (;;) {
+        struct call *c = take(w);
+        if (c == NULL && w->is_stopping)
+            break;
+        if (c == NULL) {
+            pthread_cond_wait(&w->changed, &w->lock);
             continue;
         }
-        finish(w, c, call_run(c));
+        bool is_heavy = c->route->lane == CALL_HEAVY, is_stopping = w->is_stopping;
+        w->heavy_running += is_heavy;
+        pthread_mutex_unlock(&w->lock);
+
+        enum err e = ERR_STOPPING;
+        if (is_stopping)
+            call_refuse(c, e);
+        else
+            e = call_run(c);
+        finish(w, c, e);
+
+        pthread_mutex_lock(&w->lock);
+        w->heavy_running -= is_heavy; /* and this thread may take the next */
     }
+    pthread_mutex_unlock(&w->lock);
     return NULL;
 }
 
@@ -59,12 +96,18 @@ static void register_metrics(struct workers *w, struct metrics *m)
 
 enum err workers_start(const struct query_options *options, struct workers **out)
 {
-    struct workers *w = mem_zalloc(sizeof *w + options->workers * sizeof w->threads[0]);
+    unsigned threads = options->workers + 1;
+    struct workers *w = mem_zalloc(sizeof *w + threads * sizeof w->threads[0]);
     if (w == NULL)
         return ERR_NOMEM;
-    queue_init(&w->queue, options->queue_max);
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->changed, NULL);
+    for (size_t i = 0; i < CALL_LANE_COUNT; i++)
+        turns_init(&w->lanes[i]);
+    w->heavy_max = options->workers;
+    w->queue_max = options->queue_max;
     register_metrics(w, options->metrics);
-    while (w->count < options->workers) {
+    while (w->count < threads) {
         if (pthread_create(&w->threads[w->count], NULL, work, w) != 0) {
             workers_stop(w);
             return ERR_NOMEM;
@@ -77,11 +120,21 @@ enum err workers_start(const struct query_options *options, struct workers **out
 
 void workers_submit(struct workers *w, struct call *take_call)
 {
+    struct turns *lane = &w->lanes[take_call->route->lane];
+    enum err e = ERR_OK;
     metric_add(w->asked[take_call->api], 1);
-    if (queue_push(&w->queue, &take_call->node, 1))
+    pthread_mutex_lock(&w->lock);
+    if (w->is_stopping) {
+        e = ERR_STOPPING;
+    } else if (lane->count >= w->queue_max) {
+        e = ERR_BUSY;
+    } else {
+        turns_push(lane, take_call);
+        pthread_cond_signal(&w->changed); /* to any: who waits may run whatever may be run */
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (e == ERR_OK)
         return;
-    enum err e =
-        atomic_load_explicit(&w->is_stopping, memory_order_relaxed) ? ERR_STOPPING : ERR_BUSY;
     call_refuse(take_call, e);
     finish(w, take_call, e);
 }
@@ -90,10 +143,13 @@ void workers_stop(struct workers *w)
 {
     if (w == NULL)
         return;
-    atomic_store_explicit(&w->is_stopping, true, memory_order_relaxed);
-    queue_close(&w->queue);
+    pthread_mutex_lock(&w->lock);
+    w->is_stopping = true;
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->lock);
     for (unsigned i = 0; i < w->count; i++)
         (void)pthread_join(w->threads[i], NULL);
-    queue_deinit(&w->queue);
+    pthread_cond_destroy(&w->changed);
+    pthread_mutex_destroy(&w->lock);
     mem_free(w);
 }
