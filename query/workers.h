@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* workers.h - the threads that run calls, and the bounded queue in front of them.
+/* workers.h - the threads that run calls, and the two bounded lanes in front of them: heavy calls
+ * never take every thread, so that quick ones wait for each other only (turns.h says for whom).
  *
  * Threads    workers_submit() from any thread; start and stop from one. */
 #ifndef SPINDLE_QUERY_WORKERS_H
