@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/derive/histogram.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <math.h>
+
+#define WINDOW_STEP 8u    /* the window begins at multiples of this many buckets */
+#define WINDOW_MAX  4352u /* 64-bit values have 4,096 buckets and one below: more is damage */
+
+/* bounds[j] = floor(2^(63 + j/64)): a value shifted left until its top bit is set lies above the j-th of
+ * 64 bounds of its octave exactly when it is greater. After them a sentinel. */
+static const uint64_t bounds[65] = {
+    0x8000000000000000, 0x8164D1F3BC030773, 0x82CD8698AC2BA1D7, 0x843A28C3ACDE4046,
+    0x85AAC367CC487B14, 0x871F61969E8D1010, 0x88980E8092DA8527, 0x8A14D575496EFD9A,
+    0x8B95C1E3EA8BD6E6, 0x8D1ADF5B7E5BA9E5, 0x8EA4398B45CD53C0, 0x9031DC431466B1DC,
+    0x91C3D373AB11C336, 0x935A2B2F13E6E92B, 0x94F4EFA8FEF70961, 0x96942D3720185A00,
+    0x9837F0518DB8A96F, 0x99E0459320B7FA64, 0x9B8D39B9D54E5538, 0x9D3ED9A72CFFB750,
+    0x9EF5326091A111AD, 0xA0B0510FB9714FC2, 0xA27043030C496818, 0xA43515AE09E6809E,
+    0xA5FED6A9B15138EA, 0xA7CD93B4E9653569, 0xA9A15AB4EA7C0EF8, 0xAB7A39B5A93ED337,
+    0xAD583EEA42A14AC6, 0xAF3B78AD690A4374, 0xB123F581D2AC258F, 0xB311C412A9112489,
+    0xB504F333F9DE6484, 0xB6FD91E328D17791, 0xB8FBAF4762FB9EE9, 0xBAFF5AB2133E45FB,
+    0xBD08A39F580C36BE, 0xBF1799B67A731082, 0xC12C4CCA66709456, 0xC346CCDA24976407,
+    0xC5672A115506DADD, 0xC78D74C8ABB9B15C, 0xC9B9BD866E2F27A2, 0xCBEC14FEF2727C5C,
+    0xCE248C151F8480E3, 0xD06333DAEF2B2594, 0xD2A81D91F12AE45A, 0xD4F35AABCFEDFA1F,
+    0xD744FCCAD69D6AF4, 0xD99D15C278AFD7B5, 0xDBFBB797DAF23755, 0xDE60F4825E0E9123,
+    0xE0CCDEEC2A94E111, 0xE33F8972BE8A5A51, 0xE5B906E77C8348A8, 0xE8396A503C4BDC68,
+    0xEAC0C6E7DD24392E, 0xED4F301ED9942B84, 0xEFE4B99BDCDAF5CB, 0xF281773C59FFB139,
+    0xF5257D152486CC2C, 0xF7D0DF730AD13BB8, 0xFA83B2DB722A033A, 0xFD3E0C0CF486C174,
+    UINT64_MAX,
+};
+
+/* How many bounds lie below the first value with these seven bits after the top one. No two bounds agree in
+ * these bits, so one comparison finds the bucket. */
+static const uint8_t bounds_below[128] = {
+    0,  1,  2,  3,  3,  4,  5,  5,  6,  7,  7,  8,  9,  9,  10, 11, 11, 12, 13, 13, 14, 15,
+    15, 16, 16, 17, 18, 18, 19, 19, 20, 21, 21, 22, 22, 23, 23, 24, 25, 25, 26, 26, 27, 27,
+    28, 28, 29, 29, 30, 30, 31, 31, 32, 32, 33, 34, 34, 35, 35, 36, 36, 36, 37, 37, 38, 38,
+    39, 39, 40, 40, 41, 41, 42, 42, 43, 43, 44, 44, 44, 45, 45, 46, 46, 47, 47, 48, 48, 48,
+    49, 49, 50, 50, 51, 51, 51, 52, 52, 53, 53, 53, 54, 54, 55, 55, 55, 56, 56, 57, 57, 57,
+    58, 58, 59, 59, 59, 60, 60, 60, 61, 61, 62, 62, 62, 63, 63, 63, 64, 64,
+};
+
+int32_t histogram_index(uint64_t value, int8_t scale)
+{
+    assert(value > 0 && scale <= HISTOGRAM_SCALE && scale >= -10);
+    int leading = __builtin_clzll(value);
+    uint64_t shifted = value << leading;
+    uint32_t below = bounds_below[(shifted >> 56) & 127];
+    below += bounds[below] < shifted;
+    int32_t index = (63 - leading) * 64 + (int32_t)below - 1;
+    return index >> (HISTOGRAM_SCALE - scale); /* arithmetic: -1 stays -1 */
+}
+
+double histogram_bound(int32_t index, int8_t scale)
+{
+    return exp2(ldexp((double)index, -scale));
+}
+
+/* ---- The window ------------------------------------------------------------------------------ */
+
+void histogram_init(struct histogram *h, struct arena *arena)
+{
+    *h = (struct histogram){ .min = UINT64_MAX, .scale = HISTOGRAM_SCALE, .arena = arena };
+}
+
+void histogram_deinit(struct histogram *h)
+{
+    if (h->arena == NULL)
+        mem_free(h->counts);
+    *h = (struct histogram){ .min = UINT64_MAX, .scale = HISTOGRAM_SCALE, .arena = h->arena };
+}
+
+static void count_set(void *counts, bool is_wide, uint32_t i, uint64_t v)
+{
+    if (is_wide)
+        ((uint64_t *)counts)[i] = v;
+    else
+        ((uint32_t *)counts)[i] = (uint32_t)v;
+}
+
+/* Move the counts to a new window that covers [first, first + length). */
+static enum err window_move(struct histogram *h, int32_t first, uint32_t length, bool is_wide)
+{
+    if (length > WINDOW_MAX)
+        return ERR_CORRUPT;
+    uint32_t capacity =
+        h->capacity * 2 > length && h->capacity * 2 <= WINDOW_MAX ? h->capacity * 2 : length;
+    size_t size = is_wide ? sizeof(uint64_t) : sizeof(uint32_t);
+    void *counts = h->arena != NULL ? arena_alloc_array(h->arena, capacity, size)
+                                    : mem_alloc_array(capacity, size);
+    if (counts == NULL)
+        return h->arena != NULL ? arena_failure(h->arena) : ERR_NOMEM;
+    for (uint32_t i = 0; i < h->length; i++)
+        count_set(counts, is_wide, (uint32_t)(h->first - first) + i, histogram_at(h, i));
+    if (h->arena == NULL)
+        mem_free(h->counts);
+    h->counts = counts;
+    h->first = first;
+    h->length = length;
+    h->capacity = capacity;
+    h->is_wide = is_wide;
+    return ERR_OK;
+}
+
+/* Make the window cover buckets [from, to]. */
+static enum err window_cover(struct histogram *h, int32_t from, int32_t to)
+{
+    int32_t end = h->first + (int32_t)h->length;
+    if (h->length != 0 && from >= h->first && to < end)
+        return ERR_OK;
+    int32_t first = from & ~(int32_t)(WINDOW_STEP - 1);
+    int32_t last = to | (int32_t)(WINDOW_STEP - 1);
+    if (h->length != 0 && h->first < first)
+        first = h->first;
+    if (h->length != 0 && end - 1 > last)
+        last = end - 1;
+    if (last - first >= (int32_t)WINDOW_MAX)
+        return ERR_CORRUPT;
+    uint32_t length = (uint32_t)(last - first + 1);
+    if (h->length != 0 && first == h->first && length <= h->capacity) {
+        h->length = length; /* zeroed when it was made */
+        return ERR_OK;
+    }
+    return window_move(h, first, length, h->is_wide);
+}
+
+static enum err bucket_add(struct histogram *h, int32_t index, uint64_t times)
+{
+    enum err e = window_cover(h, index, index);
+    if (e != ERR_OK)
+        return e;
+    uint32_t i = (uint32_t)(index - h->first);
+    uint64_t now = histogram_at(h, i);
+    if (!h->is_wide && times > UINT32_MAX - now) {
+        e = window_move(h, h->first, h->length, true);
+        if (e != ERR_OK)
+            return e;
+    }
+    count_set(h->counts, h->is_wide, i, now > UINT64_MAX - times ? UINT64_MAX : now + times);
+    return ERR_OK;
+}
+
+static uint64_t add_saturating(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+/* ---- Adding ---------------------------------------------------------------------------------- */
+
+enum err histogram_record(struct histogram *h, uint64_t value, uint64_t times)
+{
+    if (value == 0) {
+        h->zero_count = add_saturating(h->zero_count, times);
+    } else {
+        int32_t index = histogram_index(value, h->scale);
+        uint32_t i = (uint32_t)(index - h->first);
+        if (!h->is_wide && i < h->length && ((uint32_t *)h->counts)[i] <= UINT32_MAX - times &&
+            times <= UINT32_MAX) {
+            ((uint32_t *)h->counts)[i] += (uint32_t)times;
+        } else {
+            enum err e = bucket_add(h, index, times);
+            if (e != ERR_OK)
+                return e;
+        }
+    }
+    uint64_t product;
+    if (__builtin_mul_overflow(value, times, &product))
+        product = UINT64_MAX;
+    h->count = add_saturating(h->count, times);
+    h->sum = add_saturating(h->sum, product);
+    h->min = value < h->min ? value : h->min;
+    h->max = value > h->max ? value : h->max;
+    return ERR_OK;
+}
+
+enum err histogram_downscale(struct histogram *h, int8_t scale)
+{
+    assert(scale >= -10);
+    int shift = h->scale - scale;
+    if (shift <= 0 || h->length == 0) {
+        h->scale = shift > 0 ? scale : h->scale;
+        return ERR_OK;
+    }
+    struct histogram to;
+    histogram_init(&to, h->arena);
+    to.scale = scale;
+    int32_t last = h->first + (int32_t)h->length - 1;
+    enum err e = window_cover(&to, h->first >> shift, last >> shift);
+    for (uint32_t i = 0; e == ERR_OK && i < h->length; i++)
+        if (histogram_at(h, i) != 0)
+            e = bucket_add(&to, (h->first + (int32_t)i) >> shift, histogram_at(h, i));
+    if (e != ERR_OK) {
+        histogram_deinit(&to);
+        return e;
+    }
+    to.count = h->count;
+    to.zero_count = h->zero_count;
+    to.sum = h->sum;
+    to.min = h->min;
+    to.max = h->max;
+    histogram_deinit(h);
+    *h = to;
+    return ERR_OK;
+}
+
+static void facts_add(struct histogram *into, uint64_t count, uint64_t zero_count, uint64_t sum,
+                      uint64_t min, uint64_t max)
+{
+    into->count = add_saturating(into->count, count);
+    into->zero_count = add_saturating(into->zero_count, zero_count);
+    into->sum = add_saturating(into->sum, sum);
+    into->min = min < into->min ? min : into->min;
+    into->max = max > into->max ? max : into->max;
+}
+
+enum err histogram_merge(struct histogram *into, const struct histogram *from)
+{
+    enum err e = ERR_OK;
+    if (from->count == 0)
+        return ERR_OK;
+    if (into->scale > from->scale)
+        e = histogram_downscale(into, from->scale);
+    int shift = from->scale - into->scale;
+    if (e == ERR_OK &&
+        from->length != 0) { /* all the memory first, so that a failure changes nothing */
+        e = window_cover(into, from->first >> shift,
+                         (from->first + (int32_t)from->length - 1) >> shift);
+        if (e == ERR_OK && !into->is_wide &&
+            (from->is_wide || from->count + into->count > UINT32_MAX))
+            e = window_move(into, into->first, into->length, true);
+    }
+    for (uint32_t i = 0; e == ERR_OK && i < from->length; i++)
+        if (histogram_at(from, i) != 0)
+            e = bucket_add(into, (from->first + (int32_t)i) >> shift, histogram_at(from, i));
+    if (e == ERR_OK)
+        facts_add(into, from->count, from->zero_count, from->sum, from->min, from->max);
+    return e;
+}
+
+/* ---- Asking ---------------------------------------------------------------------------------- */
+
+static double bucket_middle(int32_t index, int8_t scale)
+{
+    double low = histogram_bound(index, scale), high = histogram_bound(index + 1, scale);
+    return 2 * low * high / (low + high);
+}
+
+double histogram_quantile(const struct histogram *h, double q)
+{
+    if (h->count == 0)
+        return 0;
+    double wanted = ceil(q * (double)h->count);
+    if (!(wanted > 1))
+        return (double)h->min;
+    if (wanted >= (double)h->count)
+        return (double)h->max;
+    uint64_t rank = (uint64_t)wanted, seen = h->zero_count;
+    if (seen >= rank)
+        return 0;
+    for (uint32_t i = 0; i < h->length; i++) {
+        seen += histogram_at(h, i);
+        if (seen < rank)
+            continue;
+        double middle = bucket_middle(h->first + (int32_t)i, h->scale);
+        middle = middle < (double)h->min ? (double)h->min : middle;
+        return middle > (double)h->max ? (double)h->max : middle;
+    }
+    return (double)h->max;
+}
+
+void histogram_cumulate(const struct histogram *h, const double *limits, size_t limits_count,
+                        uint64_t *out)
+{
+    uint64_t seen = h->zero_count;
+    uint32_t i = 0;
+    for (size_t k = 0; k < limits_count; k++) {
+        /* The first bucket whose middle is over the limit is found by its index, not by walking: a limit
+         * lies in one bucket, and that one's middle decides. */
+        for (; i < h->length; i++) {
+            if (histogram_at(h, i) == 0)
+                continue;
+            if (bucket_middle(h->first + (int32_t)i, h->scale) > limits[k])
+                break;
+            seen += histogram_at(h, i);
+        }
+        out[k] = limits[k] < 0 ? 0 : seen;
+    }
+}
+
+/* ---- Compact form: see docs/FORMAT.md -------------------------------------------------------- */
+
+static void put_varint(struct buffer *out, uint64_t v)
+{
+    uint8_t *p = buffer_reserve(out, 10);
+    if (p == NULL)
+        return;
+    size_t n = 0;
+    for (; v >= 0x80; v >>= 7)
+        p[n++] = (uint8_t)(v | 0x80);
+    p[n++] = (uint8_t)v;
+    buffer_grew(out, n);
+}
+
+static bool get_varint(struct bytes *in, uint64_t *out)
+{
+    uint64_t v = 0;
+    for (unsigned i = 0; i < 10 && i < in->len; i++) {
+        v |= (uint64_t)(in->data[i] & 0x7F) << (7 * i);
+        if (in->data[i] >= 0x80)
+            continue;
+        *in = bytes_slice(*in, i + 1, SIZE_MAX);
+        *out = v;
+        return true;
+    }
+    return false;
+}
+
+static uint64_t zigzag32(int32_t v)
+{
+    return (uint64_t)(((uint32_t)v << 1) ^ (uint32_t)(v >> 31));
+}
+
+static int32_t unzigzag32(uint64_t v)
+{
+    return (int32_t)((uint32_t)v >> 1 ^ (0 - ((uint32_t)v & 1)));
+}
+
+static void buckets_put(const struct histogram *h, struct buffer *out)
+{
+    int32_t next = 0; /* index after the last one written */
+    bool is_first = true;
+    for (uint32_t i = 0; i < h->length;) {
+        uint32_t end = i;
+        while (end < h->length && histogram_at(h, end) != 0)
+            end++;
+        if (end == i) {
+            i++;
+            continue;
+        }
+        int32_t index = h->first + (int32_t)i;
+        put_varint(out, is_first ? zigzag32(index) : (uint64_t)(uint32_t)(index - next));
+        put_varint(out, end - i);
+        for (; i < end; i++)
+            put_varint(out, histogram_at(h, i));
+        next = h->first + (int32_t)end;
+        is_first = false;
+    }
+}
+
+void histogram_encode(const struct histogram *h, struct buffer *out)
+{
+    size_t mark = out->len;
+    buffer_append_byte(out, 0); /* the length, when it fits one byte */
+    if (h->count > 0) {
+        put_varint(out, zigzag32(h->scale));
+        put_varint(out, h->zero_count);
+        put_varint(out, h->sum);
+        put_varint(out, h->min);
+        put_varint(out, h->max - h->min);
+        buckets_put(h, out);
+    }
+    if (out->error != ERR_OK)
+        return;
+    size_t len = out->len - mark - 1;
+    size_t extra = len < 0x80 ? 0 : len < 0x4000 ? 1 : 2;
+    assert(len < 0x200000);
+    if (extra > 0) {
+        if (buffer_reserve(out, extra) == NULL)
+            return;
+        buffer_grew(out, extra);
+        memmove(out->data + mark + 1 + extra, out->data + mark + 1, len);
+    }
+    for (size_t i = 0; i <= extra; i++)
+        out->data[mark + i] = (uint8_t)((len >> (7 * i) & 0x7F) | (i < extra ? 0x80 : 0));
+}
+
+static enum err body_take(struct bytes *bytes, struct bytes *out)
+{
+    uint64_t len;
+    if (!get_varint(bytes, &len) || len > bytes->len)
+        return ERR_CORRUPT;
+    *out = bytes_slice(*bytes, 0, (size_t)len);
+    *bytes = bytes_slice(*bytes, (size_t)len, SIZE_MAX);
+    return ERR_OK;
+}
+
+enum err histogram_skip(struct bytes *bytes)
+{
+    struct bytes body;
+    return body_take(bytes, &body);
+}
+
+static enum err buckets_add(struct bytes body, int shift, struct histogram *out,
+                            uint64_t *out_count)
+{
+    int64_t next = 0;
+    uint64_t total = 0;
+    for (bool is_first = true; body.len > 0; is_first = false) {
+        uint64_t gap, run, times;
+        if (!get_varint(&body, &gap) || !get_varint(&body, &run) || gap > UINT32_MAX || run == 0 ||
+            run > WINDOW_MAX)
+            return ERR_CORRUPT;
+        int64_t index = is_first ? unzigzag32(gap) : next + (int64_t)gap;
+        if (index < -2048 || index + (int64_t)run > (int64_t)WINDOW_MAX)
+            return ERR_CORRUPT;
+        for (uint64_t i = 0; i < run; i++, index++) {
+            if (!get_varint(&body, &times))
+                return ERR_CORRUPT;
+            enum err e = bucket_add(out, (int32_t)index >> shift, times);
+            if (e != ERR_OK)
+                return e;
+            total = add_saturating(total, times);
+        }
+        next = index;
+    }
+    *out_count = total;
+    return ERR_OK;
+}
+
+enum err histogram_decode_add(struct bytes *bytes, struct histogram *out)
+{
+    struct bytes at = *bytes, body;
+    uint64_t scale, zeros, sum, min, spread, total = 0;
+    enum err e = body_take(&at, &body);
+    if (e != ERR_OK)
+        return e;
+    if (body.len > 0) {
+        if (!get_varint(&body, &scale) || !get_varint(&body, &zeros) || !get_varint(&body, &sum) ||
+            !get_varint(&body, &min) || !get_varint(&body, &spread) || scale > 64 ||
+            unzigzag32(scale) > HISTOGRAM_SCALE || unzigzag32(scale) < -10)
+            return ERR_CORRUPT;
+        int8_t of = (int8_t)unzigzag32(scale);
+        if (out->scale > of)
+            e = histogram_downscale(out, of);
+        if (e == ERR_OK)
+            e = buckets_add(body, of - out->scale, out, &total);
+        if (e != ERR_OK)
+            return e;
+        facts_add(out, add_saturating(total, zeros), zeros, sum, min, add_saturating(min, spread));
+    }
+    *bytes = at;
+    return ERR_OK;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* histogram.h - base-2 exponential histograms of durations, as OpenTelemetry defines them.
+ *
+ * Role       bucket i at scale s covers (base^i, base^(i+1)], base = 2^(2^-s); zero has a bucket of its
+ *            own. Values are recorded at scale 6, 64 buckets a factor of two, whatever their range: so
+ *            any quantile is within 0.55 % of an exact one, and histograms merge without loss.
+ * Form       counts lie in one window from the lowest to the highest bucket in use, 32 bits each until
+ *            one needs 64.
+ * Ownership  the window comes from the heap, or from the arena given to histogram_init().
+ * Threads    one at a time.
+ * Errors     ERR_NOMEM and what the arena says; then nothing was changed.
+ * Source     OpenTelemetry metrics data model, exponential histograms. Prometheus' native histograms
+ *            number buckets by the upper bound: their index is one higher. */
+#ifndef SPINDLE_STORAGE_DERIVE_HISTOGRAM_H
+#define SPINDLE_STORAGE_DERIVE_HISTOGRAM_H
+
+#include "base/arena.h"
+#include "base/buffer.h"
+
+#define HISTOGRAM_SCALE 6 /* what is recorded */
+/* Relative error of histogram_quantile() at that scale: (base - 1) / (base + 1), rounded up. */
+#define HISTOGRAM_ERROR 0.0055
+
+struct histogram {
+    uint64_t count, zero_count; /* count includes zeros */
+    uint64_t sum;               /* saturating */
+    uint64_t min, max;          /* exact; of an empty one: UINT64_MAX and 0 */
+    int32_t first;              /* index of the first bucket of the window */
+    uint32_t length, capacity;  /* of the window, in buckets */
+    int8_t scale;
+    bool is_wide; /* 64-bit counts */
+    void *counts;
+    struct arena *arena;
+};
+
+/* An empty one at HISTOGRAM_SCALE, without memory; arena may be NULL. */
+void histogram_init(struct histogram *h, struct arena *arena);
+/* Frees what is the heap's; safe on a zeroed one, and twice. */
+void histogram_deinit(struct histogram *h);
+
+/* Add a value `times` times. */
+NODISCARD enum err histogram_record(struct histogram *h, uint64_t value, uint64_t times);
+/* Exact: the finer of the two is brought to the other's scale. */
+NODISCARD enum err histogram_merge(struct histogram *into, const struct histogram *from);
+/* To a coarser scale in -10..h->scale: new index = old index >> difference. Exact. */
+NODISCARD enum err histogram_downscale(struct histogram *h, int8_t scale);
+
+/* The bucket of a value > 0 at a scale in -10..6. */
+int32_t histogram_index(uint64_t value, int8_t scale);
+/* Where bucket `index` begins (exclusive); it ends (inclusive) where index + 1 begins. */
+double histogram_bound(int32_t index, int8_t scale);
+/* Of bucket first + i, i < length. */
+static inline uint64_t histogram_at(const struct histogram *h, uint32_t i)
+{
+    return h->is_wide ? ((const uint64_t *)h->counts)[i] : ((const uint32_t *)h->counts)[i];
+}
+
+/* The value at rank ceil(q * count), q in 0..1: the harmonic middle of its bucket, kept within min and max,
+ * which are exact themselves. 0 when empty. */
+double histogram_quantile(const struct histogram *h, double q);
+/* For each of `bounds`, ascending, how many values lie at or below it: a bucket that a bound cuts counts
+ * on the side of its middle. */
+void histogram_cumulate(const struct histogram *h, const double *bounds, size_t bounds_count,
+                        uint64_t *out);
+
+/* Compact form: varints, runs of empty buckets as one number. */
+void histogram_encode(const struct histogram *h, struct buffer *out);
+/* Reads one from the front of *bytes and moves past it; `out` is initialised, and becomes the sum when it
+ * holds something already. ERR_CORRUPT for what encode does not write. */
+NODISCARD enum err histogram_decode_add(struct bytes *bytes, struct histogram *out);
+/* Moves past one without looking at the buckets. */
+NODISCARD enum err histogram_skip(struct bytes *bytes);
+
+#endif

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+spindle_test(derive/histogram_test.c USES storage LIBS m)
