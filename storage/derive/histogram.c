@@ -289,7 +289,7 @@ void histogram_cumulate(const struct histogram *h, const double *limits, size_t 
     }
 }
 
-/* ---- Compact form: see docs/FORMAT.md -------------------------------------------------------- */
+/* ---- Compact form ---------------------------------------------------------------------------- */
 
 static void put_varint(struct buffer *out, uint64_t v)
 {

@@ -63,7 +63,9 @@ double histogram_quantile(const struct histogram *h, double q);
 void histogram_cumulate(const struct histogram *h, const double *bounds, size_t bounds_count,
                         uint64_t *out);
 
-/* Compact form: varints, runs of empty buckets as one number. */
+/* Compact form, all varints: length of what follows (0 for an empty one); scale (zigzag), zero_count, sum, min,
+ * max - min; then runs of filled buckets: where the run begins (zigzag index; later runs: empty buckets since
+ * the run before), its length, its counts. */
 void histogram_encode(const struct histogram *h, struct buffer *out);
 /* Reads one from the front of *bytes and moves past it; `out` is initialised, and becomes the sum when it
  * holds something already. ERR_CORRUPT for what encode does not write. */

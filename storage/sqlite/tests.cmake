@@ -2,6 +2,7 @@
 set(ENGINE_TESTING testing/ledger.c testing/scratch.c)
 spindle_test(sqlite/dedup_test.c USES storage)
 spindle_test(sqlite/journal_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
+spindle_test(sqlite/reader_pool_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
 spindle_test(sqlite/sqlite_engine_test.c USES storage SOURCES engine_suite.c ${ENGINE_TESTING}
     TIMEOUT 180)
 spindle_test(sqlite/golden_test.c USES storage codec SOURCES ${ENGINE_TESTING} TIMEOUT 60)
