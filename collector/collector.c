@@ -45,6 +45,11 @@ static void count_transports(struct metrics *m, enum signal signal, struct expor
 {
     char labels[128];
     for (int t = 0; t < TRANSPORT_COUNT; t++) {
+        snprintf(labels, sizeof labels, "signal=\"%s\",transport=\"%s\"", signal_name(signal),
+                 transport_names[t]);
+        out->acknowledged[t] =
+            metrics_histogram(m, "spindle_ack_duration_seconds", labels,
+                              "Time from a complete OTLP request to its acknowledgement.");
         for (int n = 0; n < ENCODING_COUNT; n++) {
             if (t == TRANSPORT_GRPC && n == ENCODING_JSON)
                 continue;
@@ -94,11 +99,6 @@ static void count_signal(struct metrics *m, enum signal signal, struct export_me
                                        "Things changed or noticed in items that were kept.");
     out->unknown_fields = counter(m, "spindle_otlp_unknown_fields_total", signal, NULL, NULL,
                                   "Protobuf fields of a newer OTLP than this program knows.");
-    out->stored_requests = counter(m, "spindle_otlp_acknowledged_requests_total", signal, NULL,
-                                   NULL, "Requests acknowledged after a commit.");
-    out->stored_wait_us =
-        counter(m, "spindle_otlp_acknowledged_microseconds_total", signal, NULL, NULL,
-                "Time from the whole request to its acknowledgement, summed over them.");
 }
 
 enum err collector_open(const struct collector_options *options, struct collector **out)

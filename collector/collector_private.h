@@ -26,7 +26,7 @@ struct export_metrics {
     struct metric *items_rejected[OTLP_REJECT_COUNT];
     struct metric *items_warned[OTLP_WARN_COUNT];
     struct metric *unknown_fields;
-    struct metric *stored_requests, *stored_wait_us; /* of acknowledged requests: count and sum */
+    struct metric *acknowledged[TRANSPORT_COUNT];
 };
 
 /* A route's context: which signal its handler is for. */

@@ -153,8 +153,7 @@ static void count_stored(struct export_call *call)
 {
     struct export_metrics *m = counted(call);
     const struct otlp_report *report = &call->report;
-    metric_add(m->stored_requests, 1);
-    metric_add(m->stored_wait_us, (clock_mono_ns() - call->arrived_mono_ns) / NS_PER_US);
+    metric_observe(m->acknowledged[call->transport], clock_mono_ns() - call->arrived_mono_ns);
     if (call->append.was_resent) {
         metric_add(m->requests_resent, 1);
         return; /* its items were counted the first time */

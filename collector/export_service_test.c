@@ -662,11 +662,62 @@ static void metrics_are_prometheus_text(void **state)
         "\nspindle_engine_spans 7\n",
         requests,
         rejected,
+        "\n# TYPE spindle_ack_duration_seconds histogram\n",
     };
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         if (strstr((char *)answer.body, lines[i]) == NULL)
             fail_msg("missing: %s", lines[i]);
     }
+}
+
+static const char *last_line_of(const char *name)
+{
+    size_t len = answer.body_len < sizeof answer.body ? answer.body_len : sizeof answer.body - 1;
+    answer.body[len] = '\0';
+    const char *line = strstr((char *)answer.body, name);
+    if (line == NULL)
+        fail_msg("missing: %s", name);
+    return line + strlen(name);
+}
+
+/* Each acknowledged request is in the histogram of its transport, once. */
+static void acknowledgements_are_timed(void **state)
+{
+    (void)state;
+    static const char name[] =
+        "\nspindle_ack_duration_seconds_count{signal=\"traces\",transport=\"http\"} ";
+    static const char infinite[] =
+        "\nspindle_ack_duration_seconds_bucket{signal=\"traces\",transport=\"http\",le=\"+Inf\"} ";
+    test_http(at.admin_port, "GET", "/metrics", "", (struct bytes){ 0 }, &answer);
+    uint64_t before = strtoull(last_line_of(name), NULL, 10);
+    for (int i = 0; i < 3; i++) {
+        test_http(at.otlp_port, "POST", "/v1/traces", PROTOBUF, (struct bytes){ 0 }, &answer);
+        assert_int_equal(answer.status, 200);
+    }
+    test_http(at.admin_port, "GET", "/metrics", "", (struct bytes){ 0 }, &answer);
+    assert_int_equal(strtoull(last_line_of(name), NULL, 10), before + 3);
+    assert_int_equal(strtoull(last_line_of(infinite), NULL, 10), before + 3);
+}
+
+static void metrics_come_in_the_form_asked_for(void **state)
+{
+    (void)state;
+    test_http(at.admin_port, "GET", "/metrics",
+              "accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n",
+              (struct bytes){ 0 }, &answer);
+    expect_status(200, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert_true(answer.body_len < sizeof answer.body);
+    assert_memory_equal(answer.body + answer.body_len - 6, "# EOF\n", 6);
+    (void)last_line_of("\n# UNIT spindle_ack_duration_seconds seconds\n");
+
+    test_http(at.admin_port, "GET", "/metrics",
+              "accept: application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
+              "encoding=delimited\r\n",
+              (struct bytes){ 0 }, &answer);
+    expect_status(200, "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; "
+                       "encoding=delimited");
+    /* A length, then the name of the first family as field 1. */
+    assert_memory_equal(answer.body + 1, "\x0a\x12spindle_build_info\x12", 21);
 }
 
 /* ---- The end ---- */
@@ -759,6 +810,8 @@ int main(void)
         cmocka_unit_test(resent_requests_get_the_first_answer_and_count_once),
         cmocka_unit_test(health_tells_readiness_from_writability),
         cmocka_unit_test(metrics_are_prometheus_text),
+        cmocka_unit_test(acknowledgements_are_timed),
+        cmocka_unit_test(metrics_come_in_the_form_asked_for),
         cmocka_unit_test(any_failed_allocation_is_survived),
     };
     const struct CMUnitTest ends[] = {

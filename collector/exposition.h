@@ -106,7 +106,8 @@ struct exposition {
 /* Begin a page; `flush` gets its pieces in order, the last from exposition_end(). */
 void exposition_begin(struct exposition *e, enum exposition_format format,
                       exposition_flush_fn *flush, void *context);
-/* Begin a family. All of its samples follow before the next; no name comes twice. */
+/* Begin a family. All of its samples follow before the next, which may be the same struct filled anew;
+ * no name comes twice. */
 void exposition_family(struct exposition *e, const struct exposition_family *family);
 /* A sample of a counter or a gauge. exemplar: NULL, or of a counter one that is shown where the form
  * can. */

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /metrics: the registry, and what is only known at the moment of asking. Names and units of the
+/* /metrics: the registry, and what is only known at the moment of asking, in the form that the reader
+ * asks for. Names and units of the
  * process_ family are those that Prometheus' client libraries use. */
 #include "collector/collector_private.h"
 
 #include "base/clock.h"
+#include "collector/exposition.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -12,27 +15,165 @@
 
 #define PAGE_MAX (8 * 1024 * 1024) /* a few thousand series of some hundred bytes */
 
-static void write_head(struct buffer *b, const char *name, const char *type, const char *help)
+/* Of the registry's buckets the classic histogram shows each doubling between these: 61 us to 16 s.
+ * What is longer counts in +Inf; the native form, where it is read, shows all. */
+#define CLASSIC_FIRST_LOG2 (-14)
+#define CLASSIC_BOUNDS     19
+
+#define LABELS_MAX       8
+#define LABEL_NAME_BYTES 32
+
+struct page {
+    struct exposition e;
+    struct buffer text;
+    struct exposition_family family;
+    struct exposition_number bounds[CLASSIC_BOUNDS];
+};
+
+static enum err on_piece(void *context, struct buffer *take_piece)
 {
-    buffer_printf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+    struct page *p = context;
+    buffer_append_bytes(&p->text, buffer_bytes(take_piece));
+    buffer_deinit(take_piece);
+    return buffer_error(&p->text);
 }
 
-static void write_u64(struct buffer *b, const char *name, const char *type, const char *help,
-                      uint64_t v)
+/* 2^log2 exactly, as a decimal: a half is 5 tenths. */
+static struct exposition_number power_of_two(int log2)
 {
-    write_head(b, name, type, help);
-    buffer_append_text(b, name);
-    buffer_append_byte(b, ' ');
-    buffer_append_u64(b, v);
-    buffer_append_byte(b, '\n');
+    struct exposition_number n = { 1, 0 };
+    for (; log2 > 0; log2--)
+        n.units *= 2;
+    for (; log2 < 0; log2++) {
+        n.units *= 5;
+        n.decimals++;
+    }
+    return n;
 }
 
-static void write_seconds(struct buffer *b, const char *name, const char *type, const char *help,
-                          uint64_t s, uint64_t us)
+static void page_begin(struct page *p, enum exposition_format format)
 {
-    write_head(b, name, type, help);
-    buffer_printf(b, "%s %llu.%06llu\n", name, (unsigned long long)s, (unsigned long long)us);
+    buffer_init(&p->text, PAGE_MAX);
+    exposition_begin(&p->e, format, on_piece, p);
+    for (int i = 0; i < CLASSIC_BOUNDS; i++)
+        p->bounds[i] = power_of_two(CLASSIC_FIRST_LOG2 + i);
 }
+
+/* The unit that a name says, for OpenMetrics: its last word, before _total. */
+static const char *unit_of(const char *name)
+{
+    static const char *const units[] = { "seconds", "bytes" };
+    size_t len = strlen(name);
+    if (len > 6 && strcmp(name + len - 6, "_total") == 0)
+        len -= 6;
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        size_t unit_len = strlen(units[i]);
+        if (len > unit_len && memcmp(name + len - unit_len, units[i], unit_len) == 0 &&
+            name[len - unit_len - 1] == '_')
+            return units[i];
+    }
+    return NULL;
+}
+
+static void begin_family(struct page *p, enum exposition_type type, const char *name,
+                         const char *help)
+{
+    p->family = (struct exposition_family){ .name = name,
+                                            .help = help,
+                                            .unit = unit_of(name),
+                                            .type = type,
+                                            .bounds = p->bounds,
+                                            .bounds_count = CLASSIC_BOUNDS };
+    exposition_family(&p->e, &p->family);
+}
+
+static void write_number(struct page *p, enum exposition_type type, const char *name,
+                         const char *help, struct exposition_number value)
+{
+    begin_family(p, type, name, help);
+    exposition_value(&p->e, NULL, 0, value, NULL);
+}
+
+static void write_gauge(struct page *p, const char *name, const char *help, uint64_t v)
+{
+    write_number(p, EXPOSITION_GAUGE, name, help, (struct exposition_number){ v, 0 });
+}
+
+/* ---- The registry ---- */
+
+/* Pairs of `a="x",b="y"`. */
+static size_t parse_labels(const char *text, struct exposition_label *labels,
+                           char (*names)[LABEL_NAME_BYTES])
+{
+    size_t count = 0;
+    while (*text != '\0') {
+        const char *equals = strchr(text, '=');
+        assert(equals != NULL && equals[1] == '"' && count < LABELS_MAX);
+        const char *end = strchr(equals + 2, '"');
+        assert(end != NULL && (size_t)(equals - text) < LABEL_NAME_BYTES);
+        memcpy(names[count], text, (size_t)(equals - text));
+        names[count][equals - text] = '\0';
+        labels[count].name = names[count];
+        labels[count].value = bytes_of(equals + 2, (size_t)(end - equals - 2));
+        count++;
+        text = end[1] == ',' ? end + 2 : end + 1;
+    }
+    return count;
+}
+
+/* Other threads go on counting, so the count is the sum of what was read of the buckets. */
+static void write_histogram(struct page *p, const struct exposition_label *labels, size_t count,
+                            const struct metric *metric)
+{
+    uint64_t classic[CLASSIC_BOUNDS + 1] = { 0 }, counts[METRIC_BUCKETS];
+    int32_t indices[METRIC_BUCKETS];
+    struct exposition_native native = {
+        .schema = 2, .zero_threshold = 0x1p-20, .indices = indices, .counts = counts
+    };
+    struct exposition_histogram h = { .sum = { metric_value(metric), 9 },
+                                      .counts = classic,
+                                      .native = &native };
+    static_assert(METRIC_BUCKETS_PER_DOUBLING == 4 && METRIC_BUCKETS_FIRST_LOG2 == -20,
+                  "schema and zero threshold say so");
+    const size_t per_bound = METRIC_BUCKETS_PER_DOUBLING;
+    const size_t first = (CLASSIC_FIRST_LOG2 - METRIC_BUCKETS_FIRST_LOG2) * per_bound;
+    for (size_t i = 0; i < METRIC_BUCKETS; i++) {
+        uint64_t n = atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
+        if (n == 0)
+            continue;
+        size_t bound = i <= first ? 0 : (i - first + per_bound - 1) / per_bound;
+        h.count += n;
+        classic[bound < CLASSIC_BOUNDS ? bound : CLASSIC_BOUNDS] += n;
+        if (i == 0) {
+            native.zero_count = n;
+            continue;
+        }
+        indices[native.length] =
+            (int32_t)i + METRIC_BUCKETS_FIRST_LOG2 * METRIC_BUCKETS_PER_DOUBLING;
+        counts[native.length++] = n;
+    }
+    exposition_histogram(&p->e, labels, count, &h);
+}
+
+static void write_metric(void *context, const struct metric *metric)
+{
+    static const enum exposition_type types[] = { [METRIC_COUNTER] = EXPOSITION_COUNTER,
+                                                  [METRIC_GAUGE] = EXPOSITION_GAUGE,
+                                                  [METRIC_HISTOGRAM] = EXPOSITION_HISTOGRAM };
+    struct page *p = context;
+    struct exposition_label labels[LABELS_MAX];
+    char names[LABELS_MAX][LABEL_NAME_BYTES];
+    size_t count = parse_labels(metric->labels, labels, names);
+    if (strcmp(p->family.name, metric->name) != 0)
+        begin_family(p, types[metric->kind], metric->name, metric->help);
+    if (metric->kind == METRIC_HISTOGRAM)
+        write_histogram(p, labels, count, metric);
+    else
+        exposition_value(&p->e, labels, count,
+                         (struct exposition_number){ metric_value(metric), 0 }, NULL);
+}
+
+/* ---- What is known at the moment of asking ---- */
 
 /* Resident pages: the second number of statm. 0 when it cannot be read. */
 static uint64_t resident_bytes(void)
@@ -59,72 +200,76 @@ static uint64_t open_descriptors(void)
     return n > 3 ? n - 3 : 0; /* without ".", ".." and the directory itself */
 }
 
-static void write_process(const struct collector *c, struct buffer *b)
+static void write_process(const struct collector *c, struct page *p)
 {
     struct rusage usage;
     struct rlimit limit;
     if (getrusage(RUSAGE_SELF, &usage) == 0) {
         uint64_t us = (uint64_t)usage.ru_utime.tv_usec + (uint64_t)usage.ru_stime.tv_usec;
-        uint64_t s =
-            (uint64_t)usage.ru_utime.tv_sec + (uint64_t)usage.ru_stime.tv_sec + us / 1000000;
-        write_seconds(b, "process_cpu_seconds_total", "counter",
-                      "User and system CPU time of the process in seconds.", s, us % 1000000);
+        uint64_t s = (uint64_t)usage.ru_utime.tv_sec + (uint64_t)usage.ru_stime.tv_sec;
+        write_number(p, EXPOSITION_COUNTER, "process_cpu_seconds_total",
+                     "User and system CPU time of the process in seconds.",
+                     (struct exposition_number){ s * 1000000 + us, 6 });
     }
-    write_u64(b, "process_resident_memory_bytes", "gauge", "Resident memory in bytes.",
-              resident_bytes());
-    write_u64(b, "process_open_fds", "gauge", "Open file descriptors.", open_descriptors());
+    write_gauge(p, "process_resident_memory_bytes", "Resident memory in bytes.", resident_bytes());
+    write_gauge(p, "process_open_fds", "Open file descriptors.", open_descriptors());
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
-        write_u64(b, "process_max_fds", "gauge", "File descriptors that may be open.",
-                  limit.rlim_cur);
-    write_seconds(b, "process_start_time_seconds", "gauge",
-                  "Start of the process in seconds since 1970.", c->started_unix_ns / NS_PER_S,
-                  c->started_unix_ns % NS_PER_S / NS_PER_US);
+        write_gauge(p, "process_max_fds", "File descriptors that may be open.", limit.rlim_cur);
+    write_number(p, EXPOSITION_GAUGE, "process_start_time_seconds",
+                 "Start of the process in seconds since 1970.",
+                 (struct exposition_number){ c->started_unix_ns / NS_PER_US, 6 });
 }
 
 /* A name space of its own: engines register their own counters besides. */
-static void write_engine(const struct collector *c, struct buffer *b)
+static void write_engine(const struct collector *c, struct page *p)
 {
     struct engine_statistics s;
     engine_statistics(c->engine, &s);
-    write_u64(b, "spindle_engine_spans", "gauge", "Spans that can be retrieved.", s.spans);
-    write_u64(b, "spindle_engine_logs", "gauge", "Log records that can be retrieved.", s.logs);
-    write_u64(b, "spindle_engine_journal_items", "gauge",
-              "Acknowledged items that are not yet in row groups.", s.journal_items);
-    write_u64(b, "spindle_engine_journal_bytes", "gauge", "Bytes of the journal.", s.journal_bytes);
-    write_u64(b, "spindle_engine_row_groups", "gauge", "Row groups.", s.row_groups);
-    write_u64(b, "spindle_engine_partitions", "gauge", "Partition files.", s.partitions);
-    write_u64(b, "spindle_engine_partitions_damaged", "gauge",
-              "Partition files set aside as damaged.", s.partitions_damaged);
-    write_u64(b, "spindle_engine_disk_bytes", "gauge", "Bytes of the data directory.",
-              s.disk_bytes);
-    write_u64(b, "spindle_engine_writable", "gauge",
-              "1 while telemetry is taken, 0 when read-only.", s.is_writable);
-    write_u64(b, "spindle_engine_durable", "gauge",
-              "1 when an acknowledgement survives a power cut.", s.is_durable);
+    write_gauge(p, "spindle_engine_spans", "Spans that can be retrieved.", s.spans);
+    write_gauge(p, "spindle_engine_logs", "Log records that can be retrieved.", s.logs);
+    write_gauge(p, "spindle_engine_journal_items",
+                "Acknowledged items that are not yet in row groups.", s.journal_items);
+    write_gauge(p, "spindle_engine_journal_bytes", "Bytes of the journal.", s.journal_bytes);
+    write_gauge(p, "spindle_engine_row_groups", "Row groups.", s.row_groups);
+    write_gauge(p, "spindle_engine_partitions", "Partition files.", s.partitions);
+    write_gauge(p, "spindle_engine_partitions_damaged", "Partition files set aside as damaged.",
+                s.partitions_damaged);
+    write_gauge(p, "spindle_engine_disk_bytes", "Bytes of the data directory.", s.disk_bytes);
+    write_gauge(p, "spindle_engine_writable", "1 while telemetry is taken, 0 when read-only.",
+                s.is_writable);
+    write_gauge(p, "spindle_engine_durable", "1 when an acknowledgement survives a power cut.",
+                s.is_durable);
 }
 
 static void on_metrics(struct exchange *x, void *context)
 {
     struct collector *c = context;
-    struct buffer page;
-    buffer_init(&page, PAGE_MAX);
-    write_head(&page, "spindle_build_info", "gauge", "1, with the version as a label.");
-    buffer_printf(&page, "spindle_build_info{version=\"%s\"} 1\n", c->version);
-    write_process(c, &page);
-    write_u64(&page, "spindle_health_watchers", "gauge", "Open health watch streams.",
-              atomic_load_explicit(&c->watchers, memory_order_relaxed));
-    write_engine(c, &page);
+    const char *content_type;
+    enum exposition_format format =
+        exposition_negotiate(request_header(exchange_request(x), "accept"), &content_type);
+    struct page p;
+    page_begin(&p, format);
+    const struct exposition_label version = { "version", bytes_text(c->version) };
+    begin_family(&p, EXPOSITION_GAUGE, "spindle_build_info", "1, with the version as a label.");
+    exposition_value(&p.e, &version, 1, (struct exposition_number){ 1, 0 }, NULL);
+    write_process(c, &p);
+    write_gauge(&p, "spindle_health_watchers", "Open health watch streams.",
+                atomic_load_explicit(&c->watchers, memory_order_relaxed));
+    write_engine(c, &p);
     if (c->metrics != NULL)
-        metrics_write(c->metrics, &page);
+        metrics_each(c->metrics, write_metric, &p);
 
+    static const struct http_header vary = { BYTES_LITERAL("vary"), BYTES_LITERAL("accept") };
     struct response head = { .status = 200,
-                             .content_type = "text/plain; version=0.0.4; charset=utf-8",
+                             .content_type = content_type,
+                             .headers = &vary,
+                             .header_count = 1,
                              .may_compress = true };
-    if (buffer_error(&page) != ERR_OK) {
+    if (exposition_end(&p.e) != ERR_OK) {
         head = (struct response){ .status = 503 };
-        buffer_deinit(&page);
+        buffer_deinit(&p.text);
     }
-    exchange_respond(x, &head, &page);
+    exchange_respond(x, &head, &p.text);
 }
 
 enum err metrics_page_add_route(struct collector *c, struct router *r)

@@ -17,7 +17,7 @@ struct workers {
     unsigned heavy_max, queue_max;
     struct metric *asked[CALL_API_COUNT];
     struct metric *failed[ERR_COUNT];
-    struct metric *busy_ns;
+    struct metric *answered[CALL_API_COUNT];
     unsigned count; /* of threads started */
     pthread_t threads[];
 };
@@ -26,7 +26,7 @@ static void finish(struct workers *w, struct call *c, enum err e)
 {
     if (e != ERR_OK)
         metric_add(w->failed[e], 1);
-    metric_add(w->busy_ns, clock_mono_ns() - c->received_mono_ns);
+    metric_observe(w->answered[c->api], clock_mono_ns() - c->received_mono_ns);
     call_deinit(c);
     mem_free(c);
 }
@@ -82,16 +82,17 @@ static void register_metrics(struct workers *w, struct metrics *m)
 {
     static const char *const apis[CALL_API_COUNT] = { "api=\"native\"", "api=\"jaeger\"",
                                                       "api=\"jaeger_v3\"" };
-    for (size_t i = 0; i < CALL_API_COUNT; i++)
+    for (size_t i = 0; i < CALL_API_COUNT; i++) {
         w->asked[i] = metrics_counter(m, "spindle_queries_total", apis[i], "Queries received.");
+        w->answered[i] = metrics_histogram(m, "spindle_query_duration_seconds", apis[i],
+                                           "Time from receiving a query to its answer.");
+    }
     for (size_t e = 0; e < ERR_COUNT; e++) {
         char label[48] = "code=\"";
         (void)strcat(strncat(label, call_error_code((enum err)e), 32), "\"");
         w->failed[e] = metrics_counter(m, "spindle_queries_failed_total", label,
                                        "Queries answered with an error.");
     }
-    w->busy_ns = metrics_counter(m, "spindle_queries_nanoseconds_total", NULL,
-                                 "Time from receiving queries to answering them.");
 }
 
 enum err workers_start(const struct query_options *options, struct workers **out)

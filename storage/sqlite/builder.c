@@ -512,7 +512,7 @@ static enum err range_retire(struct sqlite_engine *e, struct build *b)
         error = buffer_error(&b->requests);
     }
     CRASH_POINT("build_finished");
-    metric_add(e->metrics.build_ns, clock_mono_ns() - begun);
+    metric_observe(e->metrics.build_duration, clock_mono_ns() - begun);
     if (error == ERR_OK)
         error = writer_task_run(e, TASK_RETIRE, r);
     if (error == ERR_OK) {

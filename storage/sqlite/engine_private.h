@@ -53,8 +53,6 @@
     X(group_requests, "spindle_storage_committed_requests_total", NULL, "Requests made durable")   \
     X(group_items, "spindle_storage_committed_items_total", NULL,                                  \
       "Spans and log records made durable")                                                        \
-    X(commit_ns, "spindle_storage_commit_nanoseconds_total", NULL,                                 \
-      "Time in group commits, from begin to the sync's end")                                       \
     X(journal_bytes, "spindle_storage_journal_bytes_total", NULL, "Bytes journalled")              \
     X(commits_failed, "spindle_storage_commits_failed_total", NULL, "Group commits that failed")   \
     X(refused_busy, "spindle_storage_refused_total", "reason=\"busy\"", "Requests not stored")     \
@@ -71,7 +69,6 @@
       "Items in row groups written")                                                               \
     X(row_group_bytes, "spindle_storage_row_group_bytes_total", NULL,                              \
       "Bytes of row groups written")                                                               \
-    X(build_ns, "spindle_storage_build_nanoseconds_total", NULL, "Time building row groups")       \
     X(builds_failed, "spindle_storage_builds_failed_total", NULL,                                  \
       "Row groups that could not be built or written, and are tried again")                        \
     X(set_aside, "spindle_storage_set_aside_total", NULL,                                          \
@@ -94,6 +91,7 @@ struct storage_metrics {
     STORAGE_COUNTERS(X)
 #undef X
     struct metric *pending_bytes, *wal_bytes, *writable;
+    struct metric *commit_duration, *build_duration;
 };
 
 enum task_kind { TASK_RETIRE, TASK_CHECKPOINT };

@@ -476,6 +476,11 @@ static void metrics_register(struct sqlite_engine *e, struct metrics *m)
     e->metrics.writable =
         metrics_gauge(m, "spindle_storage_writable", NULL, "0 while the disk refuses writes");
     metric_set(e->metrics.writable, 1);
+    e->metrics.commit_duration =
+        metrics_histogram(m, "spindle_commit_duration_seconds", NULL,
+                          "Time of a group commit, from its begin to the end of its sync");
+    e->metrics.build_duration = metrics_histogram(m, "spindle_build_duration_seconds", NULL,
+                                                  "Time of building a row group");
 }
 
 /* Stops the threads; what is queued is answered. */

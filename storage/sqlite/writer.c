@@ -165,7 +165,7 @@ static enum err group_store(struct sqlite_engine *e, size_t count)
         writer_write_failed(e, p, error);
         return error;
     }
-    metric_add(e->metrics.commit_ns, clock_mono_ns() - begun);
+    metric_observe(e->metrics.commit_duration, clock_mono_ns() - begun);
     metric_add(e->metrics.groups, 1);
     metric_add(e->metrics.group_requests, count);
     if (atomic_exchange(&e->not_writable, NULL) != NULL) {
