@@ -170,14 +170,21 @@ static void column_deinit(struct column *column)
     *column = (struct column){ 0 };
 }
 
+static size_t element_size(enum column_kind kind)
+{
+    return kind == COLUMN_KIND_INT ? sizeof(uint64_t) : sizeof(uint32_t);
+}
+
 /* Empty, but with the arrays it has. */
 static void column_reset(struct column *column, enum column_kind kind)
 {
     struct column old = *column;
     void *block = old.kind == COLUMN_KIND_INT ? (void *)old.ints : (void *)old.codes;
-    *column = (struct column){
-        .kind = kind, .is_numbered = true, .capacity = old.capacity, .dictionary = old.dictionary
-    };
+    size_t block_bytes = old.capacity * element_size(old.kind);
+    *column = (struct column){ .kind = kind,
+                               .is_numbered = true,
+                               .capacity = (uint32_t)(block_bytes / element_size(kind)),
+                               .dictionary = old.dictionary };
     if (kind == COLUMN_KIND_INT)
         column->ints = block;
     else
@@ -299,14 +306,15 @@ static bool column_reserve(struct columns *c, struct column *column)
         return true;
     uint32_t need = column->count + 1, capacity = column->capacity;
     while (capacity < need) {
-        if (capacity >= UINT32_MAX / 2) {
+        if (capacity >=
+            UINT32_MAX / 4) { /* twice as many codes must be countable, see column_reset() */
             c->error = ERR_NOMEM;
             return false;
         }
         capacity = capacity < 16 ? 16 : capacity * 2;
     }
     void *old = column->kind == COLUMN_KIND_INT ? (void *)column->ints : (void *)column->codes;
-    void *block = mem_realloc(old, capacity * sizeof *column->ints);
+    void *block = mem_realloc(old, capacity * element_size(column->kind));
     if (block == NULL) {
         c->error = ERR_NOMEM;
         return false;
