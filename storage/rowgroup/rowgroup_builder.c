@@ -253,12 +253,16 @@ enum err rowgroup_builder_add(struct rowgroup_builder *b, struct bytes body)
 static void ties_sort(const struct rowgroup_builder *b, struct sort_entry *entries,
                       struct sort_entry *scratch, uint32_t count)
 {
-    struct sort_entry *order = entries;
-    for (unsigned key = 0; key < 2; key++) {
-        for (uint32_t i = 0; i < count; i++) {
-            const struct item *item = &b->items[order[i].value];
-            order[i].key = key == 0 ? item->time : item->trace_low;
-        }
+    uint64_t low = b->items[entries[0].value].trace_low, differing = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct item *item = &b->items[entries[i].value];
+        entries[i].key = item->time;
+        differing |= item->trace_low ^ low;
+    }
+    struct sort_entry *order = sort_by_key(entries, scratch, count);
+    if (differing != 0) {
+        for (uint32_t i = 0; i < count; i++)
+            order[i].key = b->items[order[i].value].trace_low;
         order = sort_by_key(order, order == entries ? scratch : entries, count);
     }
     if (order != entries)
