@@ -56,6 +56,12 @@ NODISCARD enum err rowgroup_builder_open(const struct rowgroup_options *options,
  * would pass ROWGROUP_ROWS_MAX, or its bodies 512 MiB: finish first. ERR_NOMEM. Nothing is added then. */
 NODISCARD enum err rowgroup_builder_add(struct rowgroup_builder *b, struct bytes body);
 uint32_t rowgroup_builder_rows(const struct rowgroup_builder *b);
+/* Of added item `number`, below rowgroup_builder_rows(), in order of arrival: its IDs, zero where it has
+ * none, and its content hash, which is kept for finishing: nothing may be added any more. ERR_NOMEM. */
+void rowgroup_builder_ids(const struct rowgroup_builder *b, uint32_t number,
+                          struct trace_id *out_trace_id, struct span_id *out_span_id);
+NODISCARD enum err rowgroup_builder_content(struct rowgroup_builder *b, uint32_t number,
+                                            struct hash128 *out);
 
 /* Is this item stored elsewhere already? Asked for the rows of the new group, ordered by trace, so that a
  * resend in another batch is dropped before it is counted. NULL when nothing can be: asking costs a hash

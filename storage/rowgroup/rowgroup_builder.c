@@ -68,6 +68,7 @@ void rowgroup_builder_reset(struct rowgroup_builder *b)
 {
     b->count = 0;
     b->body_bytes = 0;
+    contents_release(b);
     dictionary_reset(&b->texts);
     intern_reset(&b->contexts);
     columns_reset(&b->columns, b->options.signal);
@@ -233,6 +234,7 @@ enum err rowgroup_builder_add(struct rowgroup_builder *b, struct bytes body)
 {
     if (body.len > BODY_BYTES_MAX - b->body_bytes)
         return ERR_TOO_MANY;
+    assert(b->contents == NULL);
     uint32_t before = b->count;
     struct otlp_repeated groups = otlp_repeated(body, OTLP_DATA_RESOURCE_GROUPS);
     struct bytes group;
@@ -309,7 +311,7 @@ static const struct context *context_of(const struct rowgroup_builder *b, uint32
     return (const struct context *)(const void *)intern_get(&b->contexts, number).data;
 }
 
-/* Most groups have no two items with equal IDs, and hash nothing. */
+/* For the items added so far: most groups have no two items with equal IDs, and hash nothing. */
 static enum err contents_reserve(struct rowgroup_builder *b)
 {
     if (b->contents != NULL)
@@ -349,6 +351,23 @@ static struct hash128 content_of(struct rowgroup_builder *b, uint32_t number)
     *content =
         content_hash_item(b->options.content_key, b->options.signal, *group, item_bytes(item));
     return *content;
+}
+
+void rowgroup_builder_ids(const struct rowgroup_builder *b, uint32_t number,
+                          struct trace_id *out_trace_id, struct span_id *out_span_id)
+{
+    assert(number < b->count);
+    *out_trace_id = trace_id_of(&b->items[number]);
+    store_le64(out_span_id->b, b->items[number].span_id);
+}
+
+enum err rowgroup_builder_content(struct rowgroup_builder *b, uint32_t number, struct hash128 *out)
+{
+    assert(number < b->count);
+    enum err e = contents_reserve(b);
+    if (e == ERR_OK)
+        *out = content_of(b, number);
+    return e;
 }
 
 /* The IDs that make two items of a run candidates for being equal, as one number. */

@@ -387,6 +387,14 @@ static void what_is_stored_elsewhere_is_dropped(void **state)
     assert_int_equal(rowgroup_builder_open(&options, &b), ERR_OK);
     assert_int_equal(rowgroup_builder_add(b, buffer_bytes(&m.body)), ERR_OK);
     assert_int_equal(rowgroup_builder_rows(b), 5);
+    struct trace_id third_trace;
+    struct span_id third_span;
+    struct hash128 third;
+    rowgroup_builder_ids(b, 2, &third_trace, &third_span);
+    assert_int_equal(load_be64(third_trace.b + 8), 1);
+    assert_int_equal(load_be64(third_span.b), 3);
+    assert_int_equal(rowgroup_builder_content(b, 2, &third), ERR_OK);
+    assert_true(hash128_equal(third, stored.content));
     assert_int_equal(rowgroup_builder_finish(b, is_stored, &stored, &out, &summary), ERR_OK);
     assert_int_equal(summary.rows, 4);
     assert_int_equal(summary.duplicates, 1);

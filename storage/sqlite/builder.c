@@ -33,6 +33,8 @@ struct candidate {
     struct trace_id trace_id;
     struct span_id span_id;
     struct hash128 content;
+    bool
+        is_remembered; /* by the span filter; else only a group from before the start may have it */
 };
 
 struct lookback {
@@ -188,15 +190,11 @@ static void lookback_old(const struct lookback *l, size_t *out_from, size_t *out
     *out_from = *out_to > LOOKBACK_UNFILTERED_MAX ? *out_to - LOOKBACK_UNFILTERED_MAX : 0;
 }
 
-/* The cheap question: false for nearly every span that is new. */
-static bool lookback_may_have(const struct lookback *l, bool asks_old,
-                              const struct trace_id *trace_id, const struct span_id *span_id)
+/* May a group from before the start have this trace? */
+static bool lookback_old_may_have(const struct lookback *l, const struct trace_id *trace_id)
 {
-    if (span_filter_may_contain(&l->engine->builder.recent, trace_id, span_id))
-        return true;
     size_t from = 0, to = 0;
-    if (asks_old)
-        lookback_old(l, &from, &to);
+    lookback_old(l, &from, &to);
     while (to > from) {
         const struct group *g = l->snapshot.groups->groups[--to];
         if (g->built_unix_ns < l->oldest_unix_ns)
@@ -208,16 +206,15 @@ static bool lookback_may_have(const struct lookback *l, bool asks_old,
 }
 
 /* The exact question, for the few that may be. */
-static bool lookback_has(struct lookback *l, const struct trace_id *trace_id,
-                         const struct span_id *span_id, struct hash128 content)
+static bool lookback_has(struct lookback *l, const struct candidate *c)
 {
     size_t from = 0, to = 0;
     lookback_old(l, &from, &to);
-    if (span_filter_may_contain(&l->engine->builder.recent, trace_id, span_id) &&
-        lookback_in(l, l->recent_from, l->snapshot.groups->count, trace_id, span_id, content))
+    if (c->is_remembered && lookback_in(l, l->recent_from, l->snapshot.groups->count, &c->trace_id,
+                                        &c->span_id, c->content))
         return true;
-    return lookback_in(l, from, to < l->recent_from ? to : l->recent_from, trace_id, span_id,
-                       content);
+    return lookback_in(l, from, to < l->recent_from || !c->is_remembered ? to : l->recent_from,
+                       &c->trace_id, &c->span_id, c->content);
 }
 
 static int trace_order(const void *a, const void *b)
@@ -255,7 +252,7 @@ static void candidates_decide(struct lookback *l)
         qsort(l->candidates, l->candidates_count, sizeof *l->candidates, trace_order);
     for (size_t i = 0; i < l->candidates_count; i++) {
         const struct candidate c = l->candidates[i];
-        if (lookback_has(l, &c.trace_id, &c.span_id, c.content))
+        if (lookback_has(l, &c))
             l->candidates[kept++] = c;
     }
     l->candidates_count = kept;
@@ -267,7 +264,7 @@ static bool is_stored(void *context, const struct trace_id *trace_id, const stru
                       struct hash128 content)
 {
     const struct lookback *l = context;
-    const struct candidate wanted = { *trace_id, *span_id, content };
+    const struct candidate wanted = { *trace_id, *span_id, content, false };
     return bsearch(&wanted, l->candidates, l->candidates_count, sizeof wanted, content_order) !=
            NULL;
 }
@@ -323,44 +320,27 @@ static bool is_transient(enum err e)
     return e == ERR_NOMEM || e == ERR_BUDGET || e == ERR_IO || e == ERR_FULL || e == ERR_BUSY;
 }
 
-/* Exporters write trace ID and span ID first: then 28 bytes tell. */
-static void span_ids(struct bytes item, struct trace_id *out_trace_id, struct span_id *out_span_id)
-{
-    if (item.len >= 28 && item.data[0] == 0x0a && item.data[1] == 16 && item.data[18] == 0x12 &&
-        item.data[19] == 8) {
-        memcpy(out_trace_id->b, item.data + 2, sizeof out_trace_id->b);
-        memcpy(out_span_id->b, item.data + 20, sizeof out_span_id->b);
-        return;
-    }
-    struct otlp_span span;
-    otlp_span_read(item, &span);
-    *out_trace_id = span.trace_id;
-    *out_span_id = span.span_id;
-}
-
-/* Which spans of the range are stored already? Nearly always none is, and then no span's content has to be
+/* Which spans of the group are stored already? Nearly always none is, and then no span's content has to be
  * hashed, which costs as much as half of building the group. The spans are remembered on the way; where
  * writing the group fails, the next try finds them in the filter, and then not in any group. */
-static void range_look_back(struct sqlite_engine *e, struct lookback *l, const struct retirement *r)
+static enum err group_look_back(struct sqlite_engine *e, struct lookback *l, struct build *b)
 {
     struct span_filter *recent = &e->builder.recent;
     bool asks_old = e->builder.groups_at_start > 0;
-    const struct pending *entry = r->entries.first;
-    for (size_t i = 0; i < r->entries.count; i++, entry = entry->next) {
-        struct otlp_items it = otlp_items(entry->body);
-        while (otlp_items_next(&it)) {
-            struct trace_id trace_id;
-            struct span_id span_id;
-            span_ids(it.item, &trace_id, &span_id);
-            if (lookback_may_have(l, asks_old, &trace_id, &span_id))
-                candidate_add(
-                    l, &(struct candidate){ trace_id, span_id,
-                                            content_hash(&e->content_key, SIGNAL_TRACES, &it) });
-            span_filter_add(recent, &trace_id, &span_id);
-        }
+    enum err error = ERR_OK;
+    for (uint32_t i = 0; i < rowgroup_builder_rows(b->builder) && error == ERR_OK; i++) {
+        struct candidate c;
+        rowgroup_builder_ids(b->builder, i, &c.trace_id, &c.span_id);
+        c.is_remembered = span_filter_put(recent, &c.trace_id, &c.span_id);
+        if (!c.is_remembered && !(asks_old && lookback_old_may_have(l, &c.trace_id)))
+            continue;
+        error = rowgroup_builder_content(b->builder, i, &c.content);
+        if (error == ERR_OK)
+            candidate_add(l, &c);
     }
     candidates_decide(l);
-    span_filter_turn(recent, r->built_unix_ns);
+    span_filter_turn(recent, b->retirement.built_unix_ns);
+    return error;
 }
 
 static enum err group_finish(struct sqlite_engine *e, struct build *b)
@@ -370,9 +350,10 @@ static enum err group_finish(struct sqlite_engine *e, struct build *b)
         return rowgroup_builder_finish(b->builder, NULL, NULL, &b->group, &r->summary);
     struct lookback l;
     lookback_begin(&l, e, r->built_unix_ns);
-    range_look_back(e, &l, r);
-    enum err error = rowgroup_builder_finish(b->builder, l.candidates_count > 0 ? is_stored : NULL,
-                                             &l, &b->group, &r->summary);
+    enum err error = group_look_back(e, &l, b);
+    if (error == ERR_OK)
+        error = rowgroup_builder_finish(b->builder, l.candidates_count > 0 ? is_stored : NULL, &l,
+                                        &b->group, &r->summary);
     b->found_stored = l.candidates_count;
     lookback_end(&l);
     return error;

@@ -155,10 +155,8 @@ static uint32_t block_of(uint64_t hash)
     return (uint32_t)(((hash >> 32) * FILTER_BLOCKS) >> 32);
 }
 
-bool span_filter_may_contain(const struct span_filter *f, const struct trace_id *trace_id,
-                             const struct span_id *span_id)
+static bool may_contain(const struct span_filter *f, uint64_t hash)
 {
-    uint64_t hash = pair_hash(trace_id, span_id);
     for (int i = 0; i < 2; i++) {
         if (f->counts[i] == 0)
             continue;
@@ -173,15 +171,23 @@ bool span_filter_may_contain(const struct span_filter *f, const struct trace_id 
     return false;
 }
 
-void span_filter_add(struct span_filter *f, const struct trace_id *trace_id,
+bool span_filter_may_contain(const struct span_filter *f, const struct trace_id *trace_id,
+                             const struct span_id *span_id)
+{
+    return may_contain(f, pair_hash(trace_id, span_id));
+}
+
+bool span_filter_put(struct span_filter *f, const struct trace_id *trace_id,
                      const struct span_id *span_id)
 {
     uint64_t hash = pair_hash(trace_id, span_id);
+    bool may = may_contain(f, hash);
     uint64_t *block = f->blocks[0] + (size_t)block_of(hash) * BLOCK_WORDS;
     uint64_t bits = hash * UINT64_C(0x9e3779b97f4a7c15);
     for (int k = 0; k < 7; k++, bits >>= 9)
         block[bits & 7] |= UINT64_C(1) << ((bits >> 3) & 63);
     f->counts[0]++;
+    return may;
 }
 
 void span_filter_turn(struct span_filter *f, uint64_t now_unix_ns)

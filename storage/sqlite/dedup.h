@@ -53,15 +53,15 @@ struct span_filter {
 /* now_unix_ns: from when on it knows what is stored. */
 NODISCARD enum err span_filter_init(struct span_filter *f, uint64_t now_unix_ns);
 void span_filter_deinit(struct span_filter *f);
-/* False: was not added within the generations that are kept. */
+/* False: was not put within the generations that are kept. */
 bool span_filter_may_contain(const struct span_filter *f, const struct trace_id *trace_id,
                              const struct span_id *span_id);
-/* Remember a span. */
-void span_filter_add(struct span_filter *f, const struct trace_id *trace_id,
+/* Remember a span; returns what span_filter_may_contain() said before. */
+bool span_filter_put(struct span_filter *f, const struct trace_id *trace_id,
                      const struct span_id *span_id);
 /* Between row groups: start a new generation when this one is full or old. */
 void span_filter_turn(struct span_filter *f, uint64_t now_unix_ns);
-/* How many were added within the generations that are kept. */
+/* How many were put within the generations that are kept. */
 uint64_t span_filter_count(const struct span_filter *f);
 
 #endif
