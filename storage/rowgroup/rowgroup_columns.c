@@ -161,7 +161,8 @@ void int_map_deinit(struct int_map *m)
 
 /* ---- Life */
 
-#define COLUMNS_KEPT_MAX 1024 /* a stranger's thousands of keys are not kept for the next group */
+#define COLUMNS_KEPT_MAX   1024 /* a stranger's thousands of keys are not kept for the next group */
+#define CHOICES_GROUPS_MAX 16   /* then forms are tried again, as what arrives may have changed */
 
 static void column_deinit(struct column *column)
 {
@@ -184,6 +185,7 @@ static void column_reset(struct column *column, enum column_kind kind)
     *column = (struct column){ .kind = kind,
                                .is_numbered = true,
                                .capacity = (uint32_t)(block_bytes / element_size(kind)),
+                               .choice = old.choice,
                                .dictionary = old.dictionary };
     if (kind == COLUMN_KIND_INT)
         column->ints = block;
@@ -200,7 +202,11 @@ static bool column_add(struct columns *c, enum column_kind kind)
             return false;
         memset(c->list + had, 0, (c->capacity - had) * sizeof *c->list);
     }
-    column_reset(&c->list[c->count++], kind);
+    struct column *column = &c->list[c->count++];
+    column_reset(column, kind);
+    /* A fixed column looks alike from group to group; a key's number may be another's in the next. */
+    if (c->count > COLUMN_FIXED_COUNT || c->choices_groups == 0)
+        column->choice = (struct ints_choice){ 0 };
     return true;
 }
 
@@ -227,6 +233,8 @@ void columns_reset(struct columns *c, enum signal signal)
         column_deinit(&c->list[i]);
     c->error = ERR_OK;
     c->count = 0;
+    if (c->choices_groups >= CHOICES_GROUPS_MAX)
+        c->choices_groups = 0;
     for (uint32_t i = 0; i < COLUMN_FIXED_COUNT; i++)
         if (!column_add(c, rowgroup_column_kind(i)))
             return;
@@ -618,6 +626,7 @@ static void materialize_codes(struct columns *c, struct column *column)
 
 void columns_write(struct columns *c, struct group_writer *w)
 {
+    c->choices_groups++;
     write_keys(c, w);
     for (uint32_t t = 0; t < TABLE_COUNT; t++)
         write_shapes(c, w, t);

@@ -81,6 +81,7 @@ struct columns {
     uint32_t touched_count, touched_capacity;
     uint32_t *chunk_ends; /* touched_count at each chunk's end */
     uint32_t chunks, chunks_capacity;
+    uint32_t choices_groups; /* written since the fixed columns' choices were forgotten */
     enum err error;
 };
 

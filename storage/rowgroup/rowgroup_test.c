@@ -414,7 +414,8 @@ static void what_is_stored_elsewhere_is_dropped(void **state)
     buffer_deinit(&out);
 }
 
-/* One builder for many groups: nothing of the one before shows in the next. */
+/* One builder for many groups: nothing of the one before shows in the next, but for how columns of
+ * hundreds of integers are written. */
 static void builders_are_used_again(void **state)
 {
     (void)state;
@@ -451,6 +452,56 @@ static void builders_are_used_again(void **state)
         }
         rowgroup_builder_close(b);
     }
+}
+
+/* Spans each of its own trace, with starts of few values, or of any length in bits. */
+static void starts_put(struct maker *m, bool has_few)
+{
+    struct random r;
+    random_init(&r, 7);
+    maker_begin(m, "a");
+    for (uint64_t i = 1; i <= 2000; i++) {
+        uint64_t any = random_next(&r);
+        uint64_t start = has_few ? 1 + any % 3 * UINT64_C(0x12345678) : 1 + (any >> (any & 31));
+        pb_end(&m->body, span_begin(&m->body, i, i, 0, start));
+    }
+    maker_end(m);
+}
+
+/* The form that suits a fixed column is kept from group to group, and found anew after a while. */
+static void forms_are_tried_again(void **state)
+{
+    (void)state;
+    struct maker m;
+    struct buffer out, fresh;
+    buffer_init(&m.body, SIZE_MAX);
+    buffer_init(&out, SIZE_MAX);
+    buffer_init(&fresh, SIZE_MAX);
+    struct rowgroup_options options = { .signal = SIGNAL_TRACES, .content_key = testing_key() };
+    struct rowgroup_builder *b;
+    struct rowgroup_summary summary;
+    assert_int_equal(rowgroup_builder_open(&options, &b), ERR_OK);
+    unsigned worse = 0;
+    for (unsigned group = 0; group < 20; group++) {
+        buffer_reset(&m.body);
+        buffer_reset(&out);
+        buffer_reset(&fresh);
+        starts_put(&m, group == 0);
+        rowgroup_builder_reset(b);
+        assert_int_equal(rowgroup_builder_add(b, buffer_bytes(&m.body)), ERR_OK);
+        assert_int_equal(rowgroup_builder_finish(b, NULL, NULL, &out, &summary), ERR_OK);
+        assert_int_equal(rowgroup_verify(buffer_bytes(&out), NULL), ERR_OK);
+        assert_int_equal(testing_build(SIGNAL_TRACES, buffer_bytes(&m.body), &fresh, NULL), ERR_OK);
+        assert_true(group > 0 || out.len == fresh.len);
+        worse += out.len > fresh.len;
+        if (group == 19)
+            assert_true(bytes_equal(buffer_bytes(&out), buffer_bytes(&fresh)));
+    }
+    assert_int_equal(worse, 15); /* after the first, up to the sixteenth */
+    rowgroup_builder_close(b);
+    buffer_deinit(&m.body);
+    buffer_deinit(&out);
+    buffer_deinit(&fresh);
 }
 
 /* ---- Damage */
@@ -715,6 +766,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(equal_spans_are_kept_once),
         cmocka_unit_test(what_is_stored_elsewhere_is_dropped),
         cmocka_unit_test(builders_are_used_again),
+        cmocka_unit_test(forms_are_tried_again),
         cmocka_unit_test(damage_is_noticed),
         cmocka_unit_test(newer_groups_are_refused),
         cmocka_unit_test(any_allocation_may_fail),
