@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A real Prometheus scrapes a real Spindle, in text and with native histograms, and PromQL's numbers are Spindle's.
+
+Prometheus is Debian's; where it is not installed its package is unpacked into build/prometheus. Every expression of
+the dashboard is asked, the rules are checked, and pages with a defect are refused.
+"""
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from lib.spindle import ROOT, Report, Server, binary, free_ports  # noqa: E402
+
+SCRAPED_S = 20
+DASHBOARD = ROOT / "packaging" / "grafana" / "spindle-health.json"
+RULES = ROOT / "packaging" / "prometheus" / "spindle.rules.yml"
+ITEMS = "spindle_otlp_items_stored_total"
+ACK = "spindle_ack_duration_seconds"
+
+
+def tool(name):
+    """prometheus or promtool: installed, or of Debian's package unpacked under build/."""
+    if shutil.which(name):
+        return shutil.which(name)
+    folder = ROOT / "build" / "prometheus"
+    if not (folder / "usr/bin" / name).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        if not list(folder.glob("*.deb")):
+            subprocess.run(["apt-get", "download", "-qq", "prometheus"], cwd=folder, check=True, timeout=120)
+        subprocess.run(["dpkg-deb", "-x", str(next(folder.glob("*.deb"))), str(folder)], check=True)
+    return str(folder / "usr/bin" / name)
+
+
+def promtool_metrics(page):
+    done = subprocess.run([tool("promtool"), "check", "metrics"], input=page, capture_output=True, timeout=20)
+    return done.returncode, (done.stdout + done.stderr).decode()
+
+
+def sample(page, name, **labels):
+    """Sum of the samples of a text page that have these labels."""
+    total = 0.0
+    for line in page.decode().splitlines():
+        match = re.match(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$", line)
+        if match and match[1] == name:
+            have = dict(re.findall(r'(\w+)="([^"]*)"', match[2] or ""))
+            if all(have.get(k) == v for k, v in labels.items()):
+                total += float(match[3])
+    return total
+
+
+class Prometheus:
+    def __init__(self, target, native):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="spindle-prometheus-"))
+        self.url = f"http://127.0.0.1:{free_ports(1)[0]}"
+        (self.folder / "config.yml").write_text(
+            f"global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{RULES}']\n"
+            f"scrape_configs:\n- job_name: spindle\n  static_configs: [{{targets: ['{target}']}}]\n")
+        command = [tool("prometheus"), f"--config.file={self.folder}/config.yml", f"--storage.tsdb.path={self.folder}/data",
+                   "--web.listen-address=" + self.url[7:], "--log.level=warn"]
+        self.log = open(self.folder / "log", "wb")
+        self.process = subprocess.Popen(command + (["--enable-feature=native-histograms"] if native else []),
+                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+
+    def ask(self, path, **parameters):
+        url = self.url + path + "?" + urllib.parse.urlencode(parameters)
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def query(self, expr, at=None):
+        return self.ask("/api/v1/query", query=expr, **({"time": at} if at else {}))["result"]
+
+    def value(self, expr, at=None):
+        result = self.query(expr, at)
+        return float(result[0]["value"][1]) if result else float("nan")
+
+    def wait_scraped(self):
+        """Until the beginning has been scraped."""
+        end = time.monotonic() + 15
+        while time.monotonic() < end:
+            try:
+                if self.value("up") == 1:
+                    return
+            except OSError:
+                pass  # it is not up yet
+            time.sleep(0.2)
+        raise RuntimeError("Prometheus does not scrape: " + (self.folder / "log").read_text())
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def near(a, b, share):
+    return abs(a - b) <= share * max(abs(a), abs(b))
+
+
+def check_pages(report, server):
+    page = server.get("/metrics")[1]
+    code, said = promtool_metrics(page)
+    report.check("promtool finds nothing in the page", code == 0 and not said.strip(), said[:300])
+    for name, old, new in (("a TYPE that does not exist", f"# TYPE {ACK} histogram", f"# TYPE {ACK} hologram"),
+                           ("a TYPE of the wrong kind", f"# TYPE {ITEMS} counter", f"# TYPE {ITEMS} histogram"),
+                           ("no HELP", f"# HELP {ITEMS} ", f"# HALP {ITEMS} ")):
+        code, said = promtool_metrics(page.replace(old.encode(), new.encode()))
+        report.check(f"promtool refuses a page with {name}", old.encode() in page and code != 0, said.strip()[:120])
+
+
+def check_rules(report):
+    done = subprocess.run([tool("promtool"), "check", "rules", str(RULES)], capture_output=True, text=True, timeout=20)
+    report.check("promtool accepts the rules", done.returncode == 0 and "rules found" in done.stdout, done.stdout + done.stderr)
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as wrong:
+        wrong.write(RULES.read_text().replace("sum by (instance, signal) (", "sum by (instance, signal) ((", 1))
+        wrong.flush()
+        done = subprocess.run([tool("promtool"), "check", "rules", wrong.name], capture_output=True, timeout=20)
+        report.check("promtool refuses rules with a defect", done.returncode != 0)
+
+
+def check_numbers(report, name, prometheus, before, after, begin, native):
+    """PromQL against what Spindle's own pages said at the beginning and the end of the load."""
+    up = prometheus.ask("/api/v1/targets")["activeTargets"][0]
+    report.check(f"{name}: scraped without error", up["health"] == "up" and not up["lastError"], up["lastError"])
+    for signal in ("traces", "logs"):
+        spindle = sample(after, ITEMS, signal=signal)
+        asked = prometheus.value(f'sum({ITEMS}{{signal="{signal}"}})')
+        report.check(f"{name}: {signal} stored", asked == spindle > 0, f"{asked:.0f}, Spindle says {spindle:.0f}")
+    now = time.time()
+    window = int(now - begin)
+    stored = sum(sample(p, ITEMS, signal="traces") * s for p, s in ((after, 1), (before, -1)))
+    rate = prometheus.value(f'sum(rate({ITEMS}{{signal="traces"}}[{window}s]))', now)
+    report.check(f"{name}: rate of spans", near(rate * window, stored, 0.15), f"{rate * window:.0f} of {stored:.0f}")
+
+    count, total = sample(after, ACK + "_count"), sample(after, ACK + "_sum")
+    if not native:
+        report.check(f"{name}: acknowledgements", prometheus.value(f"sum({ACK}_count)") == count > 0, f"{count:.0f}")
+        report.check(f"{name}: their time", near(prometheus.value(f"sum({ACK}_sum)"), total, 1e-9), f"{total} s")
+        p99 = prometheus.value(f"histogram_quantile(0.99, sum by (le) ({ACK}_bucket))")
+    else:
+        report.check(f"{name}: acknowledgements", prometheus.value(f"histogram_count(sum({ACK}))") == count > 0, f"{count:.0f}")
+        report.check(f"{name}: their time", near(prometheus.value(f"histogram_sum(sum({ACK}))"), total, 1e-9), f"{total} s")
+        rated = prometheus.value(f"histogram_count(sum(rate({ACK}[{window}s])))", now) * window
+        report.check(f"{name}: rate of acknowledgements", near(rated, count - sample(before, ACK + "_count"), 0.15), f"{rated:.0f}")
+        p99 = prometheus.value(f"histogram_quantile(0.99, sum({ACK}))")
+    bounds = {}
+    for le in set(re.findall(rf'{ACK}_bucket{{[^}}]*le="([0-9.]+)"', after.decode())):
+        bounds[float(le)] = sample(after, ACK + "_bucket", le=le)
+    upper = min((b for b, n in bounds.items() if n >= 0.99 * count), default=float("inf"))
+    report.check(f"{name}: p99 is in the bucket where Spindle counted it", upper / 2 <= p99 <= upper * 1.0001,
+                 f"{p99:.6f} s, bucket ends at {upper} s")
+
+
+def check_dashboard(report, prometheus):
+    dashboard = json.loads(DASHBOARD.read_text())
+    asked = 0
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            expr = target["expr"].replace("$__rate_interval", "15s").replace("$instance", ".*")
+            report.check(f"dashboard: {panel['title']} {target['refId']}", len(prometheus.query(expr)) > 0, target["expr"])
+            asked += 1
+    report.check("dashboard: has expressions", asked >= 12, str(asked))
+    recorded = prometheus.query("spindle:items_stored:rate1m")
+    report.check("rules: are evaluated", len(recorded) == 2, f"{len(recorded)} series")
+    firing = [a["labels"]["alertname"] for a in prometheus.ask("/api/v1/alerts")["alerts"] if a["state"] == "firing"]
+    report.check("rules: nothing is wrong, and nothing fires", not firing, str(firing))
+
+
+def main():
+    report = Report()
+    with Server() as server:
+        check_pages(report, server)
+        check_rules(report)
+        servers = {"classic": Prometheus(server.http[7:], False), "native": Prometheus(server.http[7:], True)}
+        try:
+            for prometheus in servers.values():
+                prometheus.wait_scraped()
+            before, begin = server.get("/metrics")[1], time.time() - 2
+            load = subprocess.Popen([str(binary()), "demo", "--endpoint", server.grpc, "--seed", "1", "--duration",
+                                     f"{SCRAPED_S - 5}s"], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+            end = time.monotonic() + SCRAPED_S
+            while time.monotonic() < end:
+                server.get("/api/services")
+                time.sleep(0.5)
+            report.check("the load ended well", load.wait(timeout=10) == 0)
+            after = server.get("/metrics")[1]
+            time.sleep(2.5)  # both have scraped the end
+            for name, prometheus in servers.items():
+                check_numbers(report, name, prometheus, before, after, begin, name == "native")
+            check_dashboard(report, servers["classic"])
+        finally:
+            for prometheus in servers.values():
+                prometheus.close()
+    report.end()
+
+
+if __name__ == "__main__":
+    main()
