@@ -13,6 +13,7 @@
 #define TICK_NS        (50 * NS_PER_MS)
 #define STATUS_NS      (10 * NS_PER_S)
 #define CLOSING_MAX_NS (15 * NS_PER_S) /* the longest flow, and time to deliver it */
+#define FAILING_MAX_NS (1 * NS_PER_S)  /* when the server does not take what is sent */
 #define RATE_MAX       5000u
 
 #define ROW(...) OPTION_ROW(demo_options, __VA_ARGS__)
@@ -107,10 +108,10 @@ static void on_tick(void *context)
         print_status(r, mono);
         r->next_status_mono_ns = mono + STATUS_NS;
     }
-    /* Flows that have begun are ended, unless a second signal or the server is too slow for that.
-     */
+    /* Flows that have begun are ended, unless the server is too slow for that or does not answer. */
+    uint64_t patience_ns = demo_export_is_failing(r->demo) ? FAILING_MAX_NS : CLOSING_MAX_NS;
     if (r->is_closing &&
-        (demo_export_pending(r->demo) == 0 || mono >= r->closing_mono_ns + CLOSING_MAX_NS))
+        (demo_export_pending(r->demo) == 0 || mono >= r->closing_mono_ns + patience_ns))
         client_stop(demo_export_client(r->demo));
 }
 

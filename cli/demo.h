@@ -308,6 +308,8 @@ void demo_export_add(struct demo *d, uint64_t due_unix_ns, unsigned pod, enum de
 void demo_export_send(struct demo *d, uint64_t now_unix_ns, bool everything);
 /* Items that are not acknowledged or dropped yet. */
 size_t demo_export_pending(const struct demo *d);
+/* The last request was not taken. */
+bool demo_export_is_failing(const struct demo *d);
 void demo_export_totals(const struct demo *d, struct demo_totals *out);
 struct client *demo_export_client(struct demo *d);
 

@@ -34,6 +34,7 @@ struct demo_export {
     struct demo_totals totals;
     size_t pending;
     struct batch *retries;
+    bool has_last_failed; /* of all requests */
     bool is_failing
         [SIGNAL_COUNT]; /* the last answer was none or a refusal: said once, until it works */
 };
@@ -178,6 +179,7 @@ static void send_again_later(struct batch *b, uint64_t after_ns)
 static void tell(struct demo *d, enum signal signal, const struct client_result *result, bool is_ok)
 {
     bool *is_failing = &d->export->is_failing[signal];
+    d->export->has_last_failed = !is_ok;
     if (is_ok == !*is_failing)
         return;
     *is_failing = !is_ok;
@@ -299,6 +301,11 @@ void demo_export_send(struct demo *d, uint64_t now, bool everything)
 size_t demo_export_pending(const struct demo *d)
 {
     return d->export->pending;
+}
+
+bool demo_export_is_failing(const struct demo *d)
+{
+    return d->export->has_last_failed;
 }
 
 void demo_export_totals(const struct demo *d, struct demo_totals *out)

@@ -4,6 +4,7 @@
 #include "base/text.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -260,6 +261,30 @@ static void read_environment(const struct option_table *table, char *const *envi
                                                          .origin = OPTION_FROM_ENVIRONMENT };
             break;
         }
+    }
+}
+
+void options_warn_unknown(const struct option_table *table, char *const *environment, FILE *to)
+{
+    static const char prefix[] = "SPINDLE_";
+    for (char *const *entry = environment; entry != NULL && *entry != NULL; entry++) {
+        const char *name = *entry + sizeof prefix - 1;
+        size_t len = strcspn(*entry, "=");
+        if (strncmp(*entry, prefix, sizeof prefix - 1) != 0)
+            continue;
+        char plain[OPTION_NAME_MAX], suggestion[2 * OPTION_NAME_MAX] = "";
+        size_t plain_len = len - (sizeof prefix - 1);
+        bool fits = plain_len < sizeof plain;
+        for (size_t i = 0; fits && i < plain_len; i++)
+            plain[i] = name[i] == '_' ? '-' : (char)tolower((unsigned char)name[i]);
+        if (fits) {
+            plain[plain_len] = '\0';
+            if (options_find(table, bytes_of(plain, plain_len), '-') != SIZE_MAX)
+                continue;
+            options_suggest(table, plain, "the option --", '-', suggestion, sizeof suggestion);
+        }
+        fprintf(to, "spindle %s: warning: the variable %.*s is not an option of this command%s\n",
+                table->command, (int)(len < 100 ? len : 100), *entry, suggestion);
     }
 }
 

@@ -18,6 +18,8 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 
+#include <stdio.h>
+
 /* The types of options and of the members they fill. */
 #define OPTION_TYPE_LIST(X)                                                                        \
     X(TEXT, const char *)   /* NULL when not set */                                                \
@@ -93,6 +95,10 @@ struct option_setting {
 struct option_settings {
     struct option_setting of[OPTIONS_MAX]; /* by row */
 };
+
+/* A line to `to` for each variable SPINDLE_... that is no option of this command: a misspelt one would otherwise
+ * be passed over in silence. The value is not printed. */
+void options_warn_unknown(const struct option_table *table, char *const *environment, FILE *to);
 
 /* Fill `values` (the command's struct, zeroed by the caller: an option without a value leaves its member
  * as it is) from argv[1..argc), the environment, and the file that the option "config" names, where the

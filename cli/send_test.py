@@ -7,6 +7,8 @@
 import json
 import os
 import signal
+import time
+import socket
 import subprocess
 import sys
 
@@ -105,7 +107,19 @@ def load_tells_of_a_dead_server():
     os.rmdir(server.directory)
 
 
-for test in (demo_is_stored_as_it_says, demo_goes_on_after_kill, load_is_stored_as_it_says,
+def demo_without_a_server_ends_soon():
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        demo = subprocess.Popen([BINARY, "demo", "--endpoint", f"127.0.0.1:{nobody.getsockname()[1]}"],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        expect("does not take" in demo.stderr.readline(), "it says that nobody is there")
+        began = time.monotonic()
+        demo.send_signal(signal.SIGTERM)
+        demo.communicate(timeout=60)
+        expect(time.monotonic() - began < 2, f"it ends within 2 s: {time.monotonic() - began:.1f} s")
+
+
+for test in (demo_without_a_server_ends_soon, demo_is_stored_as_it_says, demo_goes_on_after_kill, load_is_stored_as_it_says,
              load_tells_of_a_dead_server):
     test()
     print("ok  " + test.__name__)

@@ -321,6 +321,14 @@ static int build_routes(struct serving *s)
     return e == ERR_OK ? EXIT_STATUS_OK : failed("cannot build the routes", e, NULL);
 }
 
+/* Before the data directory is made: a port in use is the commonest failure of a start. */
+static int probe_ports(struct serving *s)
+{
+    char *message = NULL;
+    enum err e = server_probe(s->listeners, s->listener_count, &message);
+    return e == ERR_OK ? EXIT_STATUS_OK : failed("cannot listen", e, message);
+}
+
 static int start_server(struct serving *s)
 {
     char *message = NULL;
@@ -354,6 +362,8 @@ static int start(struct serving *s)
     if (s->metrics == NULL)
         return failed("cannot start", ERR_NOMEM, NULL);
     int status = open_auth(s);
+    if (status == EXIT_STATUS_OK)
+        status = probe_ports(s);
     if (status == EXIT_STATUS_OK)
         status = open_engine(s);
     if (status == EXIT_STATUS_OK)
@@ -507,6 +517,7 @@ int serve_main(int argc, char **argv)
                      message) != ERR_OK) {
         (void)complain(message);
     } else {
+        options_warn_unknown(&serve_option_table, environ, stderr);
         status = check_options(&s, &settings, &arena);
         if (status == EXIT_STATUS_OK)
             status = s.options.print_config ? print(write_config, &settings) : run(&s);

@@ -170,6 +170,15 @@ class Serve(unittest.TestCase):
             taken.listen()
             address = f"127.0.0.1:{taken.getsockname()[1]}"
             self.refused(http=address, status=1, words=re.escape(address))
+            self.assertFalse((self.directory / "data").exists(), "nothing was made")
+
+    def test_unknown_variables_are_named(self):
+        with Server(self.directory, env={"SPINDLE_MEMORY_LIMITT": "64MiB", "SPINDLE_LOG_LEVEL": "warn"}) as s:
+            code, _, err = s.end(signal.SIGTERM)
+        self.assertEqual(code, 0, err)
+        self.assertRegex(err, "SPINDLE_MEMORY_LIMITT is not an option of this command; did you mean the option --memory-limit")
+        self.assertNotIn("64MiB", err)
+        self.assertNotIn("SPINDLE_LOG_LEVEL", err)
 
     def test_one_directory_has_one_server(self):
         with Server(self.directory) as first:

@@ -141,8 +141,10 @@ static enum err sink_grow(struct sink *s, size_t wanted)
 
 /* ---- gzip and zlib ---- */
 
-/* What to expect of `in`: ISIZE where it is plausible (deflate expands at most 1032-fold), else 8
- * times. */
+/* Deflate expands so many times at most (RFC 1951: 258 bytes in two bits). */
+#define DEFLATE_RATIO_MAX 1032
+
+/* What to expect of `in`: ISIZE where it is usual, else 8 times. */
 static size_t gzip_guess(enum codec codec, struct bytes in)
 {
     size_t guess = in.len > SIZE_MAX / 8 ? in.len : in.len * 8;
@@ -152,6 +154,14 @@ static size_t gzip_guess(enum codec codec, struct bytes in)
             guess = isize;
     }
     return guess + 64;
+}
+
+/* What the last member says of its length is more than the cap: either it is true, or the body is not valid.
+ * Where it cannot be true, inflating finds out what is wrong. */
+static bool gzip_declares_more(struct bytes in, size_t cap_bytes)
+{
+    size_t isize = in.len < 18 ? 0 : load_le32(in.data + in.len - 4);
+    return isize > cap_bytes && isize / DEFLATE_RATIO_MAX <= in.len;
 }
 
 static enum libdeflate_result inflate_one(enum codec codec, struct libdeflate_decompressor *d,
@@ -176,6 +186,8 @@ static enum err inflate_all(enum codec codec, struct bytes in, struct sink *s,
     if (scratch->inflate == NULL)
         return ERR_NOMEM;
 
+    if (codec == CODEC_GZIP && gzip_declares_more(in, s->cap_bytes))
+        return ERR_TOO_LARGE;
     enum err e = sink_grow(s, gzip_guess(codec, in));
     if (e != ERR_OK)
         return e;
@@ -219,6 +231,10 @@ static enum err zstd_all(struct bytes in, struct sink *s, struct err_note *note)
     }
     (void)ZSTD_DCtx_reset(scratch->zstd_in, ZSTD_reset_session_only);
 
+    /* A decoder holds a frame to what its head declares. */
+    unsigned long long declared = ZSTD_getFrameContentSize(in.data, in.len);
+    if (declared > s->cap_bytes && declared < ZSTD_CONTENTSIZE_ERROR)
+        return ERR_TOO_LARGE;
     enum err e = sink_grow(s, in.len > SIZE_MAX / 8 ? in.len : in.len * 8 + 64);
     if (e != ERR_OK)
         return e;

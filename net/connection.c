@@ -39,7 +39,7 @@ struct connection {
     uint64_t write_progress_ns;
     size_t write_left; /* of `writing`, when it was last looked at */
     uint64_t linger_until_ns;
-    bool is_dirty, is_reading, is_closing, is_lingering, has_eof, has_shut;
+    bool is_dirty, is_reading, is_closing, is_lingering, has_eof, was_end_told;
 };
 
 static struct connection *from_wire(struct wire *w)
@@ -348,6 +348,16 @@ static void on_bytes(struct connection *c, const uint8_t *data, size_t len)
     }
 }
 
+/* The session learns of the end when it has taken all that came before it. */
+static void tell_end(struct connection *c)
+{
+    if (!c->has_eof || c->was_end_told || c->input_len > 0 || c->session == NULL)
+        return;
+    c->was_end_told = true;
+    c->session->ops->end_of_input(c->session);
+    mark_dirty(c);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct connection *c = stream->data;
@@ -358,7 +368,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         if (c->session == NULL || c->is_lingering)
             connection_abort(c);
         else
-            c->session->ops->end_of_input(c->session);
+            tell_end(c);
         if (!c->is_closing)
             mark_dirty(c);
     } else if (n < 0) {
@@ -385,6 +395,8 @@ void connection_settle_dirty(struct loop *l)
             take_plain(c, NULL, 0);
             if (!c->is_closing && c->input_len != before)
                 mark_dirty(c);
+            if (!c->is_closing)
+                tell_end(c);
         }
         if (!c->is_closing)
             adjust_reading(c);

@@ -175,8 +175,6 @@ static void run_begun(struct post *post)
         x->answer.has_ended = true;
     }
     deliver(post, x);
-    if (x->stream == NULL)
-        exchange_tell_writer(x);
     if (x->is_whole)
         exchange_unref(x); /* the handler's */
 }
@@ -406,6 +404,21 @@ static void make_frame(struct exchange *x, struct piece *p)
         set_grpc_frame(p);
 }
 
+/* ERR_BUSY: a call of on_writable is owed, or under way already, and the writing is its. */
+static enum err wait_for_room(struct exchange *x)
+{
+    if (x->on_writable == NULL)
+        return ERR_BUSY;
+    atomic_store(&x->is_call_owed, true);
+    /* Look again: it may have been sent just now, or the client has left, and nobody would call. */
+    bool is_gone = atomic_load(&x->is_cancelled);
+    if (!is_gone && atomic_load(&x->waiting_bytes) > WAITING_MAX_BYTES)
+        return ERR_BUSY;
+    if (!atomic_exchange(&x->is_call_owed, false))
+        return ERR_BUSY; /* the loop was faster */
+    return is_gone ? ERR_CANCELLED : ERR_OK;
+}
+
 enum err exchange_write(struct exchange *x, struct buffer *take_piece)
 {
     struct buffer body = *take_piece;
@@ -414,10 +427,9 @@ enum err exchange_write(struct exchange *x, struct buffer *take_piece)
     if (atomic_load(&x->is_cancelled))
         e = ERR_CANCELLED;
     else if (e == ERR_OK && atomic_load(&x->waiting_bytes) > WAITING_MAX_BYTES) {
-        atomic_store(&x->was_busy, true);
-        /* Look again: it may have been sent just now, and then nobody would call on_writable. */
-        if (atomic_load(&x->waiting_bytes) > WAITING_MAX_BYTES)
-            e = ERR_BUSY;
+        exchange_ref(x); /* the call may end it before we are back */
+        e = wait_for_room(x);
+        exchange_unref(x);
     }
     struct piece *p = e == ERR_OK ? mem_zalloc(sizeof *p) : NULL;
     if (p == NULL) {
@@ -447,10 +459,10 @@ enum err exchange_write(struct exchange *x, struct buffer *take_piece)
 void exchange_end(struct exchange *x, unsigned grpc_status, struct bytes message)
 {
     assert(x->answer.is_streamed);
+    assert(!atomic_load(&x->is_call_owed));
     /* The loop reads these only after it has run `ended`. */
     if (x->request.protocol == PROTOCOL_GRPC)
         set_grpc_status(&x->answer, grpc_status, message, (struct bytes){ 0 });
-    atomic_store(&x->is_ending, true);
     x->ended.run = run_ended;
     if (!loop_post(x->loop, &x->ended))
         exchange_unref(x);

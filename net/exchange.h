@@ -3,8 +3,8 @@
  *
  * Role       HTTP/1.1, HTTP/2 and unary gRPC all end here: a handler gets a complete, decompressed
  *            request and answers once, now or later, from any thread.
- * Threads    handlers run on the event loop and must not block or touch the disk: they hand work to
- *            another thread and return. exchange_*() may be called from any thread unless it says
+ * Threads    handlers run on the event loop, or for a large body on the loop's worker, and must not block
+ *            or touch the disk: they hand work to another thread and return. exchange_*() may be called from any thread unless it says
  * "loop". Ownership  an exchange lives until its answer has been given (exchange_respond...(),
  * once) and the handler has returned; the net side survives the client's leaving by itself. */
 #ifndef SPINDLE_NET_EXCHANGE_H
@@ -103,11 +103,11 @@ void exchange_respond_grpc(struct exchange *x, unsigned grpc_status, struct byte
 /* An answer in pieces (server streams, event streams, very large answers): begin, any number of
  * writes, end. For gRPC each write is one message.
  * exchange_write() takes the piece even when it fails, and then drops it: ERR_BUSY when more than
- * 1 MiB waits to be sent (make it again later: on_writable, if given, is called on the loop when there
- * is room), ERR_CANCELLED when the client has left (end it all the same), ERR_NOMEM.
- * on_writable is also called once when the client leaves before the end, so that a writer who waits
- * for something else learns of it. It is not called after exchange_end(); when that is called from
- * another thread than the loop's, a call may just be under way. */
+ * 1 MiB waits to be sent, ERR_CANCELLED when the client has left (end it all the same), ERR_NOMEM.
+ * After each ERR_BUSY on_writable, if given, is called once on the loop, when there is room or the client has
+ * left. From that ERR_BUSY on the answer is that call's: who was told so writes no more and does not end
+ * it. At other times it is not called; a writer who waits for something else looks at
+ * exchange_cancelled(). */
 void exchange_begin(struct exchange *x, const struct response *head,
                     void (*on_writable)(struct exchange *x, void *context), void *context);
 NODISCARD enum err exchange_write(struct exchange *x, struct buffer *take_piece);

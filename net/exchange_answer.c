@@ -37,7 +37,7 @@ void exchange_sent(struct exchange *x, size_t n)
         size_t before = atomic_fetch_sub(&x->waiting_bytes, n);
         assert(before >= n);
         /* Half of the bound: not a call for every small piece. */
-        if (before - n <= 512 * 1024 && atomic_exchange(&x->was_busy, false))
+        if (before - n <= 512 * 1024)
             exchange_tell_writer(x);
     }
     while (n > 0) {
@@ -54,7 +54,7 @@ void exchange_sent(struct exchange *x, size_t n)
 
 void exchange_tell_writer(struct exchange *x)
 {
-    if (x->answer.is_streamed && !atomic_load(&x->is_ending) && x->on_writable != NULL)
+    if (atomic_exchange(&x->is_call_owed, false))
         x->on_writable(x, x->on_writable_context);
 }
 

@@ -57,8 +57,8 @@ struct exchange {
     _Atomic bool is_cancelled;
     _Atomic bool is_answered;
     _Atomic size_t waiting_bytes; /* written and not yet sent */
-    _Atomic bool is_ending;       /* exchange_end() was called: its writer is not called any more */
-    _Atomic bool was_busy;        /* a write was told ERR_BUSY, so on_writable is owed */
+    _Atomic bool
+        is_call_owed; /* a write was told ERR_BUSY: who takes this away calls on_writable */
     struct loop *loop;
     struct stream *stream; /* loop only; NULL once the stream has let go */
     const struct route *route;
@@ -66,6 +66,8 @@ struct exchange {
     struct answer answer;
     struct piece body; /* the one piece of a whole answer */
     struct post begun, ended;
+    struct loop_work opening; /* of a large body: see stream_body_done() */
+    enum err opened;
     bool is_whole;          /* begun is also the end */
     struct budget *charged; /* for the body, by who answered; NULL: nothing */
     size_t charged_bytes;
@@ -86,7 +88,7 @@ void exchange_sent(struct exchange *x, size_t n);
 /* Loop: no byte waits and none will come. */
 bool exchange_is_drained(const struct exchange *x);
 
-/* Loop: the client has left: the writer of an answer in pieces is called once more, to learn of it. */
+/* Loop: there is room, or the client has left: a writer who waits for room is called. */
 void exchange_tell_writer(struct exchange *x);
 
 /* Loop: net's own answer; the exchange was never given to a handler. grpc_status is used for gRPC.

@@ -20,6 +20,10 @@
  */
 #define READ_SMALL_BYTES (16 * 1024)
 
+/* Who has closed his half and has no answer after so long has most likely left: his question need not be
+ * worked on any more. What is answered then is still sent. */
+#define HALF_CLOSED_NS (2 * NS_PER_S)
+
 enum http1_state { HTTP1_HEAD, HTTP1_BODY, HTTP1_ANSWER, HTTP1_CLOSING };
 
 struct http1 {
@@ -31,6 +35,7 @@ struct http1 {
     struct http1_parser *parser;
     struct buffer head; /* of a head that came in several reads */
     uint64_t body_left; /* by Content-Length */
+    uint64_t ended_ns;  /* when the peer closed its half; 0: not yet */
     bool is_http10;
     bool keeps_alive;
     bool is_draining;
@@ -491,8 +496,8 @@ static void http1_end_of_input(struct session *base)
 {
     struct http1 *h = from(base);
     if (h->state == HTTP1_ANSWER && h->has_stream) {
-        /* It may have closed its half only: the answer is still sent, but nobody need hurry. */
-        atomic_store(&h->stream.x->is_cancelled, true);
+        /* It may have closed its half only, and wait for the answer (RFC 9112 9.6). */
+        h->ended_ns = clock_mono_ns();
         h->keeps_alive = false;
         return;
     }
@@ -504,6 +509,8 @@ static void http1_tick(struct session *base, uint64_t now_ns)
     struct http1 *h = from(base);
     if (!h->has_stream)
         return;
+    if (h->ended_ns != 0 && !h->is_answer_ready && now_ns > h->ended_ns + HALF_CLOSED_NS)
+        atomic_store(&h->stream.x->is_cancelled, true);
     switch (stream_tick(&h->stream, now_ns)) {
     case STREAM_IN_TIME:
         break;

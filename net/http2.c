@@ -685,6 +685,8 @@ static int new_session(struct http2 *h, nghttp2_session_callbacks *callbacks,
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_max_settings(option, 32);
+    /* Closed streams are kept for priorities only, which are not served: up to a hundred of some 400 bytes. */
+    nghttp2_option_set_no_closed_streams(option, 1);
     nghttp2_option_set_max_outbound_ack(option, 100);
     nghttp2_option_set_stream_reset_rate_limit(option, 100, 33);
     nghttp2_option_set_max_continuations(option, 8);

@@ -158,6 +158,11 @@ void loop_unref(struct loop *l)
         loop_free(l);
 }
 
+bool loop_is_here(const struct loop *l)
+{
+    return current_loop == l;
+}
+
 bool loop_post(struct loop *l, struct post *post)
 {
     post->next = NULL;
@@ -172,7 +177,7 @@ bool loop_post(struct loop *l, struct post *post)
         l->last = post;
         /* On the loop's own thread every callback ends with loop_settle(). The wake-up is sent
          * under the lock, so that it cannot come after the handle was closed. */
-        if (was_empty && current_loop != l)
+        if (was_empty && !loop_is_here(l))
             (void)uv_async_send(&l->wake);
     }
     pthread_mutex_unlock(&l->lock);

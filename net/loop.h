@@ -32,6 +32,13 @@ struct post {
     void (*run)(struct post *post);
 };
 
+/* Something long: run() on another thread, then after() on the loop, always both. */
+struct loop_work {
+    struct loop_work *next;
+    void (*run)(struct loop_work *work);
+    void (*after)(struct loop_work *work);
+};
+
 struct loop {
     uv_loop_t uv;
     uv_async_t wake;
@@ -49,6 +56,9 @@ struct loop {
     struct connection *connections;
     struct connection *dirty; /* have output to produce or input to resume */
     struct later *laters;     /* running timers of exchange_later() */
+    struct loop_work *works;  /* the first is under way; the rest waits behind it */
+    struct loop_work *works_last;
+    uv_work_t worker;
     uint8_t *read_buffer, *write_buffer;
     size_t held_bytes; /* input kept back by connections on hold, all together */
     char date[32];     /* "Sun, 06 Nov 1994 08:49:37 GMT" */
@@ -76,6 +86,11 @@ struct bytes loop_date(struct loop *l);
  * when it is closed already. */
 NODISCARD enum err loop_later(struct loop *l, uint64_t delay_ms, void (*fn)(void *context),
                               void *context);
+/* Loop: one at a time and in order. A loop that shuts ends when all of them have been run. False: the
+ * caller is not the loop's thread (nobody runs the loop), and the work stays his. */
+NODISCARD bool loop_work(struct loop *l, struct loop_work *work);
+/* The caller is the loop's own thread. */
+bool loop_is_here(const struct loop *l);
 /* Loop: run all of them now. */
 void loop_fire_laters(struct loop *l);
 

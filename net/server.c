@@ -112,6 +112,19 @@ static enum err bind_all(struct server *s, const struct server_options *options,
     return ERR_OK;
 }
 
+enum err server_probe(const struct listener_options *listeners, size_t count, char **out_message)
+{
+    *out_message = NULL;
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < count && e == ERR_OK; i++) {
+        struct listener l;
+        e = listener_bind(&l, &listeners[i], NULL, out_message);
+        if (e == ERR_OK)
+            (void)close(l.fd);
+    }
+    return e;
+}
+
 static enum err open_loops(struct server *s, unsigned wanted)
 {
     size_t count = wanted == 0 ? uv_available_parallelism() : wanted;

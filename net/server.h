@@ -60,6 +60,10 @@ struct server_options {
  * it) says which address or file, and why. */
 NODISCARD enum err server_start(const struct server_options *options, struct server **out,
                                 char **out_message);
+/* Whether the listeners could be bound now; nothing stays bound. For a start that must not leave
+ * traces when it cannot succeed. */
+NODISCARD enum err server_probe(const struct listener_options *listeners, size_t count,
+                                char **out_message);
 /* The port that listener `index` is bound to. */
 unsigned server_port(const struct server *s, size_t index);
 /* Read certificate and key again; connections stay. ERR_INVALID or ERR_IO: the old ones stay in

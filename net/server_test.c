@@ -492,6 +492,103 @@ static void answers_after_the_end_go_nowhere(void **state)
     (void)close(streams[3]);
 }
 
+/* A writer in a thread of its own, called on the loop when there is room again: never both at once, whether
+ * the client reads, is slow, or leaves. ThreadSanitizer sees it when they are. */
+static void a_writer_is_called_only_when_it_waits(void **state)
+{
+    (void)state;
+    static char text[64 * 1024];
+    start((struct server_options){ 0 });
+    for (int round = 0; round < 40; round++) {
+        int fd[4];
+        for (int i = 0; i < 4; i++) {
+            fd[i] = dial_raw();
+            say(fd[i],
+                "GET /thread?n=4000 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        }
+        /* The first two are read, by and by; the others leave after so much. */
+        for (int i = 0; i < 4; i++) {
+            size_t wanted = i < 2 ? SIZE_MAX : (size_t)round * 100000, all = 0;
+            while (all < wanted) {
+                ssize_t n = recv(fd[i], text, sizeof text, 0);
+                if (n <= 0)
+                    break;
+                all += (size_t)n;
+            }
+            if (i < 2)
+                assert_true(all > 4000 * 1000);
+            (void)close(fd[i]);
+        }
+    }
+    stop();
+}
+
+static void a_half_closed_client_is_answered(void **state)
+{
+    (void)state;
+    static char text[64 * 1024];
+    start((struct server_options){ 0 });
+    int fd = dial_raw(); /* two at once: the second waits for the first */
+    say(fd, "GET /later?ms=100 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            "GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    assert_true(hear(fd, text, sizeof text, 3000));
+    assert_non_null(strstr(text, "late"));
+    assert_non_null(strstr(text, "hello"));
+    (void)close(fd);
+    fd = dial_raw(); /* an answer in pieces, longer than what may wait to be sent */
+    say(fd, "GET /stream?n=4000 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    size_t all = 0;
+    for (ssize_t n; (n = recv(fd, text, sizeof text, 0)) > 0; all += (size_t)n)
+        ;
+    assert_true(all > 4000 * 1000);
+    (void)close(fd);
+    stop();
+}
+
+static int say_large(const char *path)
+{
+    static char body[300 * 1024];
+    char head[128];
+    int fd = dial_raw();
+    (void)snprintf(head, sizeof head,
+                   "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n", path,
+                   sizeof body);
+    say(fd, head);
+    size_t sent = 0;
+    while (sent < sizeof body) {
+        ssize_t n = send(fd, body + sent, sizeof body - sent, 0);
+        assert_true(n > 0);
+        sent += (size_t)n;
+    }
+    return fd;
+}
+
+/* While the handlers of large bodies work, others are answered; and the server may stop. */
+static void large_bodies_do_not_hold_the_loop(void **state)
+{
+    (void)state;
+    char text[1024];
+    start((struct server_options){ .loops = 1 });
+    int large[3] = { say_large("/nap"), say_large("/nap"), say_large("/nap") };
+    usleep(50 * 1000);
+    uint64_t began = clock_mono_ns();
+    int small = dial_raw();
+    say(small, "GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert_true(hear(small, text, sizeof text, 3000));
+    assert_non_null(strstr(text, "hello"));
+    assert_true(clock_mono_ns() - began < 200 * NS_PER_MS);
+    (void)close(small);
+    (void)shutdown(large[0], SHUT_WR);
+    assert_true(hear(large[0], text, sizeof text, 3000));
+    assert_non_null(strstr(text, "rested"));
+    (void)close(large[1]); /* its turn has come */
+    stop();                /* and that of the third comes now */
+    (void)close(large[0]);
+    (void)close(large[2]);
+}
+
 /* Connections that arrive at that very moment are on their way from one loop to another when these are
  * shut. None may be left, or stopping would wait for it for ever. */
 static void stopping_ends_while_connections_arrive(void **state)
@@ -524,6 +621,9 @@ int main(void)
         cmocka_unit_test(connections_are_bounded),
         cmocka_unit_test(draining_finishes_what_is_under_way),
         cmocka_unit_test(answers_after_the_end_go_nowhere),
+        cmocka_unit_test(a_writer_is_called_only_when_it_waits),
+        cmocka_unit_test(a_half_closed_client_is_answered),
+        cmocka_unit_test(large_bodies_do_not_hold_the_loop),
         cmocka_unit_test(stopping_ends_while_connections_arrive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,10 @@
 /* A compressed body is hardly longer than what it holds; this much at most. */
 #define COMPRESSED_EXTRA_BYTES ((size_t)64 * 1024)
 #define PROGRESS_BYTES         1024
+/* What is opened on the loop itself: a millisecond or two, JSON included. More goes to the loop's worker, and so
+ * does what is likely to become more. */
+#define TURN_BYTES            ((size_t)256 * 1024)
+#define TURN_COMPRESSED_BYTES ((size_t)32 * 1024)
 
 #define TO(s) (1u << STREAM_##s)
 static const uint8_t stream_next[STREAM_STATE_COUNT] = {
@@ -77,9 +81,7 @@ static void let_go(struct stream *s)
     x->stream = NULL;
     if (!exchange_is_drained(x))
         atomic_store(&x->is_cancelled, true);
-    /* Before that state the answer is the handler's, who may be writing it at this moment. */
-    if (s->state == STREAM_ANSWER)
-        exchange_tell_writer(x);
+    exchange_tell_writer(x);
     exchange_unref(x);
 }
 
@@ -253,10 +255,8 @@ static bool check_body_head(struct stream *s)
     return true;
 }
 
-static void call_handler(struct stream *s)
+static void call_handler(struct exchange *x)
 {
-    struct exchange *x = s->x;
-    to_state(s, STREAM_WORK);
     exchange_ref(x); /* the handler's, until its answer has been taken */
     exchange_ref(x); /* for this call */
     x->route->handler(x, x->route->context);
@@ -300,7 +300,8 @@ void stream_head_done(struct stream *s)
     if (s->x->route->method == HTTP_OTHER) {
         /* The fallback: it names what is missing, whatever the body is. */
         to_state(s, STREAM_BODY);
-        call_handler(s);
+        to_state(s, STREAM_WORK);
+        call_handler(s->x);
         return;
     }
     if (!check_body_head(s))
@@ -357,11 +358,12 @@ enum err stream_put(struct stream *s, struct bytes chunk, size_t *out_taken)
     return ERR_OK;
 }
 
-static bool decompress(struct stream *s)
+/* ---- Opening a complete body: decompress it, call the handler ---- */
+
+/* What came, and how it is compressed. False: refused. */
+static bool receive(struct stream *s)
 {
     struct request *r = &s->x->request;
-    struct err_note note = { 0 };
-    bool is_plain = r->protocol == PROTOCOL_GRPC && !s->body.is_compressed;
     if (r->protocol == PROTOCOL_GRPC && s->body.is_compressed &&
         r->received_codec == CODEC_IDENTITY) {
         refuse(s, 400, GRPC_INTERNAL,
@@ -369,29 +371,74 @@ static bool decompress(struct stream *s)
         return false;
     }
     r->received = bytes_of(s->body.data, s->body.len);
-    if (is_plain)
-        r->received_codec = CODEC_IDENTITY;
-    size_t body_max = s->x->route->body_max;
     /* An empty body is empty in every coding. */
-    enum err e = r->received.len == 0 ? ERR_OK
-                                      : codec_decompress(r->received_codec, r->received, body_max,
-                                                         &s->x->arena, &r->body, &note);
+    if ((r->protocol == PROTOCOL_GRPC && !s->body.is_compressed) || r->received.len == 0)
+        r->received_codec = CODEC_IDENTITY;
+    return true;
+}
+
+static enum err decompress(struct exchange *x, size_t cap_bytes)
+{
+    struct request *r = &x->request;
+    enum err e =
+        codec_decompress(r->received_codec, r->received, cap_bytes, &x->arena, &r->body, NULL);
+    if (e == ERR_OK)
+        x->arena.limit_bytes = x->arena.held_bytes + ARENA_FACTOR * r->body.len + ARENA_EXTRA_BYTES;
+    return e;
+}
+
+static void refuse_unopened(struct stream *s, enum err e)
+{
     switch (e) {
-    case ERR_OK:
-        s->x->arena.limit_bytes =
-            s->x->arena.held_bytes + ARENA_FACTOR * r->body.len + ARENA_EXTRA_BYTES;
-        return true;
     case ERR_BUDGET:
     case ERR_NOMEM:
+    case ERR_CANCELLED: /* by a half-closed client, while it waited for its turn */
         refuse_busy(s);
-        return false;
+        break;
     case ERR_TOO_LARGE:
         refuse_large(s);
-        return false;
+        break;
     default:
-        refuse(s, 400, r->protocol == PROTOCOL_GRPC ? GRPC_INTERNAL : GRPC_INVALID_ARGUMENT,
+        refuse(s, 400,
+               s->x->request.protocol == PROTOCOL_GRPC ? GRPC_INTERNAL : GRPC_INVALID_ARGUMENT,
                "the body cannot be decompressed");
-        return false;
+        break;
+    }
+}
+
+static struct exchange *from_opening(struct loop_work *work)
+{
+    return (struct exchange *)((char *)work - offsetof(struct exchange, opening));
+}
+
+/* On the loop's worker. */
+static void open_body(struct loop_work *work)
+{
+    struct exchange *x = from_opening(work);
+    x->opened = atomic_load(&x->is_cancelled) ? ERR_CANCELLED : decompress(x, x->route->body_max);
+    if (x->opened == ERR_OK)
+        call_handler(x);
+}
+
+static void after_opening(struct loop_work *work)
+{
+    struct exchange *x = from_opening(work);
+    if (x->opened != ERR_OK && x->stream != NULL) {
+        x->stream->state = STREAM_BODY; /* back: no handler has it */
+        refuse_unopened(x->stream, x->opened);
+    }
+    exchange_unref(x);
+}
+
+static void hand_to_worker(struct stream *s)
+{
+    struct exchange *x = s->x;
+    exchange_ref(x);
+    x->opening = (struct loop_work){ .run = open_body, .after = after_opening };
+    to_state(s, STREAM_WORK);
+    if (!loop_work(x->loop, &x->opening)) {
+        open_body(&x->opening);
+        after_opening(&x->opening);
     }
 }
 
@@ -412,8 +459,22 @@ void stream_body_done(struct stream *s)
         refuse_end(s, e);
         return;
     }
-    if (decompress(s))
-        call_handler(s);
+    if (!receive(s))
+        return;
+    struct exchange *x = s->x;
+    size_t cap = x->route->body_max, turn = TURN_BYTES < cap ? TURN_BYTES : cap;
+    bool is_long =
+        x->request.received.len >
+        (x->request.received_codec == CODEC_IDENTITY ? TURN_BYTES : TURN_COMPRESSED_BYTES);
+    e = is_long ? ERR_TOO_LARGE : decompress(x, turn);
+    if (e == ERR_TOO_LARGE && (is_long || turn < cap)) {
+        hand_to_worker(s);
+    } else if (e != ERR_OK) {
+        refuse_unopened(s, e);
+    } else {
+        to_state(s, STREAM_WORK);
+        call_handler(x);
+    }
 }
 
 void stream_progress(struct stream *s, size_t bytes, uint64_t now_ns)

@@ -51,7 +51,8 @@ void stream_head_done(struct stream *s);
 /* ERR_OK: taken, or thrown away because the request was refused. ERR_BUSY: *out_taken bytes were
  * taken, the rest must come again later (hold). */
 NODISCARD enum err stream_put(struct stream *s, struct bytes chunk, size_t *out_taken);
-/* The body is complete: decompress, check, call the handler. */
+/* The body is complete: decompress, check, call the handler. A large one is opened, and its handler called, by the
+ * loop's worker: the state is WORK meanwhile. */
 void stream_body_done(struct stream *s);
 void stream_refuse(struct stream *s, const struct refusal *why);
 /* Bytes of the answer have been sent. */

@@ -128,6 +128,46 @@ static void on_stream(struct exchange *x, void *context)
     produce(x, p);
 }
 
+/* Like on_stream(), but the writer begins in a thread of its own. */
+struct start {
+    struct exchange *x;
+    struct producer *p;
+};
+
+static void *run_producer(void *arg)
+{
+    struct start *start = arg;
+    produce(start->x, start->p);
+    mem_free(start);
+    atomic_fetch_sub(&threads_running, 1);
+    return NULL;
+}
+
+static void on_thread(struct exchange *x, void *context)
+{
+    (void)context;
+    struct producer *p = mem_zalloc(sizeof *p);
+    struct start *start = mem_zalloc(sizeof *start);
+    pthread_t thread;
+    p->left = number(x, "n");
+    *start = (struct start){ .x = x, .p = p };
+    exchange_begin(x, &(struct response){ .status = 200, .content_type = "text/plain" }, produce,
+                   p);
+    atomic_fetch_add(&threads_running, 1);
+    if (pthread_create(&thread, NULL, run_producer, start) == 0)
+        (void)pthread_detach(thread);
+    else
+        (void)run_producer(start);
+}
+
+/* Holds its thread for 300 ms, as the handler of a large body may. */
+static void on_nap(struct exchange *x, void *context)
+{
+    (void)context;
+    nap(300);
+    answer(x, BYTES_LITERAL("rested"), false);
+}
+
 struct late {
     struct exchange *x;
     uint64_t ms;
@@ -210,6 +250,8 @@ enum err test_routes_add(struct router *r)
         { ROUTE_HTTP, HTTP_GET, "/show/{a}/{rest*}", SCOPE_READ, 0, NULL, on_show, NULL },
         { ROUTE_HTTP, HTTP_GET, "/big", SCOPE_READ, 0, NULL, on_big, NULL },
         { ROUTE_HTTP, HTTP_GET, "/stream", SCOPE_READ, 0, NULL, on_stream, NULL },
+        { ROUTE_HTTP, HTTP_GET, "/thread", SCOPE_READ, 0, NULL, on_thread, NULL },
+        { ROUTE_HTTP, HTTP_POST, "/nap", SCOPE_WRITE, 1 << 20, NULL, on_nap, NULL },
         { ROUTE_HTTP, HTTP_GET, "/later", SCOPE_READ, 0, NULL, on_later, NULL },
         { ROUTE_HTTP, HTTP_POST, "/small", SCOPE_WRITE, 16, NULL, on_echo, NULL },
         { ROUTE_HTTP, HTTP_POST, "/v1/data", SCOPE_WRITE, 1 << 20,

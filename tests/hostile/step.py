@@ -418,21 +418,22 @@ def main():
             return next((name for start, name in reversed(times) if start <= when), "start")
         faults = [f"{phase_of(when)}: {kind}: {fault}" for when, kind, _, fault in outcomes if fault]
         report.check("the good client was answered every time", len(outcomes) > 300 and not faults, f"{len(outcomes)} requests, {len(faults)} faults; " + "; ".join(faults[:4]))
-        by_phase = collections.defaultdict(list)
-        for when, _, ms, _ in outcomes:
-            by_phase[phase_of(when)].append(ms)
+        by_phase, waiting = collections.defaultdict(list), []
+        for when, kind, ms, _ in outcomes:
+            # Behind 120 questions for a long trace, another waits its turn; what he sends does not.
+            is_queued = kind == "query" and phase_of(when) == "hungry"
+            (waiting if is_queued else by_phase[phase_of(when)]).append(ms)
 
         def p99(latencies):
             return sorted(latencies)[int(len(latencies) * 0.99)]
         print("p99 by phase: " + ", ".join(f"{k} {p99(v):.0f} ms of {len(v)}" for k, v in by_phase.items()))
-        # Where thirty to a hundred bodies or traces of the largest kind are asked for at once, he waits in their queue.
-        floods = {"bombs", "hungry"}
-        calm = p99([ms for k, v in by_phase.items() if k not in floods for ms in v])
-        flood = max(p99(v) for k, v in by_phase.items() if k in floods)
+        calm = p99([ms for v in by_phase.values() for ms in v])
         report.check(f"its p99 is at most {P99_MS} ms", calm <= P99_MS, f"{calm:.0f} ms")
-        searches = p99(by_phase["searches"])
-        report.check("during greedy searches too", searches <= P99_MS, f"{searches:.0f} ms")
-        report.check(f"and in floods at most {P99_FLOOD_MS} ms", flood <= P99_FLOOD_MS, f"{flood:.0f} ms")
+        for name in ("bombs", "hungry", "searches"):
+            flood = p99(by_phase[name])
+            report.check(f"during {name} too", flood <= P99_MS, f"{flood:.0f} ms")
+        queued = p99(waiting)
+        report.check(f"and where his question waits behind a hundred others, at most {P99_FLOOD_MS} ms", queued <= P99_FLOOD_MS, f"{queued:.0f} ms")
         highest = memory.highest()
         memory.ended = True
         report.check("memory stayed under the limit", 0 < highest <= LIMIT,
