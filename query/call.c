@@ -406,5 +406,6 @@ void call_deinit(struct call *c)
     c->parsed = NULL;
     buffer_deinit(&c->body);
     arena_deinit(&c->arena);
-    assert(budget_used(&c->budget) == 0); /* else every query takes a little of the share for good */
+    assert(budget_used(&c->budget) ==
+           0); /* else every query takes a little of the share for good */
 }
