@@ -36,7 +36,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData  # noqa: E402
 
 MIB = 1 << 20
 LIMIT = 256 * MIB
-P99_MS, P99_FLOOD_MS = 500, 5000
+P99_MS, P99_FLOOD_MS = 500, 10000
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 OK, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = "0", "3", "8", "12", "13", "14"
 
