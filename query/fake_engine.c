@@ -9,6 +9,13 @@ static struct fake_engine *fake(struct engine *e)
     return (struct fake_engine *)e;
 }
 
+/* The caller's turn to note what it was asked; pass() ends it. */
+static struct fake_engine *begin(struct engine *e)
+{
+    pthread_mutex_lock(&fake(e)->lock);
+    return fake(e);
+}
+
 static void note_text(char *out, size_t size, struct bytes text)
 {
     (void)snprintf(out, size, "%.*s", (int)text.len, text.len == 0 ? "" : (const char *)text.data);
@@ -23,10 +30,9 @@ static void note_filter(struct fake_engine *f, const struct expr *filter)
     buffer_deinit(&b);
 }
 
-/* Count a query, and hold it if so asked. */
+/* End the turn of begin(): count a query, and hold it if so asked. */
 static enum err pass(struct fake_engine *f, const struct query_context *q)
 {
-    pthread_mutex_lock(&f->lock);
     uint64_t now = clock_mono_ns();
     f->calls++;
     f->time_left_ns = q->deadline_mono_ns > now ? q->deadline_mono_ns - now : 0;
@@ -54,7 +60,7 @@ static enum err pass(struct fake_engine *f, const struct query_context *q)
 static enum err trace_get(struct engine *e, const struct query_context *q,
                           const struct trace_id *id, struct bytes *out)
 {
-    struct fake_engine *f = fake(e);
+    struct fake_engine *f = begin(e);
     f->trace_id = *id;
     *out = f->traces_data;
     return pass(f, q);
@@ -63,7 +69,7 @@ static enum err trace_get(struct engine *e, const struct query_context *q,
 static enum err trace_logs(struct engine *e, const struct query_context *q,
                            const struct trace_id *id, struct bytes *out)
 {
-    struct fake_engine *f = fake(e);
+    struct fake_engine *f = begin(e);
     f->trace_id = *id;
     *out = f->logs_data;
     return pass(f, q);
@@ -72,7 +78,7 @@ static enum err trace_logs(struct engine *e, const struct query_context *q,
 static enum err span_trace(struct engine *e, const struct query_context *q,
                            const struct span_id *id, struct trace_id *out)
 {
-    struct fake_engine *f = fake(e);
+    struct fake_engine *f = begin(e);
     f->span_id = *id;
     *out = f->trace_of_span;
     (void)pass(f, q);
@@ -82,7 +88,7 @@ static enum err span_trace(struct engine *e, const struct query_context *q,
 static enum err traces_find(struct engine *e, const struct query_context *q,
                             const struct trace_query *query, struct trace_result *out)
 {
-    struct fake_engine *f = fake(e);
+    struct fake_engine *f = begin(e);
     note_filter(f, query->filter);
     f->range = query->range;
     f->order = query->order;
@@ -96,7 +102,7 @@ static enum err traces_find(struct engine *e, const struct query_context *q,
 static enum err logs_find(struct engine *e, const struct query_context *q,
                           const struct log_query *query, struct log_result *out)
 {
-    struct fake_engine *f = fake(e);
+    struct fake_engine *f = begin(e);
     note_filter(f, query->filter);
     f->range = query->range;
     f->order = query->order;
@@ -109,7 +115,7 @@ static enum err logs_find(struct engine *e, const struct query_context *q,
 static enum err services(struct engine *e, const struct query_context *q, struct bytes **out_names,
                          size_t *out_count)
 {
-    struct fake_engine *f = fake(e);
+    struct fake_engine *f = begin(e);
     *out_names = f->services;
     *out_count = f->service_count;
     return pass(f, q);
@@ -118,7 +124,7 @@ static enum err services(struct engine *e, const struct query_context *q, struct
 static enum err operations(struct engine *e, const struct query_context *q, struct bytes service,
                            struct operation **out, size_t *out_count)
 {
-    struct fake_engine *f = fake(e);
+    struct fake_engine *f = begin(e);
     note_text(f->text, sizeof f->text, service);
     *out = f->operations;
     *out_count = f->operation_count;
@@ -129,7 +135,7 @@ static enum err attribute_keys(struct engine *e, const struct query_context *q, 
                                struct time_range range, struct bytes prefix, size_t limit,
                                struct attribute_key **out, size_t *out_count)
 {
-    struct fake_engine *f = fake(e);
+    struct fake_engine *f = begin(e);
     f->signal = signal;
     f->range = range;
     f->limit = limit;
@@ -145,7 +151,7 @@ static enum err attribute_values(struct engine *e, const struct query_context *q
                                  struct bytes prefix, size_t limit, struct attribute_value **out,
                                  size_t *out_count, struct find_progress *out_progress)
 {
-    struct fake_engine *f = fake(e);
+    struct fake_engine *f = begin(e);
     f->signal = signal;
     f->scope = scope;
     f->range = range;
