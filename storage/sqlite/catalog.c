@@ -58,6 +58,8 @@ enum err catalog_open(const char *directory, const char *vfs, struct catalog **o
             e = db_sync_directory(&c->db, directory);
     }
     if (e == ERR_OK)
+        e = schema_upgrade_catalog(&c->db);
+    if (e == ERR_OK)
         e = content_key_make(c);
     if (e != ERR_OK)
         goto fail;
@@ -101,10 +103,10 @@ enum err catalog_content_key(struct catalog *c, struct hash_key *out)
     return e;
 }
 
-enum err catalog_partitions(struct catalog *c, struct catalog_partition **out, size_t *out_count)
+enum err catalog_partitions(struct db *db, struct catalog_partition **out, size_t *out_count)
 {
     int64_t rows = 0;
-    enum err e = db_integer(&c->db, "SELECT count(*) FROM partition", 0, &rows);
+    enum err e = db_integer(db, "SELECT count(*) FROM partition", 0, &rows);
     if (e != ERR_OK)
         return e;
     struct catalog_partition *list = mem_alloc_array((size_t)rows + 1, sizeof *list);
@@ -113,10 +115,10 @@ enum err catalog_partitions(struct catalog *c, struct catalog_partition **out, s
     size_t count = 0;
     sqlite3_stmt *s = NULL;
     e = db_prepare(
-        &c->db, "SELECT id, state, opened_unix_ns, closed_unix_ns FROM partition ORDER BY id", &s);
+        db, "SELECT id, state, opened_unix_ns, closed_unix_ns FROM partition ORDER BY id", &s);
     bool is_row = true;
     while (e == ERR_OK && count < (size_t)rows) {
-        e = db_step(&c->db, s, &is_row);
+        e = db_step(db, s, &is_row);
         if (e != ERR_OK || !is_row)
             break;
         list[count++] = (struct catalog_partition){
@@ -139,7 +141,10 @@ enum err catalog_partitions(struct catalog *c, struct catalog_partition **out, s
 enum err catalog_partition_add(struct catalog *c, const struct catalog_partition *p)
 {
     sqlite3_stmt *s = NULL;
-    enum err e = db_prepare(&c->db, "INSERT INTO partition VALUES (?1, ?2, ?3, ?4, '')", &s);
+    enum err e = db_prepare(&c->db,
+                            "INSERT INTO partition (id, state, opened_unix_ns, closed_unix_ns,"
+                            " reason) VALUES (?1, ?2, ?3, ?4, '')",
+                            &s);
     if (e == ERR_OK) {
         db_bind_u64(s, 1, p->id);
         db_bind_u64(s, 2, (uint64_t)p->state);

@@ -27,7 +27,7 @@ struct catalog_partition {
     uint64_t opened_unix_ns, closed_unix_ns;
 };
 
-/* Opens or creates <directory>/catalog.db. out_version: of a newer file. */
+/* Opens or creates <directory>/catalog.db, or upgrades an older one. out_version: of a newer file. */
 NODISCARD enum err catalog_open(const char *directory, const char *vfs, struct catalog **out,
                                 uint32_t *out_version);
 void catalog_close(struct catalog *c);
@@ -36,8 +36,9 @@ struct db *catalog_db(struct catalog *c);
 /* The installation's secret for telling equal content by its hash: made once, with the file. */
 NODISCARD enum err catalog_content_key(struct catalog *c, struct hash_key *out);
 
-/* All partitions, by id. *out is freed with mem_free(). */
-NODISCARD enum err catalog_partitions(struct catalog *c, struct catalog_partition **out,
+/* All partitions, by id; of a catalogue of any version, through any connection. *out is freed with
+ * mem_free(). */
+NODISCARD enum err catalog_partitions(struct db *db, struct catalog_partition **out,
                                       size_t *out_count);
 NODISCARD enum err catalog_partition_add(struct catalog *c, const struct catalog_partition *p);
 NODISCARD enum err catalog_partition_set(struct catalog *c, uint64_t id, enum partition_state state,

@@ -169,6 +169,17 @@ static void limits_set(sqlite3 *handle)
         (void)sqlite3_limit(handle, limits[i].id, limits[i].value);
 }
 
+/* That a new file may become smaller without being rewritten. Preparing the statement is what sets it for
+ * the first page, which is written later; running it would write that page at once, in a transaction of
+ * its own. An existing file stays as it is. */
+static enum err shrinkable_set(struct db *db)
+{
+    sqlite3_stmt *s = NULL;
+    enum err e = db_prepare(db, "PRAGMA auto_vacuum=INCREMENTAL", &s);
+    (void)sqlite3_finalize(s);
+    return e;
+}
+
 static enum err settings_apply(struct db *db, enum db_role role, enum durability durability)
 {
     (void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -186,7 +197,12 @@ static enum err settings_apply(struct db *db, enum db_role role, enum durability
         return e;
     if (role == DB_READER)
         return db_exec(db, "PRAGMA query_only=ON; PRAGMA cache_size=-1024;");
-    e = db_exec(db, "PRAGMA page_size=65536; PRAGMA journal_mode=WAL; PRAGMA cache_size=-8192;"
+    e = db_exec(db, "PRAGMA page_size=65536");
+    if (e == ERR_OK)
+        e = shrinkable_set(db);
+    if (e != ERR_OK)
+        return e;
+    e = db_exec(db, "PRAGMA journal_mode=WAL; PRAGMA cache_size=-8192;"
                     "PRAGMA journal_size_limit=-1;");
     if (e != ERR_OK)
         return e;

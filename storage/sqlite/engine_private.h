@@ -22,7 +22,7 @@
  *   group_visible group_answered checkpoint_before checkpoint_after build_begun build_finished
  *   retire_begun retire_group_written retire_journal_removed retire_committed retire_visible
  *   roll_begun seal_checkpointed seal_listed freeze_marked freeze_listed rescue_committed
- *   replay_entry close_begun */
+ *   rescue_listed upgrade_written upgrade_committed replay_entry close_begun */
 #ifndef SPINDLE_STORAGE_SQLITE_ENGINE_PRIVATE_H
 #define SPINDLE_STORAGE_SQLITE_ENGINE_PRIVATE_H
 

@@ -16,8 +16,10 @@
 #include <stdarg.h>
 
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define GOLDEN_SEED    20261121
@@ -114,12 +116,32 @@ static void directory_verifies(const char *directory)
     assert_int_equal(complaints, 0);
 }
 
-static void golden_opens(unsigned version)
+/* A process that opens the directory and is killed on the way. */
+static void open_and_die(const char *directory, const char *killed_at)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct sqlite_engine_options options = options_of(directory);
+        struct engine *e = NULL;
+        (void)setenv("SPINDLE_CRASH_AT", killed_at, 1);
+        _exit(sqlite_engine_open(&options, &e, NULL) == ERR_OK ? 0 : 1);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void golden_opens(unsigned version, const char *killed_at)
 {
     char directory[128];
     scratch_make(directory);
     directory_unpack(version, directory);
     directory_verifies(directory);
+    if (killed_at != NULL) {
+        open_and_die(directory, killed_at);
+        directory_verifies(directory);
+    }
     struct ledger l;
     ledger_init(&l, GOLDEN_SEED, GOLDEN_BATCHES + 8);
     for (size_t i = 0; i < GOLDEN_BATCHES; i++)
@@ -148,7 +170,22 @@ static void golden_opens(unsigned version)
 static void version_1_opens(void **state)
 {
     (void)state;
-    golden_opens(1);
+    golden_opens(1, NULL);
+}
+
+/* The catalogue is upgraded and the journal moved in steps; whatever is the last, the next start goes on. */
+static void version_1_opens_after_a_kill(void **state)
+{
+    (void)state;
+#if SPINDLE_FAULTS
+    static const char *const points[] = { "upgrade_written",   "upgrade_committed",
+                                          "partition_created", "partition_listed",
+                                          "rescue_committed",  "rescue_listed" };
+    for (size_t i = 0; i < sizeof points / sizeof points[0]; i++)
+        golden_opens(1, points[i]);
+#else
+    skip();
+#endif
 }
 
 int main(void)
@@ -158,6 +195,7 @@ int main(void)
         return golden_make(directory);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(version_1_opens),
+        cmocka_unit_test(version_1_opens_after_a_kill),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

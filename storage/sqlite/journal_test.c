@@ -22,6 +22,9 @@ static void fixture_open(struct fixture *f)
 {
     assert_int_equal(db_open(f->path, NULL, DB_WRITER, DURABILITY_FSYNC, &f->db), ERR_OK);
     assert_int_equal(schema_create(SCHEMA_PARTITION, &f->db), ERR_OK);
+    int64_t auto_vacuum = 0; /* incremental: a file can shrink */
+    assert_int_equal(db_integer(&f->db, "PRAGMA auto_vacuum", 0, &auto_vacuum), ERR_OK);
+    assert_int_equal(auto_vacuum, 2);
     assert_int_equal(journal_open(&f->journal, &f->db), ERR_OK);
 }
 

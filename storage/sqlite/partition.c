@@ -23,6 +23,7 @@ struct partition *partition_new(const char *directory, const char *vfs,
     (void)snprintf(p->path, size, "%s/p%06llu.db", directory, (unsigned long long)listed->id);
     p->id = listed->id;
     p->vfs = vfs;
+    p->version = SCHEMA_VERSION;
     p->state = listed->state;
     p->opened_unix_ns = listed->opened_unix_ns;
     p->closed_unix_ns = listed->closed_unix_ns;

@@ -21,6 +21,8 @@ struct partition {
     const char *vfs; /* borrowed */
     enum partition_state state;
     uint64_t opened_unix_ns, closed_unix_ns;
+    uint32_t
+        version;     /* of the format, once it was looked at; only SCHEMA_VERSION is ever written */
     bool is_damaged; /* could not be opened: nothing of it is served */
     struct reader_pool readers;
     _Atomic uint64_t bytes; /* of file and log, as last seen by the writer */

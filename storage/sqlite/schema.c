@@ -5,13 +5,34 @@
 
 #include <stdio.h>
 
-/* `tenant` is always 0 in version 1: a tenant will be a key of everything, never a column added
+/* `tenant` is always 0 so far: a tenant will be a key of everything, never a column added
  * late. Times are Unix nanoseconds, 64 bits without sign in SQLite's signed integers. */
 static const char catalog_sql[] =
     "CREATE TABLE setting (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE partition ("
     " id INTEGER PRIMARY KEY, state INTEGER NOT NULL, opened_unix_ns INTEGER NOT NULL,"
-    " closed_unix_ns INTEGER NOT NULL, reason TEXT NOT NULL) STRICT;";
+    " closed_unix_ns INTEGER NOT NULL, reason TEXT NOT NULL,"
+    " opened_clock_ns INTEGER NOT NULL DEFAULT 0, closed_clock_ns INTEGER NOT NULL DEFAULT 0,"
+    " bytes INTEGER NOT NULL DEFAULT 0, is_summarised INTEGER NOT NULL DEFAULT 0) STRICT;";
+
+/* What version 2 adds to the tables of version 1; a new catalogue gets it at once. */
+static const char catalog_columns_2_sql[] =
+    "ALTER TABLE partition ADD COLUMN opened_clock_ns INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE partition ADD COLUMN closed_clock_ns INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE partition ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE partition ADD COLUMN is_summarised INTEGER NOT NULL DEFAULT 0;";
+
+#define OPERATION_SQL                                                                              \
+    "CREATE TABLE operation ("                                                                     \
+    " tenant INTEGER NOT NULL, service BLOB NOT NULL, name BLOB NOT NULL, kind INTEGER NOT NULL,"  \
+    " spans INTEGER NOT NULL, PRIMARY KEY (tenant, service, name, kind)) STRICT, WITHOUT ROWID;"
+
+static const char catalog_tables_2_sql[] =
+    "CREATE TABLE partition_signal ("
+    " partition INTEGER NOT NULL, signal INTEGER NOT NULL, row_groups INTEGER NOT NULL,"
+    " items INTEGER NOT NULL, bytes INTEGER NOT NULL, start_min_unix_ns INTEGER NOT NULL,"
+    " start_max_unix_ns INTEGER NOT NULL, PRIMARY KEY (partition, signal)) STRICT, WITHOUT "
+    "ROWID;" OPERATION_SQL;
 
 #define JOURNAL_COLUMNS                                                                            \
     " sequence INTEGER PRIMARY KEY, group_no INTEGER NOT NULL, tenant INTEGER NOT NULL,"           \
@@ -31,11 +52,10 @@ static const char partition_sql[] =
     " traces INTEGER NOT NULL, start_min_unix_ns INTEGER NOT NULL,"
     " start_max_unix_ns INTEGER NOT NULL, end_max_unix_ns INTEGER NOT NULL,"
     " built_unix_ns INTEGER NOT NULL, bytes INTEGER NOT NULL, checksum INTEGER NOT NULL,"
-    " trace_filter BLOB NOT NULL, requests BLOB NOT NULL) STRICT;"
-    "CREATE TABLE row_group_data (id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;"
-    "CREATE TABLE operation ("
-    " tenant INTEGER NOT NULL, service BLOB NOT NULL, name BLOB NOT NULL, kind INTEGER NOT NULL,"
-    " spans INTEGER NOT NULL, PRIMARY KEY (tenant, service, name, kind)) STRICT, WITHOUT ROWID;";
+    " trace_filter BLOB NOT NULL, requests BLOB NOT NULL,"
+    " replaced_by INTEGER NOT NULL DEFAULT 0) STRICT;"
+    "CREATE TABLE row_group_data (id INTEGER PRIMARY KEY, data BLOB NOT NULL) "
+    "STRICT;" OPERATION_SQL;
 
 static uint32_t kind_id(enum schema_kind kind)
 {
@@ -67,18 +87,45 @@ enum err schema_check(enum schema_kind kind, const char *path, const char *vfs,
         return ERR_NOT_FOUND;
     if (id != kind_id(kind))
         return ERR_CORRUPT;
-    if (version > SCHEMA_VERSION) {
-        *out_version = version;
-        return ERR_NEWER;
-    }
-    return version == 0 ? ERR_CORRUPT : ERR_OK;
+    if (version == 0)
+        return ERR_CORRUPT;
+    *out_version = version;
+    return version > SCHEMA_VERSION ? ERR_NEWER : ERR_OK;
 }
 
-enum err schema_create(enum schema_kind kind, struct db *db)
+static enum err numbers_set(enum schema_kind kind, struct db *db)
 {
     char numbers[96];
     (void)snprintf(numbers, sizeof numbers, "PRAGMA application_id=%d; PRAGMA user_version=%u;",
                    (int)kind_id(kind), SCHEMA_VERSION);
+    return db_exec(db, numbers);
+}
+
+static enum err tables_make(enum schema_kind kind, struct db *db)
+{
+    const char *const catalog[] = { catalog_sql, catalog_tables_2_sql, derived_catalog_sql };
+    const char *const partition[] = { partition_sql, derived_partition_sql, "" };
+    enum err e = ERR_OK;
+    for (size_t i = 0; e == ERR_OK && i < sizeof catalog / sizeof catalog[0]; i++)
+        e = db_exec(db, kind == SCHEMA_CATALOG ? catalog[i] : partition[i]);
+    return e == ERR_OK ? numbers_set(kind, db) : e;
+}
+
+/* What versions 1 and 2 say differently is the time by which partitions expire: it begins as arrival time. */
+static enum err catalog_tables_upgrade(struct db *db)
+{
+    const char *const steps[] = { catalog_columns_2_sql, catalog_tables_2_sql, derived_catalog_sql,
+                                  "UPDATE partition SET opened_clock_ns = opened_unix_ns,"
+                                  " closed_clock_ns = closed_unix_ns;" };
+    enum err e = ERR_OK;
+    for (size_t i = 0; e == ERR_OK && i < sizeof steps / sizeof steps[0]; i++)
+        e = db_exec(db, steps[i]);
+    CRASH_POINT("upgrade_written");
+    return e == ERR_OK ? numbers_set(SCHEMA_CATALOG, db) : e;
+}
+
+enum err schema_create(enum schema_kind kind, struct db *db)
+{
     enum err e = db_exec(db, "BEGIN IMMEDIATE");
     /* The log may hold a creation that was committed but not yet copied into the file. */
     int64_t version = 0;
@@ -86,11 +133,8 @@ enum err schema_create(enum schema_kind kind, struct db *db)
         e = db_integer(db, "PRAGMA user_version", 0, &version);
     if (e == ERR_OK && version > SCHEMA_VERSION)
         e = ERR_NEWER;
-    if (e == ERR_OK && version == 0) {
-        e = db_exec(db, kind == SCHEMA_CATALOG ? catalog_sql : partition_sql);
-        if (e == ERR_OK)
-            e = db_exec(db, numbers);
-    }
+    if (e == ERR_OK && version == 0)
+        e = tables_make(kind, db);
     CRASH_POINT("schema_written");
     if (e == ERR_OK)
         e = db_exec(db, "COMMIT");
@@ -100,4 +144,25 @@ enum err schema_create(enum schema_kind kind, struct db *db)
     }
     CRASH_POINT("schema_committed");
     return db_checkpoint(db, true);
+}
+
+enum err schema_upgrade_catalog(struct db *db)
+{
+    enum err e = db_exec(db, "BEGIN IMMEDIATE");
+    /* The log may be newer than the header that schema_check() has read. */
+    int64_t version = 0;
+    if (e == ERR_OK)
+        e = db_integer(db, "PRAGMA user_version", 0, &version);
+    if (e == ERR_OK && version > SCHEMA_VERSION)
+        e = ERR_NEWER;
+    if (e == ERR_OK && version < SCHEMA_VERSION)
+        e = catalog_tables_upgrade(db);
+    if (e == ERR_OK)
+        e = db_exec(db, "COMMIT");
+    if (e != ERR_OK) {
+        db_rollback(db);
+        return e;
+    }
+    CRASH_POINT("upgrade_committed");
+    return version < SCHEMA_VERSION ? db_checkpoint(db, true) : ERR_OK;
 }

@@ -170,15 +170,11 @@ static bool is_damage(enum err e)
     return e == ERR_CORRUPT || e == ERR_NOT_FOUND;
 }
 
-static enum err load_partition(struct load *l, struct partition *p, char **out_message)
+static enum err load_partition(struct load *l, struct partition *p)
 {
     struct sqlite_engine *e = l->engine;
     uint32_t version = 0;
     enum err error = schema_check(SCHEMA_PARTITION, p->path, e->vfs, &version);
-    if (error == ERR_NEWER)
-        message_set(out_message,
-                    "%s has format version %u, and this program knows versions up to %u", p->path,
-                    version, SCHEMA_VERSION);
     size_t groups_before = l->count;
     const struct partition_visit visit = { l, load_group, load_operation };
     if (error == ERR_OK)
@@ -192,17 +188,20 @@ static enum err load_partition(struct load *l, struct partition *p, char **out_m
     return error;
 }
 
-/* Newer files are refused before anything is opened for writing. */
+/* Newer files are refused before anything is opened for writing. An older one is not written any more:
+ * what its journal holds is moved, as out of a frozen one. */
 static enum err check_all(struct sqlite_engine *e, char **out_message)
 {
     for (size_t i = 0; i < e->partitions_count; i++) {
-        uint32_t version = 0;
-        enum err error = schema_check(SCHEMA_PARTITION, e->partitions[i]->path, e->vfs, &version);
+        struct partition *p = e->partitions[i];
+        enum err error = schema_check(SCHEMA_PARTITION, p->path, e->vfs, &p->version);
+        if (error == ERR_OK && p->version < SCHEMA_VERSION && p->state == PARTITION_OPEN)
+            p->state = PARTITION_FROZEN;
         if (error != ERR_NEWER)
             continue;
         message_set(out_message,
-                    "%s has format version %u, and this program knows versions up to %u",
-                    e->partitions[i]->path, version, SCHEMA_VERSION);
+                    "%s has format version %u, and this program knows versions up to %u", p->path,
+                    p->version, SCHEMA_VERSION);
         return error;
     }
     return ERR_OK;
@@ -219,7 +218,7 @@ static enum err list_partitions(struct sqlite_engine *e)
 {
     struct catalog_partition *listed = NULL;
     size_t count = 0;
-    enum err error = catalog_partitions(e->catalog, &listed, &count);
+    enum err error = catalog_partitions(catalog_db(e->catalog), &listed, &count);
     for (size_t i = 0; error == ERR_OK && i < count; i++) {
         struct partition *p = partition_new(e->directory, e->vfs, &listed[i]);
         if (p == NULL) {
@@ -447,7 +446,7 @@ static enum err load_all(struct sqlite_engine *e, char **out_message)
     if (error == ERR_OK)
         error = check_all(e, out_message);
     for (size_t i = 0; error == ERR_OK && i < e->partitions_count; i++)
-        error = load_partition(&l, e->partitions[i], out_message);
+        error = load_partition(&l, e->partitions[i]);
     if (error == ERR_OK)
         error = groups_show(&l);
     if (error == ERR_OK)

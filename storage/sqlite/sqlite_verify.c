@@ -289,18 +289,13 @@ static enum err catalog_check(struct verify *v)
     struct db db = { 0 };
     v->file = path;
     enum err e = file_open(v, SCHEMA_CATALOG, path, &db);
-    if (e == ERR_OK)
-        e = integrity_check(v, &db);
-    db_close(&db);
-    struct catalog *catalog = NULL;
     struct catalog_partition *listed = NULL;
     size_t count = 0;
-    uint32_t version = 0;
     if (e == ERR_OK)
-        e = catalog_open(v->directory, NULL, &catalog, &version);
+        e = integrity_check(v, &db);
     if (e == ERR_OK)
-        e = catalog_partitions(catalog, &listed, &count);
-    catalog_close(catalog);
+        e = catalog_partitions(&db, &listed, &count);
+    db_close(&db);
     v->file = v->directory;
     for (size_t i = 0; e == ERR_OK && i < count; i++)
         e = partition_check(v, &listed[i]);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "storage/sqlite/engine_private.h"
+#include "storage/sqlite/schema.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -164,7 +165,10 @@ static enum err rescue_one(struct sqlite_engine *e, struct partition *from)
     }
     from->state = PARTITION_RESCUED;
     error = catalog_partition_set(e->catalog, from->id, PARTITION_RESCUED, from->closed_unix_ns,
-                                  "a sync failed; its journal was moved");
+                                  from->version < SCHEMA_VERSION
+                                      ? "of an older format; its journal was moved"
+                                      : "a sync failed; its journal was moved");
+    CRASH_POINT("rescue_listed");
     if (error != ERR_OK) /* at the next start it is moved again, and found to be here already */
         writer_write_failed(e, NULL, error);
     log_line(LOG_WARN, "storage", "%zu requests moved out of partition %llu", r.count,
