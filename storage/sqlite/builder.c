@@ -54,7 +54,8 @@ struct lookback {
     uint64_t until_mono_ns;  /* then no more is read: what is missed is hidden when it is read */
     struct candidate *candidates; /* spans that may be stored, then those that are, by content */
     size_t candidates_count, candidates_capacity;
-    size_t recent_from; /* the first group that may hold a span of the filter */
+    size_t recent_from;      /* the first group that may hold a span of the filter */
+    size_t old_from, old_to; /* groups that are not in the filter; see lookback_old_find() */
 };
 
 static enum err lookback_open(struct lookback *l, size_t index)
@@ -182,39 +183,43 @@ static bool lookback_in(struct lookback *l, size_t from, size_t to, const struct
 }
 
 /* What was built since the start is in the span filter, as far back as its size allows. Groups from
- * before the start are not, so the newest few are asked in any case: [*out_from, *out_to). */
-static void lookback_old(const struct lookback *l, size_t *out_from, size_t *out_to)
+ * before the start are not, so the newest few are asked in any case. They lie in front of the others, but
+ * for those that were merged. */
+static void lookback_old_find(struct lookback *l)
 {
-    size_t count = l->snapshot.groups->count, at_start = l->engine->builder.groups_at_start;
-    *out_to = at_start < count ? at_start : count;
-    *out_from = *out_to > LOOKBACK_UNFILTERED_MAX ? *out_to - LOOKBACK_UNFILTERED_MAX : 0;
+    const struct group_list *list = l->snapshot.groups;
+    size_t found = 0;
+    for (size_t i = list->count; i > 0 && found < LOOKBACK_UNFILTERED_MAX; i--) {
+        const struct group *g = list->groups[i - 1];
+        if (g->built_unix_ns < l->oldest_unix_ns)
+            break;
+        if (g->is_remembered)
+            continue;
+        if (found++ == 0)
+            l->old_to = i;
+        l->old_from = i - 1;
+    }
 }
 
 /* May a group from before the start have this trace? */
 static bool lookback_old_may_have(const struct lookback *l, const struct trace_id *trace_id)
 {
-    size_t from = 0, to = 0;
-    lookback_old(l, &from, &to);
-    while (to > from) {
-        const struct group *g = l->snapshot.groups->groups[--to];
-        if (g->built_unix_ns < l->oldest_unix_ns)
-            return false;
-        if (trace_filter_may_contain(g->trace_filter, trace_id))
+    for (size_t i = l->old_to; i > l->old_from; i--)
+        if (trace_filter_may_contain(l->snapshot.groups->groups[i - 1]->trace_filter, trace_id))
             return true;
-    }
     return false;
 }
 
 /* The exact question, for the few that may be. */
 static bool lookback_has(struct lookback *l, const struct candidate *c)
 {
-    size_t from = 0, to = 0;
-    lookback_old(l, &from, &to);
+    size_t to = l->old_to;
     if (c->is_remembered && lookback_in(l, l->recent_from, l->snapshot.groups->count, &c->trace_id,
                                         &c->span_id, c->content))
         return true;
-    return lookback_in(l, from, to < l->recent_from || !c->is_remembered ? to : l->recent_from,
-                       &c->trace_id, &c->span_id, c->content);
+    return lookback_in(l, l->old_from,
+                       to < l->recent_from || !c->is_remembered ? to : l->recent_from, &c->trace_id,
+                       &c->span_id, c->content);
 }
 
 static int trace_order(const void *a, const void *b)
@@ -285,6 +290,7 @@ static void lookback_begin(struct lookback *l, struct sqlite_engine *e, uint64_t
         spans -= rows < spans ? rows : spans;
     }
     l->recent_from = i;
+    lookback_old_find(l);
 }
 
 static void lookback_end(struct lookback *l)
@@ -326,7 +332,7 @@ static bool is_transient(enum err e)
 static enum err group_look_back(struct sqlite_engine *e, struct lookback *l, struct build *b)
 {
     struct span_filter *recent = &e->builder.recent;
-    bool asks_old = e->builder.groups_at_start > 0;
+    bool asks_old = l->old_to > l->old_from;
     enum err error = ERR_OK;
     for (uint32_t i = 0; i < rowgroup_builder_rows(b->builder) && error == ERR_OK; i++) {
         struct candidate c;
@@ -495,7 +501,7 @@ static enum err range_retire(struct sqlite_engine *e, struct build *b)
     CRASH_POINT("build_finished");
     metric_observe(e->metrics.build_duration, clock_mono_ns() - begun);
     if (error == ERR_OK)
-        error = writer_task_run(e, TASK_RETIRE, r);
+        error = writer_task_run(e, writer_retire, r);
     if (error == ERR_OK) {
         metric_add(e->metrics.resent_stored, b->found_stored);
         if (r->has_group && r->summary.duplicates > b->found_stored)

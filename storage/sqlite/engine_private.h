@@ -86,6 +86,8 @@
     X(operations_overflow, "spindle_storage_operations_overflow_total", NULL,                      \
       "Spans of operations over the catalogue's bound")
 
+struct sqlite_engine;
+
 struct storage_metrics {
 #define X(field, text, labels, help) struct metric *field;
     STORAGE_COUNTERS(X)
@@ -94,13 +96,12 @@ struct storage_metrics {
     struct metric *commit_duration, *build_duration;
 };
 
-enum task_kind { TASK_RETIRE, TASK_CHECKPOINT };
-
-/* Work that only the writer may do, for a thread that waits for it. */
+/* Work that only the writer may do, for a thread that waits for it. Commits wait meanwhile, so it is short. */
+typedef enum err writer_task_fn(struct sqlite_engine *e, void *context);
 struct writer_task {
     struct writer_task *next;
-    enum task_kind kind;
-    const struct retirement *retirement;
+    writer_task_fn *run;
+    void *context;
     bool is_done;
     enum err result;
 };
@@ -136,7 +137,6 @@ struct builder {
     enum err flush_result;
     /* The builder's own. */
     struct span_filter recent;
-    size_t groups_at_start; /* the first of the list of row groups of spans: not in the filter */
     struct rowgroup_builder *rowgroup_builders[SIGNAL_COUNT];
 };
 
@@ -193,8 +193,10 @@ void writer_deinit(struct sqlite_engine *e);
 /* The engine's append: never blocks. */
 void writer_append(struct engine *e, struct append *take_append);
 /* Give the writer a task and wait for its result. Any thread but the writer. */
-NODISCARD enum err writer_task_run(struct sqlite_engine *e, enum task_kind kind,
-                                   const struct retirement *r);
+NODISCARD enum err writer_task_run(struct sqlite_engine *e, writer_task_fn *run, void *context);
+/* Tasks: a struct retirement becomes a row group; all logs are copied into their files. */
+NODISCARD enum err writer_retire(struct sqlite_engine *e, void *retirement);
+NODISCARD enum err writer_checkpoint_all(struct sqlite_engine *e, void *unused);
 
 /* A partition that takes requests: the open one, or a new one, with what must be moved into it from
  * a frozen one. Sets why not, on failure. */

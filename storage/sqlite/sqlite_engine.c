@@ -254,8 +254,6 @@ static enum err groups_show(struct load *l)
             if (s == SIGNAL_TRACES && g->start_max_unix_ns > atomic_load(&e->newest_start_unix_ns))
                 atomic_store(&e->newest_start_unix_ns, g->start_max_unix_ns);
         }
-        if (s == SIGNAL_TRACES)
-            e->builder.groups_at_start = list->count;
         view_retire(&e->view, (enum signal)s, list, 0, NULL, 0);
     }
     return ERR_OK;
@@ -492,7 +490,7 @@ static void engine_stop(struct sqlite_engine *e)
         enum err error = builder_flush(e);
         builder_stop(e);
         if (error == ERR_OK)
-            error = writer_task_run(e, TASK_CHECKPOINT, NULL);
+            error = writer_task_run(e, writer_checkpoint_all, NULL);
         if (error != ERR_OK)
             log_line(LOG_WARN, "storage", "closing with a journal: %s", err_text(error));
     }
@@ -606,7 +604,7 @@ static enum err sqlite_settle(struct engine *base)
 {
     struct sqlite_engine *e = sqlite_engine_from(base);
     enum err error = builder_flush(e);
-    return error == ERR_OK ? writer_task_run(e, TASK_CHECKPOINT, NULL) : error;
+    return error == ERR_OK ? writer_task_run(e, writer_checkpoint_all, NULL) : error;
 }
 
 static void sqlite_statistics(struct engine *base, struct engine_statistics *out)

@@ -72,6 +72,7 @@ struct group {
     uint64_t start_min_unix_ns, start_max_unix_ns;
     uint64_t bytes;
     uint64_t built_unix_ns;
+    bool is_remembered;        /* built since the start: its spans are in the builder's filter */
     _Atomic bool is_damaged;   /* reported once */
     struct bytes trace_filter; /* follows the struct */
 };

@@ -63,10 +63,10 @@ void writer_append(struct engine *base, struct append *a)
     }
 }
 
-enum err writer_task_run(struct sqlite_engine *e, enum task_kind kind, const struct retirement *r)
+enum err writer_task_run(struct sqlite_engine *e, writer_task_fn *run, void *context)
 {
     struct writer *w = &e->writer;
-    struct writer_task task = { .kind = kind, .retirement = r };
+    struct writer_task task = { .run = run, .context = context };
     (void)pthread_mutex_lock(&w->lock);
     if (w->tasks_last == NULL)
         w->tasks_first = &task;
@@ -333,8 +333,9 @@ static void retire_publish(struct sqlite_engine *e, const struct retirement *r,
     CRASH_POINT("retire_visible");
 }
 
-static enum err task_retire(struct sqlite_engine *e, const struct retirement *r)
+enum err writer_retire(struct sqlite_engine *e, void *retirement)
 {
+    const struct retirement *r = retirement;
     struct writer *w = &e->writer;
     if (atomic_load(&e->not_writable) != NULL && clock_mono_ns() < w->retry_mono_ns)
         return w->refusal;
@@ -376,6 +377,7 @@ static enum err task_retire(struct sqlite_engine *e, const struct retirement *r)
         g->start_max_unix_ns = r->summary.start_max_unix_ns;
         g->bytes = r->group.len;
         g->built_unix_ns = r->built_unix_ns;
+        g->is_remembered = true;
         metric_add(e->metrics.row_groups, 1);
         metric_add(e->metrics.row_group_items, r->summary.rows);
         metric_add(e->metrics.row_group_bytes, r->group.len);
@@ -403,8 +405,9 @@ static enum err partition_checkpoint(struct sqlite_engine *e, struct partition *
     return ERR_OK;
 }
 
-static enum err task_checkpoint(struct sqlite_engine *e)
+enum err writer_checkpoint_all(struct sqlite_engine *e, void *unused)
 {
+    (void)unused;
     enum err result = ERR_OK;
     for (size_t i = 0; i < e->partitions_count; i++) {
         struct partition *p = e->partitions[i];
@@ -432,15 +435,7 @@ static void task_run_one(struct sqlite_engine *e)
     (void)pthread_mutex_unlock(&w->lock);
     if (task == NULL)
         return;
-    enum err result = ERR_OK;
-    switch (task->kind) {
-    case TASK_RETIRE:
-        result = task_retire(e, task->retirement);
-        break;
-    case TASK_CHECKPOINT:
-        result = task_checkpoint(e);
-        break;
-    }
+    enum err result = task->run(e, task->context);
     (void)pthread_mutex_lock(&w->lock);
     task->result = result;
     task->is_done = true; /* the task is gone once the lock is free */
