@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Page } from '../shell/page.tsx';
+import { Skeleton } from '../ui/states.tsx';
+
+export default function LogsPage() {
+  return (
+    <Page title={['Logs']}>
+      <Skeleton />
+    </Page>
+  );
+}

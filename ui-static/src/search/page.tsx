@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Page } from '../shell/page.tsx';
+import { Skeleton } from '../ui/states.tsx';
+
+export default function SearchPage() {
+  return (
+    <Page title={['Traces']}>
+      <Skeleton />
+    </Page>
+  );
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the page knows of its server: /meta, asked now and then. The right end of the foot shows it.
+import { computed, signal } from '@preact/signals';
+import { ApiError, get } from '../api/client.ts';
+import type { Meta } from '../api/types.ts';
+import { href } from '../lib/route.ts';
+import { formatAge, MS } from '../lib/time.ts';
+
+export const meta = signal<Meta | undefined>(undefined);
+const failure = signal<ApiError | undefined>(undefined);
+const answered_ms = signal(0);
+
+/** Telemetry has arrived, ever; undefined before the server has said. */
+export const hasData = computed(() => (meta.value === undefined ? undefined : meta.value.first_span_at !== null));
+
+export async function askMeta(): Promise<void> {
+  try {
+    const now = await get<Meta>('/meta');
+    meta.value = now;
+    failure.value = undefined;
+    answered_ms.value = Date.now();
+  } catch (error) {
+    if (error instanceof ApiError) failure.value = error;
+  }
+}
+
+const EMPTY_MS = 1000; // until the first span: the map should appear by itself
+const USUAL_MS = 15_000;
+
+/** Ask from now on, while the tab is in sight. */
+export function startAsking(): void {
+  const loop = async () => {
+    if (!document.hidden) await askMeta();
+    setTimeout(loop, hasData.value === false || failure.value !== undefined ? EMPTY_MS : USUAL_MS);
+  };
+  void loop();
+}
+
+export function ServerState() {
+  const error = failure.value;
+  const m = meta.value;
+  if (error !== undefined && error.status !== 401)
+    return (
+      <div class="foot-right">
+        <span class="lamp err" aria-hidden="true" />
+        <span class="err-text">{error.status === 0 ? 'server not reachable' : error.message}</span>
+        {answered_ms.value > 0 && <span class="dim">since {formatAge(BigInt(answered_ms.value) * MS)}</span>}
+      </div>
+    );
+  if (m === undefined) return <div class="foot-right" />;
+  return (
+    <div class="foot-right">
+      <a href={href('status')}>
+        <span class="lamp ok" aria-hidden="true" />
+        {m.first_span_at === null ? 'waiting for the first span' : 'ok'}
+      </a>
+      <span class="dim">spindle {m.version}</span>
+    </div>
+  );
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// A table of rows of one height. Past 100 rows only those in sight are in the document, so 10,000 scroll as well as 10.
+// It scrolls with its nearest ".scroll" ancestor. Keys: j k or arrows move, Enter opens, o opens a new tab, x picks.
+import type { ComponentChildren } from 'preact';
+import { useSignal } from '@preact/signals';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
+import { openHref } from '../lib/route.ts';
+import { Icon } from './icons.tsx';
+
+export interface Column<Row> {
+  readonly key: string;
+  readonly head: ComponentChildren;
+  readonly title?: string; // of the head, on hover
+  readonly align?: 'left' | 'right';
+  readonly width?: string; // '96px', '20%'; without one it takes what is left
+  readonly sorts?: boolean;
+  readonly class?: string;
+  readonly cell: (row: Row, index: number) => ComponentChildren;
+}
+
+const WHOLE_MAX = 100; // rows that are simply drawn all
+const MARGIN = 12; // rows above and below what is in sight
+
+export function Table<Row>({
+  label,
+  columns,
+  rows,
+  rowKey,
+  sort,
+  descending = true,
+  onSort,
+  rowHref,
+  onOpen,
+  onPick,
+  isPicked,
+  isSelected,
+  rowClass,
+  rowHeight = 28,
+}: {
+  label: string;
+  columns: readonly Column<Row>[];
+  rows: readonly Row[];
+  rowKey: (row: Row, index: number) => string;
+  sort?: string;
+  descending?: boolean;
+  onSort?: (key: string) => void;
+  /** A click or Enter follows it, unless onOpen is there; o and middle click open a tab. */
+  rowHref?: (row: Row) => string;
+  onOpen?: (row: Row, index: number) => void;
+  onPick?: (row: Row) => void;
+  isPicked?: (row: Row) => boolean;
+  isSelected?: (row: Row) => boolean;
+  rowClass?: (row: Row) => string;
+  rowHeight?: number;
+}) {
+  const body = useRef<HTMLTableSectionElement>(null);
+  const windowed = rows.length > WHOLE_MAX;
+  const sight = useSignal<readonly [number, number]>([0, WHOLE_MAX]);
+  const cursor = useSignal(0);
+  const opens = rowHref !== undefined || onOpen !== undefined;
+
+  useEffect(() => {
+    if (!windowed) return;
+    const scroller = body.current!.closest<HTMLElement>('.scroll') ?? document.documentElement;
+    let frame = 0;
+    const look = () => {
+      frame = 0;
+      if (body.current === null) return;
+      const top = body.current.getBoundingClientRect().top - scroller.getBoundingClientRect().top;
+      const first = Math.max(0, Math.floor(-top / rowHeight) - MARGIN);
+      const last = Math.min(rows.length, Math.ceil((scroller.clientHeight - top) / rowHeight) + MARGIN);
+      const [a, b] = sight.value;
+      if (a !== first || b !== last) sight.value = [first, Math.max(first, last)];
+    };
+    const later = () => (frame ||= requestAnimationFrame(look));
+    look();
+    scroller.addEventListener('scroll', later, { passive: true });
+    const resized = new ResizeObserver(later);
+    resized.observe(scroller);
+    return () => {
+      cancelAnimationFrame(frame);
+      scroller.removeEventListener('scroll', later);
+      resized.disconnect();
+    };
+  }, [windowed, rows.length, rowHeight]);
+  const wantsFocus = useRef(false);
+  useLayoutEffect(() => {
+    if (!wantsFocus.current) return;
+    wantsFocus.current = false;
+    body.current?.querySelector<HTMLElement>(`tr[data-row="${cursor.value}"]`)?.focus();
+  });
+
+  const [first, last] = windowed ? [Math.min(sight.value[0], rows.length), Math.min(sight.value[1], rows.length)] : [0, rows.length];
+  const at = Math.min(cursor.value, Math.max(0, rows.length - 1));
+  const moveTo = (to: number) => {
+    const index = Math.max(0, Math.min(rows.length - 1, to));
+    cursor.value = index;
+    wantsFocus.current = true;
+    const scroller = body.current?.closest<HTMLElement>('.scroll');
+    if (scroller && body.current) {
+      const top = body.current.getBoundingClientRect().top - scroller.getBoundingClientRect().top + index * rowHeight;
+      if (top < rowHeight * 2) scroller.scrollTop += top - rowHeight * 2;
+      else if (top + rowHeight * 2 > scroller.clientHeight) scroller.scrollTop += top + rowHeight * 2 - scroller.clientHeight;
+    }
+  };
+  const activate = (row: Row, index: number) => {
+    if (onOpen !== undefined) onOpen(row, index);
+    else if (rowHref !== undefined) openHref(rowHref(row));
+  };
+  const onKey = (e: KeyboardEvent) => {
+    const target = e.target as HTMLElement;
+    if (target.tagName !== 'TR' || e.ctrlKey || e.metaKey || e.altKey) return;
+    const row = rows[at];
+    const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1, PageDown: 20, PageUp: -20, Home: -1e9, End: 1e9 }[e.key];
+    if (step !== undefined) moveTo(at + step);
+    else if (row === undefined) return;
+    else if (e.key === 'Enter' && opens) activate(row, at);
+    else if (e.key === 'o' && rowHref !== undefined) window.open(rowHref(row), '_blank', 'noopener');
+    else if (e.key === 'x' && onPick !== undefined) onPick(row);
+    else return;
+    e.preventDefault();
+    e.stopPropagation();
+  };
+  const onClick = (e: MouseEvent, row: Row, index: number) => {
+    cursor.value = index;
+    const target = e.target as HTMLElement;
+    if (!opens || e.defaultPrevented || target.closest('a, button, input, label, select') !== null) return;
+    if (String(getSelection() ?? '') !== '') return; // text is being selected
+    if (rowHref !== undefined && (e.ctrlKey || e.metaKey)) window.open(rowHref(row), '_blank', 'noopener');
+    else activate(row, index);
+  };
+
+  return (
+    <table class={`table ${opens ? 'opens' : ''}`} aria-label={label} aria-rowcount={rows.length + 1}>
+      <colgroup>
+        {columns.map((c) => (
+          <col key={c.key} style={c.width === undefined ? {} : { width: c.width }} />
+        ))}
+      </colgroup>
+      <thead>
+        <tr>
+          {columns.map((c) => (
+            <th
+              key={c.key}
+              scope="col"
+              class={c.align === 'right' ? 'right' : ''}
+              title={c.title}
+              aria-sort={c.sorts === true && sort === c.key ? (descending ? 'descending' : 'ascending') : undefined}
+            >
+              {c.sorts === true && onSort !== undefined ? (
+                <button type="button" class="sort" onClick={() => onSort(c.key)}>
+                  {c.head}
+                  {sort === c.key && <Icon name={descending ? 'down' : 'up'} size={12} />}
+                </button>
+              ) : (
+                c.head
+              )}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody ref={body} onKeyDown={onKey}>
+        {first > 0 && <tr class="spacer" aria-hidden="true" style={{ height: `${first * rowHeight}px` }} />}
+        {rows.slice(first, last).map((row, i) => {
+          const index = first + i;
+          return (
+            <tr
+              key={rowKey(row, index)}
+              data-row={index}
+              aria-rowindex={index + 2}
+              aria-selected={isSelected?.(row) === true || isPicked?.(row) === true || undefined}
+              class={rowClass?.(row) ?? ''}
+              tabIndex={index === at ? 0 : -1}
+              style={{ height: `${rowHeight}px` }}
+              onFocus={() => (cursor.value = index)}
+              onClick={(e) => onClick(e, row, index)}
+            >
+              {columns.map((c) => (
+                <td key={c.key} class={`${c.align === 'right' ? 'right num' : ''} ${c.class ?? ''}`}>
+                  {c.cell(row, index)}
+                </td>
+              ))}
+            </tr>
+          );
+        })}
+        {last < rows.length && (
+          <tr class="spacer" aria-hidden="true" style={{ height: `${(rows.length - last) * rowHeight}px` }} />
+        )}
+      </tbody>
+    </table>
+  );
+}

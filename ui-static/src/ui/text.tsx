@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small pieces of text that look the same everywhere.
+import { formatAge, formatClock, formatMoment, momentTitle } from '../lib/time.ts';
+import { formatPercent } from '../lib/units.ts';
+import { serviceHref } from '../lib/links.ts';
+
+/** A point in time; the hover has both zones and the age. */
+export function Time({ ns, digits = 3, as = 'moment' }: { ns: bigint | string; digits?: number; as?: 'moment' | 'clock' | 'age' }) {
+  const text = as === 'age' ? formatAge(ns) : as === 'clock' ? formatClock(ns, digits) : formatMoment(ns, digits);
+  return (
+    <time class="mono" title={momentTitle(ns)}>
+      {text}
+    </time>
+  );
+}
+
+/** The class that colours a service: "svc s3", striped from the ninth on. `color` is the server's index. */
+export const serviceClass = (color: number): string => `svc s${((color % 8) + 8) % 8}${(color >> 3) & 1 ? ' striped' : ''}`;
+
+/** A service's name beside its colour. */
+export function ServiceName({ name, color, link = false }: { name: string; color: number; link?: boolean }) {
+  const inside = (
+    <>
+      <span class={serviceClass(color)} aria-hidden="true" />
+      <span class="cut">{name === '' ? '(no name)' : name}</span>
+    </>
+  );
+  return link ? (
+    <a class="service-name" href={serviceHref(name)} title={name}>
+      {inside}
+    </a>
+  ) : (
+    <span class="service-name" title={name}>
+      {inside}
+    </span>
+  );
+}
+
+/** A share of errors: quiet at zero, red from 1 %. */
+export const ErrorShare = ({ share }: { share: number | null | undefined }) => (
+  <span class={share === null || share === undefined || share === 0 ? 'dim' : share >= 0.01 ? 'err-text' : ''}>
+    {formatPercent(share)}
+  </span>
+);
+
+export const Kbd = ({ keys }: { keys: string }) => (
+  <span class="keys">
+    {keys.split(' ').map((k, i) => (
+      <kbd key={i}>{{ ArrowLeft: '←', ArrowRight: '→', ArrowUp: '↑', ArrowDown: '↓', Escape: 'Esc' }[k] ?? k}</kbd>
+    ))}
+  </span>
+);
