@@ -89,6 +89,25 @@ static enum err scan(struct segment *s, const struct query_context *q, const str
     return e;
 }
 
+static enum err visit_traces(struct segment *s, const struct query_context *q,
+                             segment_trace_fn *on_trace, segment_extent_fn *on_extent,
+                             void *context)
+{
+    assert(s->bounds.signal == SIGNAL_TRACES);
+    struct otlp_items it = otlp_items(body_segment_from(s)->body);
+    for (uint32_t number = 0; otlp_items_next(&it); number++) {
+        enum err e = number % ROWS_PER_CHECK == 0 ? query_check(q) : ERR_OK;
+        if (e != ERR_OK)
+            return e;
+        struct otlp_span_head h;
+        otlp_span_head_read(it.item, &h);
+        if (on_trace(context, &h.trace_id))
+            on_extent(context, &h.trace_id, h.start_unix_ns,
+                      h.start_unix_ns + otlp_span_head_duration_ns(&h));
+    }
+    return ERR_OK;
+}
+
 /* Exporters write the trace ID of a span first: then 18 bytes tell. */
 static bool has_trace_id(enum signal signal, struct bytes item, const struct trace_id *id)
 {
@@ -208,6 +227,7 @@ static const struct segment_ops body_segment_ops = {
     .scan = scan,
     .find_trace = find_trace,
     .find_walks = true,
+    .traces = visit_traces,
     .read = read_rows,
     .keys = keys,
     .close = close_segment,
@@ -219,7 +239,8 @@ enum err body_segment_open_bounded(const struct segment_bounds *bounds, struct b
     struct body_segment *s = arena_alloc(arena, sizeof *s);
     if (s == NULL)
         return arena_failure(arena);
-    s->segment = (struct segment){ .ops = &body_segment_ops, .bounds = *bounds };
+    s->segment =
+        (struct segment){ .ops = &body_segment_ops, .bounds = *bounds, .extent_max = UINT64_MAX };
     s->body = body;
     *out = &s->segment;
     return ERR_OK;

@@ -6,7 +6,8 @@
  * Threads    one query, one thread.
  * Algorithm  traces: scan segments, newest first, for candidate traces; a trace's start is at most that of
  *            its matching span, so, newest first, a trace is final once no unread segment or candidate can
- *            start later. Each candidate is assembled whole to check what speaks of the trace. */
+ *            start later. Each candidate is assembled whole to check what speaks of the trace. Slowest
+ *            first: segments by the greatest extent of a trace in them, see search_slowest.c. */
 #ifndef SPINDLE_STORAGE_SEARCH_H
 #define SPINDLE_STORAGE_SEARCH_H
 

@@ -2,335 +2,65 @@
 /* Finding traces in order.
  *
  * A scan yields rows; a trace that has one is a candidate. What is known of a candidate is a bound:
- * its start is at most that of any of its rows; for the slowest order, where rows bound nothing,
- * either nothing or its duration from a pass over all segments. Assembling it whole makes the bound
- * exact, or drops it. Candidates wait in a heap by bound. The first of them is the next of the
- * answer once it is exact and no segment that is still unread can hold a trace before it:
+ * its start is at most that of any of its rows; its duration is measured (search_slowest.c).
+ * Assembling it whole makes the bound exact, or drops it. Candidates wait in a heap by bound. The
+ * first of them is the next of the answer once it is exact and no segment that is still unread can
+ * hold a trace before it:
  *
- *     bound of the first > latest start in what is unread   assemble it, or give it out if it is
- * exact otherwise                                             scan the next segment
- *
- * The slowest order has to see every candidate before the first result. Where memory does not hold them
- * all, they are taken in shares, by a hash of their IDs, each in passes of its own, and the shares' results
- * are merged.
+ *     bound of the first > greatest key in what is unread   assemble it, or give it out if it is exact
+ *     otherwise                                             scan the next segment
  *
  * I1: a trace is given out only when every other trace, known or not, comes after it.
  * I2: so whatever ends the search early, what was given out is a prefix of the whole answer. */
-#include "storage/search_private.h"
+#include "storage/search_find.h"
 
 #include <assert.h>
 #include <stdlib.h>
-
-/* Up to so many candidates are assembled one by one for the slowest order; more are measured by one
- * pass over all segments first. One assembly costs about as much as scanning some thousand rows. */
-#define SLOWEST_ASSEMBLE_MAX 256
-/* Into so many shares at most: each costs a scan of everything. */
-#define SHARES_MAX 64
-
-enum state { BOUND, EXACT, DONE };
-
-struct candidate {
-    struct trace_id id;
-    uint64_t key;                /* start or duration: not less than the true one, or that itself */
-    uint64_t start_min, end_max; /* the measuring pass */
-    enum state state;
-    uint32_t summary; /* EXACT: in find.summaries */
-};
-
-struct find {
-    struct search search;
-    const struct trace_query *query;
-    struct trace_parts parts;
-    struct arena once; /* of the trace at hand */
-    struct buffer data;
-    struct candidate *candidates;
-    size_t count, capacity;
-    uint32_t *slots; /* open addressing by trace ID: candidate + 1 */
-    size_t slots_mask;
-    uint32_t *heap; /* candidates; the first of the order on top */
-    size_t heap_count;
-    struct trace_summary *summaries; /* of exact candidates */
-    size_t summaries_count, summaries_capacity;
-    size_t results_capacity;
-    size_t *late; /* newest order: segments that may hold spans from the cursor's time or before */
-    size_t late_count;
-    uint64_t shares, share; /* candidates are those of this share, by a hash of their ID */
-    bool asks_children;
-    enum err failure; /* of a scan's callback */
-};
-
-/* ---- Candidates ---- */
-
-/* An array that grows in an arena, by doubling. */
-static enum err arena_array_grow(struct arena *a, void *array_of_pointer, size_t count,
-                                 size_t *capacity, size_t size)
-{
-    if (count <= *capacity)
-        return ERR_OK;
-    size_t wanted = *capacity == 0 ? 64 : *capacity * 2;
-    assert(wanted >= count);
-    void *old, *block = arena_alloc(a, wanted * size);
-    if (block == NULL)
-        return arena_failure(a);
-    memcpy(&old, array_of_pointer, sizeof old);
-    if (*capacity > 0)
-        memcpy(block, old, *capacity * size);
-    memcpy(array_of_pointer, &block, sizeof block);
-    *capacity = wanted;
-    return ERR_OK;
-}
-
-/* Peers choose trace IDs, so mix them with a seed of this search: its own address. */
-static uint64_t hash_id(const struct find *f, const struct trace_id *id)
-{
-    return hash_bytes_seeded(bytes_of(id->b, sizeof id->b), (uint64_t)(uintptr_t)f);
-}
-
-static size_t slot_of(const struct find *f, const struct trace_id *id)
-{
-    return (size_t)hash_id(f, id) & f->slots_mask;
-}
-
-static bool is_in_share(const struct find *f, const struct trace_id *id)
-{
-    return f->shares == 1 || (hash_id(f, id) >> 48 & (f->shares - 1)) == f->share;
-}
-
-/* Forget all candidates; their memory is used again. */
-static void candidates_clear(struct find *f)
-{
-    f->count = 0;
-    f->heap_count = 0;
-    f->summaries_count = 0;
-    if (f->slots != NULL)
-        memset(f->slots, 0, (f->slots_mask + 1) * sizeof *f->slots);
-}
-
-/* Give back all memory but the results'. */
-static void scratch_clear(struct find *f)
-{
-    search_forget(&f->search);
-    f->candidates = NULL;
-    f->slots = NULL;
-    f->heap = NULL;
-    f->summaries = NULL;
-    f->count = f->capacity = f->heap_count = f->slots_mask = 0;
-    f->summaries_count = f->summaries_capacity = 0;
-}
-
-static struct candidate *candidate_find(const struct find *f, const struct trace_id *id)
-{
-    if (f->slots == NULL)
-        return NULL;
-    for (size_t i = slot_of(f, id); f->slots[i] != 0; i = (i + 1) & f->slots_mask) {
-        struct candidate *c = &f->candidates[f->slots[i] - 1];
-        if (memcmp(c->id.b, id->b, sizeof id->b) == 0)
-            return c;
-    }
-    return NULL;
-}
-
-static void slot_put(struct find *f, uint32_t number)
-{
-    size_t i = slot_of(f, &f->candidates[number].id);
-    while (f->slots[i] != 0)
-        i = (i + 1) & f->slots_mask;
-    f->slots[i] = number + 1;
-}
-
-static enum err slots_grow(struct find *f)
-{
-    size_t size = f->slots == NULL ? 1024 : (f->slots_mask + 1) * 2;
-    uint32_t *slots = arena_alloc_array(&f->search.scratch, size, sizeof *slots);
-    uint32_t *heap =
-        slots == NULL ? NULL : arena_alloc_array(&f->search.scratch, size / 2, sizeof *heap);
-    if (heap == NULL)
-        return arena_failure(&f->search.scratch);
-    if (f->heap_count > 0)
-        memcpy(heap, f->heap, f->heap_count * sizeof *heap);
-    f->heap = heap; /* every candidate may stand in it once */
-    f->slots = slots;
-    f->slots_mask = size - 1;
-    for (size_t i = 0; i < f->count; i++)
-        slot_put(f, (uint32_t)i);
-    return ERR_OK;
-}
-
-static enum err candidate_add(struct find *f, const struct candidate *c, uint32_t *out_number)
-{
-    enum err e = ERR_OK;
-    if (f->slots == NULL || f->count >= (f->slots_mask + 1) / 2)
-        e = slots_grow(f);
-    if (e == ERR_OK)
-        e = arena_array_grow(&f->search.scratch, &f->candidates, f->count + 1, &f->capacity,
-                             sizeof *f->candidates);
-    if (e != ERR_OK)
-        return e;
-    f->candidates[f->count] = *c;
-    *out_number = (uint32_t)f->count++;
-    slot_put(f, *out_number);
-    return ERR_OK;
-}
-
-/* ---- Order ---- */
-
-static int order_id(const struct trace_id *a, const struct trace_id *b)
-{
-    return memcmp(a->b, b->b, sizeof a->b);
-}
-
-/* The greater key first. At equal keys a bound goes before what is exact: it may turn out to be
- * equal, with a smaller ID. */
-static bool comes_before(const struct candidate *a, const struct candidate *b)
-{
-    if (a->key != b->key)
-        return a->key > b->key;
-    if (a->state != b->state)
-        return a->state == BOUND;
-    return order_id(&a->id, &b->id) < 0;
-}
-
-static bool heap_before(const struct find *f, size_t i, size_t j)
-{
-    return comes_before(&f->candidates[f->heap[i]], &f->candidates[f->heap[j]]);
-}
-
-static void heap_swap(struct find *f, size_t i, size_t j)
-{
-    uint32_t t = f->heap[i];
-    f->heap[i] = f->heap[j];
-    f->heap[j] = t;
-}
-
-static void heap_up(struct find *f, size_t i)
-{
-    while (i > 0 && heap_before(f, i, (i - 1) / 2)) {
-        heap_swap(f, i, (i - 1) / 2);
-        i = (i - 1) / 2;
-    }
-}
-
-static void heap_down(struct find *f, size_t i)
-{
-    for (;;) {
-        size_t first = i, left = 2 * i + 1, right = 2 * i + 2;
-        if (left < f->heap_count && heap_before(f, left, first))
-            first = left;
-        if (right < f->heap_count && heap_before(f, right, first))
-            first = right;
-        if (first == i)
-            return;
-        heap_swap(f, i, first);
-        i = first;
-    }
-}
-
-static void heap_push(struct find *f, uint32_t number)
-{
-    assert(f->heap_count < (f->slots_mask + 1) / 2);
-    f->heap[f->heap_count++] = number;
-    heap_up(f, f->heap_count - 1);
-}
-
-static uint32_t heap_pop(struct find *f)
-{
-    uint32_t top = f->heap[0];
-    f->heap[0] = f->heap[--f->heap_count];
-    heap_down(f, 0);
-    return top;
-}
-
-/* Keys change only while a scan runs; the order is mended once after it. */
-static void heap_rebuild(struct find *f)
-{
-    for (size_t i = f->heap_count / 2; i-- > 0;)
-        heap_down(f, i);
-}
-
-static bool is_after_cursor(const struct find_cursor *after, uint64_t key,
-                            const struct trace_id *id)
-{
-    if (!after->is_set || key < after->key)
-        return true;
-    return key == after->key && order_id(id, &after->id) > 0;
-}
 
 /* ---- Scanning ---- */
 
 static bool on_match(void *context, const struct segment_row *row)
 {
     struct find *f = context;
-    bool is_slowest = f->query->order == FIND_SLOWEST;
-    if (!is_in_share(f, &row->trace_id))
-        return true;
-    struct candidate *known = candidate_find(f, &row->trace_id);
+    struct candidate *known = find_candidate(f, &row->trace_id);
     if (known != NULL) {
-        if (!is_slowest && known->state == BOUND && row->start_unix_ns < known->key)
+        if (known->state == BOUND && row->start_unix_ns < known->key)
             known->key = row->start_unix_ns;
         return true;
     }
-    struct candidate c = { .id = row->trace_id,
-                           .key = is_slowest ? UINT64_MAX : row->start_unix_ns,
-                           .start_min = UINT64_MAX,
-                           .state = BOUND };
-    uint32_t number;
-    f->failure = candidate_add(f, &c, &number);
-    if (f->failure != ERR_OK)
-        return false;
-    f->heap[f->heap_count++] = number;
-    return true;
+    struct candidate *c = find_add(
+        f, &(struct candidate){ .id = row->trace_id, .key = row->start_unix_ns, .state = BOUND });
+    if (c != NULL)
+        find_heap_append(f, c);
+    return c != NULL;
 }
 
-static bool on_measure(void *context, const struct segment_row *row)
+void find_note(struct find *f, const struct search_order *at, bool has_rows)
 {
-    struct candidate *c = candidate_find(context, &row->trace_id);
-    if (c != NULL) {
-        uint64_t end = row->start_unix_ns + row->duration_ns;
-        c->start_min = row->start_unix_ns < c->start_min ? row->start_unix_ns : c->start_min;
-        c->end_max = end > c->end_max ? end : c->end_max;
-    }
-    return true;
+    f->search.progress.scanned_groups++;
+    f->search.progress.scanned_bytes += has_rows ? at->bounds.bytes : 0;
+    f->search.progress.scanned_rows += has_rows ? at->bounds.rows : 0;
 }
 
-static enum err scan(struct find *f, const struct search_order *at, const struct expr *filter,
-                     struct time_range range, segment_row_fn *on_row)
+enum err find_scan(struct find *f, const struct search_order *at, bool is_noted,
+                   segment_row_fn *on_row, void *context)
 {
+    const struct expr *filter = f->query->filter;
+    struct time_range range = f->query->range;
     struct segment *segment;
     enum err e = search_open(&f->search, at->index, &segment);
     if (e != ERR_OK || segment == NULL)
         return e;
-    f->search.progress.scanned_groups++;
-    if (!segment->ops->may_match(segment, filter, range.min_unix_ns, range.max_unix_ns))
+    bool may_match = segment->ops->may_match(segment, filter, range.min_unix_ns, range.max_unix_ns);
+    if (is_noted)
+        find_note(f, at, may_match);
+    if (!may_match)
         return ERR_OK;
-    f->search.progress.scanned_bytes += at->bounds.bytes;
-    f->search.progress.scanned_rows += at->bounds.rows;
     f->failure = ERR_OK;
     e = segment->ops->scan(segment, f->search.q, filter, range.min_unix_ns, range.max_unix_ns,
-                           on_row, f);
+                           on_row, context);
     e = search_pass_damage(&f->search, at->index, e);
     return f->failure != ERR_OK ? f->failure : e;
-}
-
-/* For the slowest order: every candidate's duration, from the rows of all segments, whatever their
- * time. */
-static enum err measure(struct find *f)
-{
-    struct time_range always = { 0, UINT64_MAX };
-    struct search_order *order = NULL;
-    size_t count = 0;
-    enum err e = search_segments(&f->search, SIGNAL_TRACES, always, FIND_NEWEST, &order, &count);
-    for (size_t i = 0; e == ERR_OK && i < count; i++) {
-        if (order[i].bounds.start_max_unix_ns == UINT64_MAX)
-            return ERR_OK; /* a range excludes its maximum: leave the bounds as they are */
-    }
-    for (size_t i = 0; e == ERR_OK && i < count; i++)
-        e = scan(f, &order[i], NULL, always, on_measure);
-    for (size_t i = 0; e == ERR_OK && i < f->count; i++) {
-        struct candidate *c = &f->candidates[i];
-        if (c->state == BOUND && c->start_min <= c->end_max)
-            c->key = c->end_max - c->start_min;
-    }
-    return e;
 }
 
 /* ---- One whole trace ---- */
@@ -482,8 +212,8 @@ static enum err summarize(struct find *f, const uint32_t *matched, size_t matche
     trace_parts_write(&f->parts, NULL, f->parts.count, &f->data);
     enum err e = buffer_error(&f->data);
     if (e == ERR_OK)
-        e = arena_array_grow(&f->search.scratch, &f->summaries, f->summaries_count + 1,
-                             &f->summaries_capacity, sizeof *f->summaries);
+        e = find_array_grow(&f->search.scratch, &f->summaries, f->summaries_count + 1,
+                            &f->summaries_capacity, sizeof *f->summaries);
     if (e != ERR_OK)
         return e;
     struct trace_summary *summary = &f->summaries[f->summaries_count];
@@ -507,7 +237,7 @@ static bool was_on_earlier_page(const struct find *f, const struct candidate *c)
         return false;
     if (f->query->order == FIND_SLOWEST)
         return c->start_min <= c->end_max &&
-               !is_after_cursor(after, c->end_max - c->start_min, &c->id);
+               !find_is_after(after, c->end_max - c->start_min, &c->id);
     if (c->key <= after->key)
         return false;
     for (size_t i = 0; i < f->late_count; i++)
@@ -533,7 +263,7 @@ static enum err resolve(struct find *f, uint32_t number)
     struct otlp_trace_facts facts = facts_of(&f->parts);
     uint64_t key = f->query->order == FIND_SLOWEST ? facts.end_unix_ns - facts.start_unix_ns
                                                    : facts.start_unix_ns;
-    if (!is_after_cursor(&f->query->after, key, &id))
+    if (!find_is_after(&f->query->after, key, &id))
         return ERR_OK;
 
     arena_reset(&f->once);
@@ -550,7 +280,7 @@ static enum err resolve(struct find *f, uint32_t number)
         c->key = key;
         c->summary = summary;
         c->state = EXACT;
-        heap_push(f, number);
+        find_heap_push(f, number);
     }
     return e;
 }
@@ -566,19 +296,17 @@ static bool asks_children(const struct expr *e)
            asks_children(e->left) || asks_children(e->right);
 }
 
-/* Give out, or resolve, candidates that come before everything unread; `unread_max` is the latest
- * start there can be in it. */
-static enum err advance(struct find *f, bool has_unread, uint64_t unread_max,
-                        struct trace_result *out)
+enum err find_advance(struct find *f, bool has_unread, uint64_t unread_max,
+                      struct trace_result *out)
 {
     while (f->heap_count > 0 && out->count < f->query->limit) {
         if (has_unread && f->candidates[f->heap[0]].key <= unread_max)
             return ERR_OK;
-        uint32_t number = heap_pop(f);
+        uint32_t number = find_heap_pop(f);
         struct candidate *c = &f->candidates[number];
         if (c->state == EXACT) {
-            enum err e = arena_array_grow(f->search.q->arena, &out->traces, out->count + 1,
-                                          &f->results_capacity, sizeof *out->traces);
+            enum err e = find_array_grow(f->search.q->arena, &out->traces, out->count + 1,
+                                         &f->results_capacity, sizeof *out->traces);
             if (e != ERR_OK)
                 return e;
             out->traces[out->count++] = f->summaries[c->summary];
@@ -629,99 +357,12 @@ static enum err find_newest(struct find *f, struct trace_result *out, bool *out_
         uint64_t unread_max = has_unread ? order[next].bounds.start_max_unix_ns : 0;
         if (unread_max >= f->query->range.max_unix_ns)
             unread_max = f->query->range.max_unix_ns - 1;
-        e = advance(f, has_unread, unread_max, out);
+        e = find_advance(f, has_unread, unread_max, out);
         *out_may_be_more = has_unread || f->heap_count > 0;
         if (e != ERR_OK || !has_unread || out->count == f->query->limit)
             break;
-        e = scan(f, &order[next++], f->query->filter, f->query->range, on_match);
-        heap_rebuild(f);
-    }
-    return e;
-}
-
-static enum err find_slowest_of_share(struct find *f, struct trace_result *out,
-                                      bool *out_may_be_more)
-{
-    struct search_order *order = NULL;
-    size_t count = 0;
-    enum err e =
-        search_segments(&f->search, SIGNAL_TRACES, f->query->range, FIND_NEWEST, &order, &count);
-    for (size_t i = 0; e == ERR_OK && i < count; i++)
-        e = scan(f, &order[i], f->query->filter, f->query->range, on_match);
-    if (e == ERR_OK && f->count > SLOWEST_ASSEMBLE_MAX)
-        e = measure(f);
-    if (e == ERR_OK) {
-        heap_rebuild(f);
-        e = advance(f, false, 0, out);
-    }
-    *out_may_be_more = f->heap_count > 0;
-    return e;
-}
-
-static uint64_t duration_of(const struct trace_summary *t)
-{
-    return t->end_unix_ns - t->start_unix_ns;
-}
-
-static bool is_slower(const struct trace_summary *a, const struct trace_summary *b)
-{
-    uint64_t x = duration_of(a), y = duration_of(b);
-    return x != y ? x > y : order_id(&a->trace_id, &b->trace_id) < 0;
-}
-
-/* The first of two lists' traces, as many as a page takes. */
-static enum err merge_share(struct find *f, const struct trace_result *share,
-                            struct trace_result *out, bool *out_may_be_more)
-{
-    size_t all = out->count + share->count;
-    size_t count = all < f->query->limit ? all : f->query->limit;
-    struct trace_summary *merged = arena_alloc_array(f->search.q->arena, count + 1, sizeof *merged);
-    if (merged == NULL)
-        return arena_failure(f->search.q->arena);
-    for (size_t i = 0, a = 0, b = 0; i < count; i++) {
-        bool takes_share =
-            a == out->count || (b < share->count && is_slower(&share->traces[b], &out->traces[a]));
-        merged[i] = takes_share ? share->traces[b++] : out->traces[a++];
-    }
-    out->traces = merged;
-    out->count = count;
-    *out_may_be_more |= count < all;
-    if (count > 0) {
-        const struct trace_summary *last = &merged[count - 1];
-        out->next = (struct find_cursor){ true, duration_of(last), last->trace_id };
-    }
-    return ERR_OK;
-}
-
-static enum err find_slowest_by_shares(struct find *f, struct trace_result *out,
-                                       bool *out_may_be_more)
-{
-    enum err e = ERR_OK;
-    *out_may_be_more = false;
-    for (f->share = 0; e == ERR_OK && f->share < f->shares; f->share++) {
-        struct trace_result share = { 0 };
-        bool share_has_more = false;
-        f->results_capacity = 0;
-        candidates_clear(f);
-        e = find_slowest_of_share(f, &share, &share_has_more);
-        if (e == ERR_OK)
-            e = merge_share(f, &share, out, out_may_be_more);
-        *out_may_be_more |= share_has_more;
-    }
-    return e;
-}
-
-static enum err find_slowest(struct find *f, struct trace_result *out, bool *out_may_be_more)
-{
-    enum err e = find_slowest_of_share(f, out, out_may_be_more);
-    /* What was given out already is right, and memory for results is what lacks. */
-    while ((e == ERR_TOO_LARGE || e == ERR_BUDGET) && out->count == 0 && f->shares < SHARES_MAX) {
-        struct trace_result merged = { 0 };
-        scratch_clear(f);
-        f->shares *= 4;
-        e = find_slowest_by_shares(f, &merged, out_may_be_more);
-        if (e == ERR_OK)
-            *out = merged;
+        e = find_scan(f, &order[next++], true, on_match, f);
+        find_heap_rebuild(f);
     }
     return e;
 }
@@ -739,6 +380,7 @@ enum err search_traces(const struct segment_source *source, const struct query_c
     search_init(&f.search, source, q);
     trace_parts_init(&f.parts, q);
     arena_init(&f.once, search_scratch_bytes(q), q->arena->budget);
+    arena_init(&f.table, search_scratch_bytes(q), q->arena->budget);
     search_buffer_init(&f.data, q);
 
     bool may_be_more = true;
@@ -756,6 +398,7 @@ enum err search_traces(const struct segment_source *source, const struct query_c
         result.next = (struct find_cursor){ 0 };
     buffer_deinit(&f.data);
     arena_deinit(&f.once);
+    arena_deinit(&f.table);
     trace_parts_deinit(&f.parts);
     search_deinit(&f.search);
     if (e == ERR_OK)

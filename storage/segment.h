@@ -25,6 +25,12 @@ struct segment_row {
 /* Returns false to stop the scan. */
 typedef bool segment_row_fn(void *context, const struct segment_row *row);
 
+/* A trace of a segment of spans. Returns whether its extent is wanted too. */
+typedef bool segment_trace_fn(void *context, const struct trace_id *id);
+/* Its earliest start and latest end; a span ends no earlier than it starts. */
+typedef void segment_extent_fn(void *context, const struct trace_id *id, uint64_t start_min_unix_ns,
+                               uint64_t end_max_unix_ns);
+
 /* An attribute key of a segment. Returns false to stop. */
 typedef bool segment_key_fn(void *context, enum expr_scope scope, struct bytes key,
                             enum otlp_value_type type, uint64_t rows);
@@ -50,6 +56,10 @@ struct segment_ops {
                            size_t *out_count);
     bool
         find_walks; /* find_trace() walks over all rows: worth a filter when many traces are asked for */
+    /* Spans only: visit each trace at least once, with an extent of its spans here, or of some: those of
+     * all visits together are all. */
+    enum err (*traces)(struct segment *s, const struct query_context *q, segment_trace_fn *on_trace,
+                       segment_extent_fn *on_extent, void *context);
     /* Append the given rows (ascending) as TracesData or LogsData, one ResourceSpans for each run of
      * rows that share resource, scope and schema URLs. The bytes are checked and canonical. */
     enum err (*read)(struct segment *s, const struct query_context *q, const uint32_t *rows,
@@ -63,6 +73,7 @@ struct segment_ops {
 struct segment {
     const struct segment_ops *ops;
     struct segment_bounds bounds;
+    uint64_t extent_max; /* no trace's spans in it are further apart; UINT64_MAX: not known */
 };
 
 #endif

@@ -29,6 +29,20 @@ static struct expr *string_equals(struct arena *a, struct expr *field, struct by
                        expr_const(a, (struct expr_value){ .type = EXPR_STRING, .bytes = text }));
 }
 
+static bool want_trace(void *context, const struct trace_id *id)
+{
+    (void)context;
+    return id->b[0] % 2 == 0;
+}
+
+static void check_extent(void *context, const struct trace_id *id, uint64_t start_min,
+                         uint64_t end_max)
+{
+    (void)context;
+    assert(id->b[0] % 2 == 0);
+    (void)start_min, (void)end_max;
+}
+
 static void search(struct segment *s, struct arena *arena)
 {
     struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = arena };
@@ -57,6 +71,8 @@ static void search(struct segment *s, struct arena *arena)
     struct trace_id id = { { 1, 2, 3 } };
     if (s->ops->find_trace(s, &id, rows, 16, &found) == ERR_OK)
         assert(found <= s->bounds.rows);
+    if (s->bounds.signal == SIGNAL_TRACES)
+        (void)s->ops->traces(s, &q, want_trace, check_extent, NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

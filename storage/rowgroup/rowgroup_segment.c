@@ -143,6 +143,86 @@ static enum err find_trace(struct segment *s, const struct trace_id *id, uint32_
     return g->error;
 }
 
+/* ---- Traces and their extents */
+
+/* The trace at hand: a run of rows, which may go on in the next chunk. */
+struct run {
+    struct bytes id; /* empty: none yet */
+    bool is_wanted;
+    uint64_t start_min, end_max;
+};
+
+static struct trace_id run_id(const struct run *r)
+{
+    struct trace_id id;
+    assert(r->id.len == sizeof id.b);
+    memcpy(id.b, r->id.data, sizeof id.b);
+    return id;
+}
+
+static void run_end(struct run *r, segment_extent_fn *on_extent, void *context)
+{
+    if (!r->is_wanted)
+        return;
+    struct trace_id id = run_id(r);
+    on_extent(context, &id, r->start_min, r->end_max);
+}
+
+static void run_extend(struct run *r, struct chunk *c, uint32_t from, uint32_t to)
+{
+    for (uint32_t row = from; row < to && c->group->error == ERR_OK; row++) {
+        uint64_t start = c->times[row], duration = chunk_int(c, COLUMN_DURATION, row);
+        uint64_t end = duration > UINT64_MAX - start ? start : start + duration;
+        r->start_min = start < r->start_min ? start : r->start_min;
+        r->end_max = end > r->end_max ? end : r->end_max;
+    }
+}
+
+static void chunk_runs(struct chunk *c, struct run *r, segment_trace_fn *on_trace,
+                       segment_extent_fn *on_extent, void *context)
+{
+    struct group *g = c->group;
+    struct stream *ids = group_stream(g, c->section, COLUMN_TRACE_ID);
+    struct stream *lengths = group_stream(g, c->section, COLUMN_RUN_LENGTH);
+    if (ids == NULL || lengths == NULL || lengths->count != ids->count)
+        group_fail(g, ERR_CORRUPT);
+    for (uint32_t run = 0, row = 0; g->error == ERR_OK && run < ids->count; run++) {
+        struct bytes id = group_bytes(g, ids, run);
+        uint64_t length = ints_get(&lengths->ints, run);
+        if (id.len != sizeof(struct trace_id) || length > c->rows - row) {
+            group_fail(g, ERR_CORRUPT);
+            return;
+        }
+        if (!bytes_equal(id, r->id)) {
+            run_end(r, on_extent, context);
+            *r = (struct run){ .id = id, .start_min = UINT64_MAX };
+            struct trace_id copy = run_id(r);
+            r->is_wanted = on_trace(context, &copy);
+        }
+        if (r->is_wanted && chunk_times(c))
+            run_extend(r, c, row, row + (uint32_t)length);
+        row += (uint32_t)length;
+    }
+}
+
+static enum err visit_traces(struct segment *s, const struct query_context *q,
+                             segment_trace_fn *on_trace, segment_extent_fn *on_extent,
+                             void *context)
+{
+    struct group *g = begin(s);
+    struct run r = { 0 };
+    assert(s->bounds.signal == SIGNAL_TRACES);
+    for (uint32_t row = 0; row < s->bounds.rows && g->error == ERR_OK; row += g->chunk_rows) {
+        struct chunk *c = chunk_of_row(g, row);
+        group_fail(g, query_check(q));
+        if (g->error == ERR_OK)
+            chunk_runs(c, &r, on_trace, on_extent, context);
+    }
+    if (g->error == ERR_OK)
+        run_end(&r, on_extent, context);
+    return g->error;
+}
+
 /* ---- Reading rows */
 
 struct open_groups {
@@ -292,6 +372,7 @@ static const struct segment_ops rowgroup_ops = {
     .may_match = may_match,
     .scan = scan,
     .find_trace = find_trace,
+    .traces = visit_traces,
     .read = read_rows,
     .keys = keys,
     .close = segment_close,
@@ -305,6 +386,7 @@ enum err rowgroup_segment_open(const struct rowgroup_source *take_source, struct
     if (e != ERR_OK)
         return e;
     g->segment.ops = &rowgroup_ops;
+    g->segment.extent_max = UINT64_MAX;
     *out = &g->segment;
     return ERR_OK;
 }
