@@ -15,6 +15,7 @@
 #include "base/query_context.h"
 #include "base/queue.h"
 #include "codec/codec.h"
+#include "storage/derived.h"
 #include "storage/expr.h"
 
 struct engine;
@@ -177,6 +178,8 @@ struct engine_ops {
                                  struct time_range range, const struct expr *filter,
                                  struct bytes prefix, size_t limit, struct attribute_value **out,
                                  size_t *out_count, struct find_progress *out_progress);
+    enum err (*red)(struct engine *e, const struct query_context *q, const struct red_query *query,
+                    struct red_result *out);
     void (*statistics)(struct engine *e, struct engine_statistics *out);
     enum err (*settle)(struct engine *e);
     void (*close)(struct engine *e);
@@ -267,6 +270,14 @@ engine_attribute_values(struct engine *e, const struct query_context *q, enum si
 {
     return e->ops->attribute_values(e, q, signal, scope, key, range, filter, prefix, limit, out,
                                     out_count, out_progress);
+}
+
+/* Rates, errors and durations of spans, summed over what query->group leaves out. In no order.
+ * ERR_INVALID: the step is no multiple of DERIVED_STEP_MIN_NS. */
+NODISCARD static inline enum err engine_red(struct engine *e, const struct query_context *q,
+                                            const struct red_query *query, struct red_result *out)
+{
+    return e->ops->red(e, q, query, out);
 }
 
 /* Cheap: counters only. From any thread, event loops included. */

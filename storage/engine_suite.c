@@ -3,6 +3,7 @@
 
 #include "base/random.h"
 #include "storage/content_hash.h"
+#include "storage/derive/clean_name.h"
 #include "storage/testing/ledger.h"
 
 #include <assert.h>
@@ -389,6 +390,73 @@ static void step_attributes(struct run *r)
     arena_deinit(&arena);
 }
 
+/* ---- Rollups ---- */
+
+static bool item_is_in(const struct model_item *item, const struct red_query *q,
+                       const struct red_series *s, const struct red_point *p)
+{
+    uint64_t step = q->range.step_ns;
+    struct buffer cleaned;
+    buffer_init(&cleaned, 4096);
+    bool is_clean = clean_name(item->name, &cleaned) == CLEAN_SAME;
+    struct bytes name = is_clean ? item->name : buffer_bytes(&cleaned);
+    bool is_in =
+        (step == 0 || (item->start_unix_ns >= p->start_unix_ns &&
+                       item->start_unix_ns - p->start_unix_ns < step)) &&
+        ((q->group & RED_BY_SERVICE) == 0 || bytes_equal(item->service, s->service)) &&
+        ((q->group & RED_BY_NAME) == 0 || bytes_equal(name, s->name)) &&
+        ((q->group & RED_BY_KIND) == 0 || item->kind == s->kind) &&
+        ((q->group & RED_BY_STATUS) == 0 || (item->is_error ? s->status == 2 : s->status != 2));
+    buffer_deinit(&cleaned);
+    return is_in;
+}
+
+/* Every span is in one point of one series, and each point says what its spans say. Pending copies count
+ * twice until they are in a row group, so this is asked when all is settled. */
+static void step_red(struct run *r)
+{
+    static const uint64_t steps[] = { 0, NS_PER_S * 60, NS_PER_S * 300, NS_PER_S * 3600,
+                                      NS_PER_S * 86400 };
+    EXPECT(r, engine_settle(r->engine) == ERR_OK);
+    struct arena arena;
+    arena_init(&arena, (size_t)64 << 20, NULL);
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
+    const struct red_query query = {
+        .range = { .max_unix_ns = UINT64_MAX / 2,
+                   .step_ns = steps[random_below(&r->random, sizeof steps / sizeof *steps)] },
+        .group = (unsigned)random_below(&r->random, 32),
+        .wants_duration = random_below(&r->random, 2) == 0,
+    };
+    struct red_result result = { 0 };
+    EXPECT(r, engine_red(r->engine, &q, &query, &result) == ERR_OK);
+    uint64_t calls = 0;
+    for (size_t i = 0; i < result.count; i++) {
+        const struct red_series *s = &result.series[i];
+        for (size_t k = 0; k < s->points_count; k++) {
+            const struct red_point *p = &s->points[k];
+            uint64_t expected = 0, errors = 0, duration = 0;
+            for (size_t m = 0; m < r->model.counts[SIGNAL_TRACES]; m++) {
+                const struct model_item *item = &r->model.items[SIGNAL_TRACES][m];
+                if (!item_is_in(item, &query, s, p))
+                    continue;
+                expected++;
+                errors += item->is_error;
+                if (item->end_unix_ns > item->start_unix_ns)
+                    duration += item->end_unix_ns - item->start_unix_ns;
+            }
+            EXPECT(r, p->calls == expected && p->errors == errors);
+            EXPECT(r, p->estimated_calls == (double)expected);
+            EXPECT(r, k == 0 || p->start_unix_ns > s->points[k - 1].start_unix_ns);
+            EXPECT(r, p->duration.count == (query.wants_duration ? expected : 0));
+            EXPECT(r, p->duration_ns == (query.wants_duration ? duration : 0));
+            EXPECT(r, p->slowest.is_set && p->failed.is_set == (errors > 0));
+            calls += p->calls;
+        }
+    }
+    EXPECT(r, calls == r->model.counts[SIGNAL_TRACES]);
+    arena_deinit(&arena);
+}
+
 /* ---- Settling and opening again ---- */
 
 static void step_settle(struct run *r)
@@ -451,6 +519,9 @@ static void step_run(struct run *r)
     case 12:
         step_attributes(r);
         break;
+    case 13:
+        step_red(r);
+        break;
     default:
         step_send(r);
         break;
@@ -469,6 +540,7 @@ bool engine_suite_run(const struct engine_suite *suite)
     if (r.engine != NULL && r.is_right) {
         step_settle(&r);
         step_reopen(&r);
+        step_red(&r);
     }
     if (r.engine != NULL) {
         EXPECT(&r, ledger_check(&r.ledger, r.engine));

@@ -16,6 +16,7 @@
 #define SPINDLE_STORAGE_ROWGROUP_H
 
 #include "base/hash.h"
+#include "storage/derive/derive_span.h"
 #include "storage/segment.h"
 
 #define ROWGROUP_FORMAT_VERSION 1
@@ -25,10 +26,17 @@
 
 struct rowgroup_builder;
 
+/* Sees each span that is kept, in final order, as finishing walks over it. Spans with equal numbers
+ * (0, 1, ... below the rows) have equal resources. */
+typedef void rowgroup_span_fn(void *context, uint32_t number, struct bytes resource,
+                              const struct derive_span *span);
+
 struct rowgroup_options {
     enum signal signal;
     const struct hash_key *content_key; /* for telling equal items from different ones; borrowed */
     int zstd_level;                     /* 0: 1; negative: nothing is compressed */
+    rowgroup_span_fn *on_span;          /* NULL: nobody looks */
+    void *on_span_context;
 };
 
 /* A distinct (service, name, kind) of the group: the catalogue's input. */

@@ -225,6 +225,25 @@ static void walk_span(struct rowgroup_builder *b, const struct sort_entry *order
     b->duration_max = duration > b->duration_max ? duration : b->duration_max;
     if (finish > b->summary.end_max_unix_ns)
         b->summary.end_max_unix_ns = finish;
+    if (b->options.on_span == NULL)
+        return;
+    struct derive_span span = {
+        .message = bytes_of(item->data, item->len),
+        .name = name,
+        .trace_state = state,
+        .trace_high = item->trace_high,
+        .trace_low = item->trace_low,
+        .span_id = item->span_id,
+        .parent_id = parent.len == 8 ? load_le64(parent.data) : 0,
+        .start_unix_ns = item->time,
+        .duration_ns = duration,
+        .kind = (uint32_t)kind,
+        .status = (uint32_t)code,
+        .links_count = links,
+    };
+    const struct context *of = (const void *)intern_get(&b->contexts, item->context).data;
+    b->options.on_span(b->options.on_span_context, item->context, b->texts.entries[of->resource],
+                       &span);
 }
 
 static void walk_log(struct rowgroup_builder *b, const struct item *item, uint64_t time_before)

@@ -371,6 +371,8 @@ static enum err group_build(struct sqlite_engine *e, struct build *b)
     struct retirement *r = &b->retirement;
     rowgroup_builder_reset(b->builder);
     buffer_reset(&b->group);
+    derived_build_begin(&e->derived);
+    r->derived = NULL;
     struct pending *entry = r->entries.first;
     size_t next_aside = 0;
     for (size_t i = 0; i < r->entries.count; i++, entry = entry->next) {
@@ -392,7 +394,7 @@ static enum err group_build(struct sqlite_engine *e, struct build *b)
         return error;
     r->group = buffer_bytes(&b->group);
     r->has_group = r->summary.rows > 0;
-    return ERR_OK;
+    return derived_build_end(e, r);
 }
 
 /* Which entries cannot be built even alone? */
@@ -459,7 +461,10 @@ static enum err builder_borrow(struct sqlite_engine *e, enum signal signal,
                                struct rowgroup_builder **out)
 {
     struct rowgroup_builder **kept = &e->builder.rowgroup_builders[signal];
-    struct rowgroup_options options = { .signal = signal, .content_key = &e->content_key };
+    struct rowgroup_options options = { .signal = signal,
+                                        .content_key = &e->content_key,
+                                        .on_span = derived_on_span,
+                                        .on_span_context = &e->derived };
     enum err error = *kept == NULL ? rowgroup_builder_open(&options, kept) : ERR_OK;
     if (error == ERR_OK)
         *out = *kept;

@@ -5,6 +5,18 @@
  * catalogue also when an older one is upgraded. Every statement says CREATE TABLE IF NOT EXISTS. */
 #include "storage/sqlite/schema.h"
 
-const char derived_partition_sql[] = "";
+const char derived_partition_sql[] =
+    "CREATE TABLE IF NOT EXISTS derived ("
+    " id INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, level INTEGER NOT NULL,"
+    " built_unix_ns INTEGER NOT NULL, start_min_unix_ns INTEGER NOT NULL,"
+    " start_max_unix_ns INTEGER NOT NULL, minutes BLOB NOT NULL, hours BLOB NOT NULL,"
+    " days BLOB NOT NULL) STRICT;"
+    "CREATE TABLE IF NOT EXISTS half ("
+    " id INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, built_unix_ns INTEGER NOT NULL,"
+    " data BLOB NOT NULL) STRICT;";
 
-const char derived_catalog_sql[] = "";
+const char derived_catalog_sql[] =
+    "CREATE TABLE IF NOT EXISTS rollup ("
+    " tenant INTEGER NOT NULL, partition INTEGER NOT NULL, start_min_unix_ns INTEGER NOT NULL,"
+    " start_max_unix_ns INTEGER NOT NULL, hours BLOB NOT NULL, days BLOB NOT NULL,"
+    " PRIMARY KEY (tenant, partition)) STRICT;";

@@ -28,6 +28,7 @@
 
 #include "base/budget.h"
 #include "storage/sqlite/dedup.h"
+#include "storage/sqlite/derived.h"
 #include "storage/sqlite/operations.h"
 #include "storage/sqlite/partition.h"
 #include "storage/sqlite/sqlite_engine.h"
@@ -159,6 +160,7 @@ struct sqlite_engine {
      * under the write lock, so that nobody sees a span in neither or in both. */
     pthread_rwlock_t operations_lock;
     struct operations operations;
+    struct derived derived; /* its rows are guarded likewise */
 
     pthread_mutex_t
         partitions_lock; /* guards the list; the partitions live as long as the engine */
@@ -251,6 +253,11 @@ NODISCARD enum err sqlite_attribute_values(struct engine *e, const struct query_
                                            const struct expr *filter, struct bytes prefix,
                                            size_t limit, struct attribute_value **out,
                                            size_t *out_count, struct find_progress *out_progress);
+
+/* ---- derived_query.c ------------------------------------------------------------------------- */
+
+NODISCARD enum err sqlite_red(struct engine *e, const struct query_context *q,
+                              const struct red_query *query, struct red_result *out);
 
 /* ---- sqlite_engine.c ------------------------------------------------------------------------- */
 

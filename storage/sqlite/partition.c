@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/sqlite/partition.h"
+#include "storage/sqlite/derived.h"
 
 #include "base/crash_point.h"
 #include "base/mem.h"
@@ -242,6 +243,8 @@ enum err partition_retire(struct partition *p, const struct retirement *r, int64
     CRASH_POINT("retire_group_written");
     if (e == ERR_OK && r->has_group)
         e = operations_count(p, &r->summary);
+    if (e == ERR_OK && r->has_group)
+        e = derived_store(p, r->derived, r->built_unix_ns);
     for (size_t i = 0; e == ERR_OK && i < r->aside_count; i++)
         e = journal_set_aside(&p->journal, r->aside[i]->sequence, r->aside_reasons[i]);
     if (e == ERR_OK)

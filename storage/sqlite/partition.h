@@ -69,6 +69,7 @@ struct retirement {
     struct pending **aside; /* entries that no group could be made of, as they are in `entries` */
     const char **aside_reasons;
     size_t aside_count;
+    struct derived_delta *derived; /* what the group adds to rollups; NULL: nothing */
 };
 
 /* Write the row group, its catalogue rows, and take the entries out of the journal, in one

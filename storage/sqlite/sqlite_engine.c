@@ -179,6 +179,8 @@ static enum err load_partition(struct load *l, struct partition *p)
     const struct partition_visit visit = { l, load_group, load_operation };
     if (error == ERR_OK)
         error = partition_load(p, &visit);
+    if (error == ERR_OK)
+        error = derived_load(e, p);
     if (is_damage(error)) {
         while (l->count > groups_before)
             group_release(l->groups[--l->count]);
@@ -510,6 +512,7 @@ static void sqlite_close(struct engine *base)
     writer_deinit(e);
     builder_deinit(e);
     operations_deinit(&e->operations);
+    derived_deinit(&e->derived);
     (void)pthread_rwlock_destroy(&e->operations_lock);
     (void)pthread_mutex_destroy(&e->partitions_lock);
     if (e->lock_fd >= 0)
@@ -576,6 +579,7 @@ enum err sqlite_engine_open(const struct sqlite_engine_options *options, struct 
     e->base.ops = &sqlite_engine_ops;
     e->lock_fd = -1;
     operations_init(&e->operations);
+    derived_init(&e->derived);
     (void)pthread_rwlock_init(&e->operations_lock, NULL);
     (void)pthread_mutex_init(&e->partitions_lock, NULL);
     options_take(e, options);
@@ -652,6 +656,7 @@ const struct engine_ops sqlite_engine_ops = {
     .operations = sqlite_operations,
     .attribute_keys = sqlite_attribute_keys,
     .attribute_values = sqlite_attribute_values,
+    .red = sqlite_red,
     .statistics = sqlite_statistics,
     .settle = sqlite_settle,
     .close = sqlite_close,

@@ -318,6 +318,8 @@ static void retire_publish(struct sqlite_engine *e, const struct retirement *r,
             e->operations.overflowed += o->spans;
         metric_add(e->metrics.operations_overflow, e->operations.overflowed - before);
     }
+    if (r->has_group)
+        derived_publish(e, r->entries.first->partition, r->derived);
     view_retire(&e->view, r->signal, take_list, r->entries.count, aside, r->aside_count);
     atomic_fetch_sub_explicit(&e->pending_items[r->signal], items, memory_order_relaxed);
     atomic_fetch_sub_explicit(&e->pending_bytes, bytes, memory_order_relaxed);

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* derive_span.h - what rollups and edges ask of a span, as whoever has read it hands it over.
+ *
+ * Ownership  borrowed from the body.
+ * Threads    plain data. */
+#ifndef SPINDLE_STORAGE_DERIVE_DERIVE_SPAN_H
+#define SPINDLE_STORAGE_DERIVE_DERIVE_SPAN_H
+
+#include "base/bytes.h"
+
+struct derive_span {
+    struct bytes message; /* the span as OTLP */
+    struct bytes name, trace_state;
+    uint64_t trace_high, trace_low; /* big-endian: their order is the bytes' order */
+    uint64_t span_id, parent_id;    /* the bytes, little-endian; 0: none */
+    uint64_t start_unix_ns, duration_ns;
+    uint32_t kind, status; /* as sent */
+    uint32_t links_count;
+};
+
+#endif

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/derive/intake.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "storage/derive/weight.h"
+
+#include <assert.h>
+
+#define CONTEXTS_MAX (1u << 20) /* as many as a row group has rows */
+
+struct intake_context {
+    bool is_known;
+    uint32_t identity;
+    struct bytes service, namespace, environment;
+};
+
+struct intake_slot {
+    uint64_t hash;
+    struct bytes name; /* as sent, borrowed */
+    uint32_t identity, series_plus_one;
+    uint8_t kind, status;
+};
+
+void intake_init(struct intake *in, size_t bytes_max)
+{
+    *in = (struct intake){ 0 };
+    arena_init(&in->arena, bytes_max, NULL);
+    tally_init(&in->tally, &in->arena, TALLY_MINUTE_NS);
+    intern_init(&in->identities, CONTEXTS_MAX);
+    buffer_init(&in->scratch, (size_t)4 << 20);
+    buffer_init(&in->cleaned, (size_t)4 << 20);
+}
+
+void intake_deinit(struct intake *in)
+{
+    tally_deinit(&in->tally);
+    intern_deinit(&in->identities);
+    arena_deinit(&in->arena);
+    buffer_deinit(&in->scratch);
+    buffer_deinit(&in->cleaned);
+    mem_free(in->contexts);
+    mem_free(in->slots);
+    *in = (struct intake){ 0 };
+}
+
+void intake_reset(struct intake *in)
+{
+    tally_deinit(&in->tally);
+    arena_reset(&in->arena);
+    tally_init(&in->tally, &in->arena, TALLY_MINUTE_NS);
+    intern_reset(&in->identities);
+    if (in->contexts_capacity > 0)
+        memset(in->contexts, 0, in->contexts_capacity * sizeof *in->contexts);
+    if (in->slots != NULL)
+        memset(in->slots, 0, (in->slot_mask + 1u) * sizeof *in->slots);
+    in->slots_used = 0;
+    in->spans = 0;
+    in->error = ERR_OK;
+}
+
+static bool failed(struct intake *in, enum err e)
+{
+    if (e != ERR_OK && in->error == ERR_OK)
+        in->error = e;
+    return in->error != ERR_OK;
+}
+
+/* ---- Resources ------------------------------------------------------------------------------- */
+
+static void text_take(const struct otlp_key_value *kv, struct bytes *out)
+{
+    struct otlp_value value;
+    if (!kv->has_value)
+        return;
+    otlp_value_read(kv->value, &value);
+    if (value.type == OTLP_STRING)
+        *out = value.bytes;
+}
+
+static void resource_read(struct bytes resource, struct intake_context *c)
+{
+    struct otlp_repeated attributes = otlp_repeated(resource, OTLP_RESOURCE_ATTRIBUTES);
+    struct bytes message, old_environment = { 0 };
+    while (otlp_repeated_next(&attributes, &message)) {
+        struct otlp_key_value kv;
+        otlp_key_value_read(message, &kv);
+        if (c->service.len == 0 && bytes_equal_text(kv.key, "service.name"))
+            text_take(&kv, &c->service);
+        else if (bytes_equal_text(kv.key, "service.namespace"))
+            text_take(&kv, &c->namespace);
+        else if (bytes_equal_text(kv.key, "deployment.environment.name"))
+            text_take(&kv, &c->environment);
+        else if (bytes_equal_text(kv.key, "deployment.environment"))
+            text_take(&kv, &old_environment);
+    }
+    if (c->environment.len == 0)
+        c->environment = old_environment;
+    if (c->service.len == 0)
+        c->service = BYTES_LITERAL(INTAKE_UNKNOWN_SERVICE);
+    c->service = bytes_slice(c->service, 0, CLEAN_NAME_MAX);
+    c->namespace = bytes_slice(c->namespace, 0, CLEAN_NAME_MAX);
+    c->environment = bytes_slice(c->environment, 0, CLEAN_NAME_MAX);
+}
+
+static struct intake_context *context_get(struct intake *in, uint32_t number, struct bytes resource)
+{
+    if (number >= in->contexts_capacity) {
+        assert(number < CONTEXTS_MAX);
+        uint32_t capacity = in->contexts_capacity == 0 ? 64 : in->contexts_capacity;
+        while (capacity <= number)
+            capacity *= 2;
+        struct intake_context *grown = mem_realloc(in->contexts, capacity * sizeof *grown);
+        if (grown == NULL) {
+            (void)failed(in, ERR_NOMEM);
+            return NULL;
+        }
+        memset(grown + in->contexts_capacity, 0,
+               (capacity - in->contexts_capacity) * sizeof *grown);
+        in->contexts = grown;
+        in->contexts_capacity = capacity;
+    }
+    struct intake_context *c = &in->contexts[number];
+    if (c->is_known)
+        return c;
+    *c = (struct intake_context){ 0 };
+    resource_read(resource, c);
+    buffer_reset(&in->scratch);
+    struct derived_node node = { .kind = NODE_SERVICE,
+                                 .name = c->service,
+                                 .namespace = c->namespace,
+                                 .environment = c->environment };
+    node_key_put(&in->scratch, &node);
+    if (failed(in, buffer_error(&in->scratch)) ||
+        failed(in, intern_put(&in->identities, buffer_bytes(&in->scratch), &c->identity)))
+        return NULL;
+    c->is_known = true;
+    return c;
+}
+
+/* ---- Series ---------------------------------------------------------------------------------- */
+
+static enum err series_make(struct intake *in, const struct intake_context *c, struct bytes name,
+                            uint32_t kind, uint32_t status, uint32_t *out)
+{
+    buffer_reset(&in->cleaned);
+    enum clean_result cleaned = clean_name(name, &in->cleaned);
+    struct red_key key = {
+        .service = c->service,
+        .namespace = c->namespace,
+        .environment = c->environment,
+        .name = cleaned == CLEAN_SAME ? name : buffer_bytes(&in->cleaned),
+        .kind = kind,
+        .status = status,
+    };
+    enum err e = buffer_error(&in->cleaned);
+    if (e != ERR_OK)
+        return e;
+    if (in->admit != NULL)
+        in->admit(in->admit_context, name, cleaned, &key);
+    buffer_reset(&in->scratch);
+    red_key_put(&in->scratch, &key);
+    e = buffer_error(&in->scratch);
+    return e == ERR_OK ? tally_series(&in->tally, buffer_bytes(&in->scratch), out) : e;
+}
+
+static enum err slots_grow(struct intake *in)
+{
+    uint32_t count = in->slots == NULL ? 512 : 2 * (in->slot_mask + 1);
+    struct intake_slot *slots = mem_alloc_array(count, sizeof *slots);
+    if (slots == NULL)
+        return ERR_NOMEM;
+    for (uint32_t i = 0; in->slots != NULL && i <= in->slot_mask; i++) {
+        if (in->slots[i].series_plus_one == 0)
+            continue;
+        uint32_t at = (uint32_t)in->slots[i].hash & (count - 1);
+        while (slots[at].series_plus_one != 0)
+            at = (at + 1) & (count - 1);
+        slots[at] = in->slots[i];
+    }
+    mem_free(in->slots);
+    in->slots = slots;
+    in->slot_mask = count - 1;
+    return ERR_OK;
+}
+
+/* The series of a span: nearly always one that is known by these very parts. */
+static bool series_find(struct intake *in, const struct intake_context *c, struct bytes name,
+                        uint32_t kind, uint32_t status, uint32_t *out)
+{
+    if ((in->slots == NULL || in->slots_used >= in->slot_mask / 2) && failed(in, slots_grow(in)))
+        return false;
+    uint64_t hash = hash_bytes_seeded(name, (uint64_t)c->identity << 8 | kind << 2 | status);
+    uint32_t at = (uint32_t)hash & in->slot_mask;
+    for (; in->slots[at].series_plus_one != 0; at = (at + 1) & in->slot_mask) {
+        const struct intake_slot *s = &in->slots[at];
+        if (s->hash == hash && s->identity == c->identity && s->kind == kind &&
+            s->status == status && bytes_equal(s->name, name)) {
+            *out = s->series_plus_one - 1;
+            return true;
+        }
+    }
+    if (failed(in, series_make(in, c, name, kind, status, out)))
+        return false;
+    in->slots[at] = (struct intake_slot){ .hash = hash,
+                                          .name = name,
+                                          .identity = c->identity,
+                                          .series_plus_one = *out + 1,
+                                          .kind = (uint8_t)kind,
+                                          .status = (uint8_t)status };
+    in->slots_used++;
+    return true;
+}
+
+static struct derived_exemplar exemplar_of(const struct derive_span *s)
+{
+    struct derived_exemplar x = { .is_set = true,
+                                  .start_unix_ns = s->start_unix_ns,
+                                  .duration_ns = s->duration_ns };
+    store_be64(x.trace_id.b, s->trace_high);
+    store_be64(x.trace_id.b + 8, s->trace_low);
+    store_le64(x.span_id.b, s->span_id);
+    return x;
+}
+
+static uint64_t add_saturating(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+/* Spans with made-up times would make a point each: over a bound they are counted in the minute 0. */
+static uint64_t intake_time(const struct intake *in, uint64_t unix_ns)
+{
+    return in->tally.points_count < INTAKE_POINTS_MAX ? unix_ns : 0;
+}
+
+static void red_count(struct intake *in, const struct intake_context *c,
+                      const struct derive_span *s, uint64_t weight)
+{
+    uint32_t kind = s->kind <= 5 ? s->kind : 0, status = s->status <= 2 ? s->status : 0;
+    uint32_t series;
+    struct tally_point *p;
+    if (!series_find(in, c, s->name, kind, status, &series) ||
+        failed(in, tally_at(&in->tally, series, intake_time(in, s->start_unix_ns), &p)) ||
+        failed(in, histogram_record(&p->first, s->duration_ns, 1)))
+        return;
+    p->calls++;
+    p->bytes += s->message.len;
+    p->estimated_calls = add_saturating(p->estimated_calls, weight);
+    if (!p->slowest.is_set || s->duration_ns >= p->slowest.duration_ns) {
+        struct derived_exemplar x = exemplar_of(s);
+        if (tally_is_slower(&x, &p->slowest))
+            p->slowest = x;
+    }
+    if (status != 2)
+        return;
+    p->errors++;
+    p->estimated_errors = add_saturating(p->estimated_errors, weight);
+    struct derived_exemplar x = exemplar_of(s);
+    if (tally_is_later(&x, &p->failed))
+        p->failed = x;
+}
+
+void intake_add(struct intake *in, uint32_t context, struct bytes resource,
+                const struct derive_span *s)
+{
+    if (in->error != ERR_OK)
+        return;
+    const struct intake_context *c = context_get(in, context, resource);
+    if (c == NULL)
+        return;
+    uint64_t weight = s->trace_state.len == 0 ? WEIGHT_ONE : weight_of_trace_state(s->trace_state);
+    in->spans++;
+    red_count(in, c, s, weight);
+}
+
+/* ---- Bodies ---------------------------------------------------------------------------------- */
+
+void intake_add_body(struct intake *in, struct bytes body)
+{
+    struct otlp_items it = otlp_items(body);
+    while (in->error == ERR_OK && otlp_items_next(&it)) {
+        /* One place serves all resources, one after the other: what is kept of them is found by its parts. */
+        if (it.is_new_resource && in->contexts_capacity > 0)
+            in->contexts[0].is_known = false;
+        struct otlp_span span;
+        otlp_span_read(it.item, &span);
+        struct derive_span s = {
+            .message = it.item,
+            .name = span.name,
+            .trace_state = span.trace_state,
+            .trace_high = load_be64(span.trace_id.b),
+            .trace_low = load_be64(span.trace_id.b + 8),
+            .span_id = load_le64(span.span_id.b),
+            .parent_id = load_le64(span.parent_span_id.b),
+            .start_unix_ns = span.start_unix_ns,
+            .duration_ns = otlp_span_duration_ns(&span),
+            .kind = span.kind,
+            .status = span.status.code,
+            .links_count = span.links_count,
+        };
+        intake_add(in, 0, it.resource.resource, &s);
+    }
+}

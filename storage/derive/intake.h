@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* intake.h - from spans to what they add to the rollups.
+ *
+ * Role       takes the spans of one row group, or of the bodies that wait for one, and counts them in a tally
+ *            by minute. A few dozen nanoseconds a span: a name is cleaned and a resource read once each.
+ * Ownership  spans are borrowed until intake_reset().
+ * Threads    one at a time.
+ * Errors     stick: intake_add() does nothing after one, and intake_error() tells. ERR_NOMEM, ERR_TOO_LARGE,
+ *            ERR_TOO_MANY. */
+#ifndef SPINDLE_STORAGE_DERIVE_INTAKE_H
+#define SPINDLE_STORAGE_DERIVE_INTAKE_H
+
+#include "storage/derive/clean_name.h"
+#include "storage/derive/derive_key.h"
+#include "storage/derive/derive_span.h"
+#include "storage/derive/tally.h"
+
+/* What spans without service.name are counted under, as OpenTelemetry's SDKs call it. */
+#define INTAKE_UNKNOWN_SERVICE "unknown_service"
+
+/* Asked once for each new series: the key to count it under, changed in place where a bound is reached. `raw`
+ * is the name before it was cleaned. */
+typedef void intake_admit_fn(void *context, struct bytes raw, enum clean_result cleaned,
+                             struct red_key *key);
+
+/* Of one row group; about 25 MB then. */
+#define INTAKE_POINTS_MAX 65536u
+
+struct intake {
+    struct arena arena;
+    struct tally tally;
+    intake_admit_fn *admit; /* NULL: everything is as it is */
+    void *admit_context;
+    struct intake_context *contexts; /* by the caller's numbers */
+    uint32_t contexts_capacity;
+    struct intern identities;  /* distinct (service, namespace, environment), as parts of keys */
+    struct intake_slot *slots; /* (identity, name, kind, status) to series */
+    uint32_t slots_used, slot_mask;
+    struct buffer scratch, cleaned;
+    uint64_t spans;
+    enum err error;
+};
+
+/* bytes_max: of the arena. */
+void intake_init(struct intake *in, size_t bytes_max);
+void intake_deinit(struct intake *in);
+void intake_reset(struct intake *in); /* forgets all, keeps some memory */
+
+/* One span. Spans with equal `context`, a small number, have equal resources. */
+void intake_add(struct intake *in, uint32_t context, struct bytes resource,
+                const struct derive_span *span);
+/* All spans of a body, with contexts of their own. */
+void intake_add_body(struct intake *in, struct bytes body);
+NODISCARD static inline enum err intake_error(const struct intake *in)
+{
+    return in->error;
+}
+
+#endif

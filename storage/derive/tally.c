@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/derive/tally.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define TALLY_PAGE 256u /* points */
+
+void tally_init(struct tally *t, struct arena *arena, uint64_t step_ns)
+{
+    *t = (struct tally){ .arena = arena, .step_ns = step_ns };
+    intern_init(&t->keys, TALLY_SERIES_MAX);
+}
+
+void tally_deinit(struct tally *t)
+{
+    intern_deinit(&t->keys);
+    mem_free(t->last);
+    mem_free(t->pages);
+    mem_free(t->slots);
+    *t = (struct tally){ 0 };
+}
+
+struct tally_point *tally_point(const struct tally *t, uint32_t number)
+{
+    assert(number < t->points_count);
+    return &t->pages[number / TALLY_PAGE][number % TALLY_PAGE];
+}
+
+enum err tally_series(struct tally *t, struct bytes key, uint32_t *out_series)
+{
+    if (t->keys.count == t->last_capacity) {
+        uint32_t capacity = t->last_capacity == 0 ? 64 : 2 * t->last_capacity;
+        uint32_t *last = mem_realloc(t->last, capacity * sizeof *last);
+        if (last == NULL)
+            return ERR_NOMEM;
+        memset(last + t->last_capacity, 0xFF, (capacity - t->last_capacity) * sizeof *last);
+        t->last = last;
+        t->last_capacity = capacity;
+    }
+    return intern_put(&t->keys, key, out_series);
+}
+
+static uint32_t slot_of(const struct tally *t, uint32_t series, uint64_t start)
+{
+    uint64_t h = (start / TALLY_MINUTE_NS + 1) * UINT64_C(0x9E3779B97F4A7C15);
+    h = (h ^ h >> 29 ^ series) * UINT64_C(0xD6E8FEB86659FD93);
+    return (uint32_t)(h >> 32) & t->slot_mask;
+}
+
+static enum err slots_grow(struct tally *t)
+{
+    if (t->slots != NULL && t->points_count < t->slot_mask / 2)
+        return ERR_OK;
+    uint32_t count = t->slots == NULL ? 256 : 2 * (t->slot_mask + 1);
+    uint32_t *slots = mem_alloc_array(count, sizeof *slots);
+    if (slots == NULL)
+        return ERR_NOMEM;
+    mem_free(t->slots);
+    t->slots = slots;
+    t->slot_mask = count - 1;
+    for (uint32_t i = 0; i < t->points_count; i++) {
+        const struct tally_point *p = tally_point(t, i);
+        uint32_t slot = slot_of(t, p->series, p->start_unix_ns);
+        while (slots[slot] != 0)
+            slot = (slot + 1) & t->slot_mask;
+        slots[slot] = i + 1;
+    }
+    return ERR_OK;
+}
+
+static enum err page_reserve(struct tally *t)
+{
+    if (t->points_count % TALLY_PAGE != 0)
+        return ERR_OK;
+    uint32_t pages = t->points_count / TALLY_PAGE;
+    if (pages == t->pages_capacity) {
+        uint32_t capacity = pages == 0 ? 16 : 2 * pages;
+        struct tally_point **grown = mem_realloc(t->pages, capacity * sizeof *grown);
+        if (grown == NULL)
+            return ERR_NOMEM;
+        t->pages = grown;
+        t->pages_capacity = capacity;
+    }
+    t->pages[pages] = arena_alloc_array(t->arena, TALLY_PAGE, sizeof **t->pages);
+    return t->pages[pages] == NULL ? arena_failure(t->arena) : ERR_OK;
+}
+
+enum err tally_at(struct tally *t, uint32_t series, uint64_t unix_ns, struct tally_point **out)
+{
+    assert(series < t->keys.count);
+    uint64_t start = t->step_ns == 0 ? 0 : unix_ns - unix_ns % t->step_ns;
+    uint32_t number = t->last[series];
+    if (number != UINT32_MAX) {
+        struct tally_point *p = tally_point(t, number);
+        if (p->start_unix_ns == start) {
+            *out = p;
+            return ERR_OK;
+        }
+    }
+    enum err e = slots_grow(t);
+    if (e != ERR_OK)
+        return e;
+    uint32_t slot = slot_of(t, series, start);
+    for (; t->slots[slot] != 0; slot = (slot + 1) & t->slot_mask) {
+        struct tally_point *p = tally_point(t, t->slots[slot] - 1);
+        if (p->series == series && p->start_unix_ns == start) {
+            t->last[series] = t->slots[slot] - 1;
+            *out = p;
+            return ERR_OK;
+        }
+    }
+    if (t->points_count >= TALLY_POINTS_MAX)
+        return ERR_TOO_MANY;
+    e = page_reserve(t);
+    if (e != ERR_OK)
+        return e;
+    number = t->points_count++;
+    struct tally_point *p = tally_point(t, number);
+    *p = (struct tally_point){ .start_unix_ns = start, .series = series };
+    histogram_init(&p->first, t->arena);
+    histogram_init(&p->second, t->arena);
+    t->slots[slot] = number + 1;
+    t->last[series] = number;
+    *out = p;
+    return ERR_OK;
+}
+
+static int ids_compare(const struct derived_exemplar *a, const struct derived_exemplar *b)
+{
+    int order = memcmp(a->trace_id.b, b->trace_id.b, sizeof a->trace_id.b);
+    return order != 0 ? order : memcmp(a->span_id.b, b->span_id.b, sizeof a->span_id.b);
+}
+
+bool tally_is_slower(const struct derived_exemplar *a, const struct derived_exemplar *than)
+{
+    if (!a->is_set || !than->is_set)
+        return a->is_set;
+    if (a->duration_ns != than->duration_ns)
+        return a->duration_ns > than->duration_ns;
+    return ids_compare(a, than) > 0;
+}
+
+bool tally_is_later(const struct derived_exemplar *a, const struct derived_exemplar *than)
+{
+    if (!a->is_set || !than->is_set)
+        return a->is_set;
+    if (a->start_unix_ns != than->start_unix_ns)
+        return a->start_unix_ns > than->start_unix_ns;
+    return ids_compare(a, than) > 0;
+}
+
+/* ---- Order ----------------------------------------------------------------------------------- */
+
+struct ranked {
+    struct bytes key;
+    uint32_t series;
+};
+
+static int ranked_compare(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+    return bytes_compare(x->key, y->key);
+}
+
+struct placed {
+    uint64_t start;
+    uint32_t rank, number;
+};
+
+static int placed_compare(const void *a, const void *b)
+{
+    const struct placed *x = a, *y = b;
+    if (x->rank != y->rank)
+        return x->rank < y->rank ? -1 : 1;
+    return (x->start > y->start) - (x->start < y->start);
+}
+
+enum err tally_sorted(const struct tally *t, struct tally_point ***out)
+{
+    uint32_t series = t->keys.count, points = t->points_count;
+    struct ranked *ranked = mem_alloc_array((size_t)series + 1, sizeof *ranked);
+    uint32_t *ranks = mem_alloc_array((size_t)series + 1, sizeof *ranks);
+    struct placed *placed = mem_alloc_array((size_t)points + 1, sizeof *placed);
+    struct tally_point **sorted = arena_alloc_array(t->arena, (size_t)points + 1, sizeof *sorted);
+    enum err e = ERR_NOMEM;
+    if (sorted == NULL)
+        e = arena_failure(t->arena);
+    if (ranked == NULL || ranks == NULL || placed == NULL || sorted == NULL)
+        goto end;
+    for (uint32_t i = 0; i < series; i++)
+        ranked[i] = (struct ranked){ tally_key(t, i), i };
+    qsort(ranked, series, sizeof *ranked, ranked_compare);
+    for (uint32_t i = 0; i < series; i++)
+        ranks[ranked[i].series] = i;
+    for (uint32_t i = 0; i < points; i++) {
+        const struct tally_point *p = tally_point(t, i);
+        placed[i] = (struct placed){ p->start_unix_ns, ranks[p->series], i };
+    }
+    qsort(placed, points, sizeof *placed, placed_compare);
+    for (uint32_t i = 0; i < points; i++)
+        sorted[i] = tally_point(t, placed[i].number);
+    *out = sorted;
+    e = ERR_OK;
+end:
+    mem_free(ranked);
+    mem_free(ranks);
+    mem_free(placed);
+    return e;
+}

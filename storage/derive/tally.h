@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tally.h - counts and durations by key and by step of time, and their stored form.
+ *
+ * Role       what a row group adds to the rollups, what stored rollups are merged in, and what a query sums
+ *            up: all are one table of (key, step) to a point. Keys are opaque here: see derive_key.h.
+ * Form       docs/FORMAT.md, "Rollups": keys in order, each with its points in order, and a hash.
+ * Ownership  everything is allocated in the arena given at init; borrowed keys are copied.
+ * Threads    one at a time.
+ * Errors     ERR_NOMEM and what the arena says; ERR_TOO_MANY past TALLY_SERIES_MAX or TALLY_POINTS_MAX. After
+ *            a failure the tally may hold a part of what was added: give it up. */
+#ifndef SPINDLE_STORAGE_DERIVE_TALLY_H
+#define SPINDLE_STORAGE_DERIVE_TALLY_H
+
+#include "base/intern.h"
+#include "storage/derived.h"
+
+#define TALLY_SERIES_MAX (1u << 20)
+#define TALLY_POINTS_MAX (1u << 22)
+#define TALLY_MINUTE_NS  DERIVED_STEP_MIN_NS
+#define TALLY_HOUR_NS    (60 * TALLY_MINUTE_NS)
+#define TALLY_DAY_NS     (24 * TALLY_HOUR_NS)
+
+/* Estimates are counted in parts of 2^-16, so that sums do not depend on their order. */
+#define TALLY_ONE (UINT64_C(1) << 16)
+
+struct tally_point {
+    uint64_t start_unix_ns; /* a multiple of the step */
+    uint32_t series;
+    uint64_t calls, errors;
+    uint64_t estimated_calls, estimated_errors; /* in parts of TALLY_ONE; saturating */
+    uint64_t bytes;
+    struct histogram first, second; /* of spans: duration; of edges: client's and server's */
+    struct derived_exemplar slowest, failed; /* the longest; the latest to start that failed */
+};
+
+struct tally {
+    struct arena *arena;
+    uint64_t step_ns; /* 0: all points begin at 0 */
+    struct intern keys;
+    uint32_t *last; /* [keys.count]: the point that was asked for last */
+    uint32_t last_capacity;
+    struct tally_point **pages; /* of TALLY_PAGE points each, so that points do not move */
+    uint32_t points_count, pages_capacity;
+    uint32_t *slots; /* open addressing by (series, start): number of the point + 1 */
+    uint32_t slot_mask;
+};
+
+/* An empty one, without memory. deinit frees what is the heap's (tables); points are the arena's. */
+void tally_init(struct tally *t, struct arena *arena, uint64_t step_ns);
+void tally_deinit(struct tally *t);
+
+/* The number of a key, added when it is new. */
+NODISCARD enum err tally_series(struct tally *t, struct bytes key, uint32_t *out_series);
+/* The point of the step in which a moment lies, added (empty) when it is new; stays where it is. */
+NODISCARD enum err tally_at(struct tally *t, uint32_t series, uint64_t unix_ns,
+                            struct tally_point **out);
+struct tally_point *tally_point(const struct tally *t, uint32_t number); /* < points_count */
+static inline struct bytes tally_key(const struct tally *t, uint32_t series)
+{
+    return intern_get(&t->keys, series);
+}
+/* Whether an exemplar takes the place of another: the longer call; the later failure. Ties go by IDs, so that
+ * the order in which they come does not matter. */
+bool tally_is_slower(const struct derived_exemplar *a, const struct derived_exemplar *than);
+bool tally_is_later(const struct derived_exemplar *a, const struct derived_exemplar *than);
+
+/* All points ordered by key, then start, in the arena: [points_count]. */
+NODISCARD enum err tally_sorted(const struct tally *t, struct tally_point ***out);
+
+/* Append the stored form. Its smallest and largest starts (0 and 0 when empty). ERR_NOMEM, the arena's, the
+ * buffer's. */
+struct tally_span {
+    uint64_t min_unix_ns, max_unix_ns;
+};
+NODISCARD enum err tally_encode(const struct tally *t, struct buffer *out,
+                                struct tally_span *out_span);
+
+/* What to make of a stored key: false passes over it; else the key to count under, borrowed until the next
+ * call. */
+typedef bool tally_map_fn(void *context, struct bytes key, struct bytes *out_key);
+struct tally_filter {
+    tally_map_fn *map; /* NULL: all, as they are */
+    void *context;
+    uint64_t min_unix_ns, end_unix_ns;       /* of points' starts: from, and up to but without */
+    uint64_t hole_unix_ns, hole_end_unix_ns; /* but those in between, likewise; equal: no hole */
+    bool skips_durations;                    /* the histograms stay empty */
+};
+/* Add what is stored. ERR_CORRUPT; the same as above. */
+NODISCARD enum err tally_add_stored(struct tally *t, struct bytes stored,
+                                    const struct tally_filter *filter);
+
+#endif

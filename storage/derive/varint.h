@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* varint.h - numbers in as few bytes as they need, for what storage/derive/ writes.
+ *
+ * Role       seven bits a byte, least first, as protobuf has them; a number has one form that is written,
+ *            and readers take the longer ones too.
+ * Threads    pure. */
+#ifndef SPINDLE_STORAGE_DERIVE_VARINT_H
+#define SPINDLE_STORAGE_DERIVE_VARINT_H
+
+#include "base/buffer.h"
+
+static inline void varint_put(struct buffer *out, uint64_t v)
+{
+    uint8_t *p = buffer_reserve(out, 10);
+    if (p == NULL)
+        return;
+    size_t n = 0;
+    for (; v >= 0x80; v >>= 7)
+        p[n++] = (uint8_t)(v | 0x80);
+    p[n++] = (uint8_t)v;
+    buffer_grew(out, n);
+}
+
+/* Takes one from the front of *from. False: it ends too early, or is longer than 64 bits. */
+static inline bool varint_take(struct bytes *from, uint64_t *out)
+{
+    uint64_t v = 0;
+    for (size_t i = 0; i < from->len && i < 10; i++) {
+        uint8_t byte = from->data[i];
+        if (i == 9 && byte > 1)
+            return false;
+        v |= (uint64_t)(byte & 0x7F) << (7 * i);
+        if (byte < 0x80) {
+            from->data += i + 1;
+            from->len -= i + 1;
+            *out = v;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A length, then as many bytes. */
+static inline void varint_put_bytes(struct buffer *out, struct bytes v)
+{
+    varint_put(out, v.len);
+    buffer_append_bytes(out, v);
+}
+
+static inline bool varint_take_bytes(struct bytes *from, struct bytes *out)
+{
+    struct bytes at = *from;
+    uint64_t len;
+    if (!varint_take(&at, &len) || len > at.len)
+        return false;
+    *out = bytes_of(at.data, (size_t)len);
+    from->data = at.data + len;
+    from->len = at.len - (size_t)len;
+    return true;
+}
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* derived.h - rollups and edges in the files of the SQLite engine.
+ *
+ * Role       the builder counts what a row group adds (storage/derive/intake.h); the writer commits it in the
+ *            transaction that retires the group's requests; queries sum it up. Rows that are many are merged
+ *            into one, with hours and days beside the minutes, in such a transaction too.
+ * Truth      rows are in the index exactly as long as they are in the file, and change together with the view,
+ *            under the lock of the operations: a query sees a span in a row or as pending, never in both.
+ * Threads    as each function says. */
+#ifndef SPINDLE_STORAGE_SQLITE_DERIVED_H
+#define SPINDLE_STORAGE_SQLITE_DERIVED_H
+
+#include "storage/derive/intake.h"
+#include "storage/rowgroup/rowgroup.h"
+#include "storage/sqlite/db.h"
+
+struct partition;
+struct sqlite_engine;
+struct retirement;
+
+/* A row of the table `derived`, or of the catalogue's `rollup` (then without minutes). */
+struct derived_row {
+    struct partition *partition; /* NULL: in the catalogue */
+    int64_t id;                  /* in the catalogue: of the partition that it was copied from */
+    uint32_t level;              /* 0: of one row group; else merged, with hours and days */
+    uint64_t bytes;
+    struct tally_span span;
+};
+
+/* Rows of this level that are merged into one of the next. */
+#define DERIVED_MERGE_ROWS 24u
+/* Not when they have more bytes together: merging must fit beside building. */
+#define DERIVED_MERGE_BYTES ((uint64_t)8 << 20)
+
+/* What a retirement adds. */
+struct derived_delta {
+    bool is_used; /* false: nothing to store */
+    struct buffer minutes;
+    struct tally_span span;
+    /* In the same transaction these rows become one. */
+    struct partition *merged_in; /* NULL: no merge */
+    int64_t merged_ids[DERIVED_MERGE_ROWS];
+    size_t merged_count;
+    uint32_t merged_level; /* of the one */
+    struct buffer merged_minutes, merged_hours, merged_days;
+    struct tally_span merged_span;
+    /* Filled when they are stored. */
+    int64_t id, merged_id;
+};
+
+struct derived {
+    /* Guarded by the engine's operations_lock; changed by the writer alone. */
+    struct derived_row *rows;
+    size_t rows_count, rows_capacity;
+    /* The builder's. */
+    struct intake intake;
+    struct derived_delta delta;
+};
+
+/* Empty; deinit is safe twice. */
+void derived_init(struct derived *d);
+void derived_deinit(struct derived *d);
+
+/* ---- Builder --------------------------------------------------------------------------------- */
+
+/* Forget what was seen of another row group. */
+void derived_build_begin(struct derived *d);
+/* A rowgroup_span_fn; context is the struct derived. */
+void derived_on_span(void *context, uint32_t number, struct bytes resource,
+                     const struct derive_span *span);
+/* Make r->derived of what was seen since the beginning. */
+NODISCARD enum err derived_build_end(struct sqlite_engine *e, struct retirement *r);
+
+/* ---- Writer ---------------------------------------------------------------------------------- */
+
+/* Inside the transaction of partition_retire(). */
+NODISCARD enum err derived_store(struct partition *p, struct derived_delta *d,
+                                 uint64_t built_unix_ns);
+/* After it, under the operations_lock. Cannot fail. */
+void derived_publish(struct sqlite_engine *e, struct partition *p, const struct derived_delta *d);
+/* Copy a partition's hours and days to the catalogue, inside the transaction in which it is sealed: so they
+ * outlive the file. Doing it twice changes nothing. */
+NODISCARD enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partition_id);
+
+/* ---- The opener ------------------------------------------------------------------------------ */
+
+/* List what is stored in a partition. */
+NODISCARD enum err derived_load(struct sqlite_engine *e, struct partition *p);
+
+#endif
