@@ -75,6 +75,24 @@ static enum err trace_logs(struct engine *e, const struct query_context *q,
     return pass(f, q);
 }
 
+/* All items of the data set by the test, whatever is asked for. */
+static enum err trace_walk(struct engine *e, const struct query_context *q,
+                           const struct trace_walk *walk, trace_item_fn *on_item, void *context)
+{
+    struct fake_engine *f = fake(e);
+    f->trace_id = walk->trace_id;
+    note_filter(f, walk->filter);
+    enum err result = pass(f, q);
+    struct otlp_items it =
+        otlp_items(walk->signal == SIGNAL_TRACES ? f->traces_data : f->logs_data);
+    while ((result == ERR_OK || result == ERR_CORRUPT) && otlp_items_next(&it)) {
+        enum err failure = on_item(context, &it);
+        if (failure != ERR_OK)
+            return failure;
+    }
+    return result;
+}
+
 static enum err span_trace(struct engine *e, const struct query_context *q,
                            const struct span_id *id, struct trace_id *out)
 {
@@ -175,6 +193,7 @@ void fake_engine_init(struct fake_engine *f)
     static const struct engine_ops ops = {
         .trace_get = trace_get,
         .trace_logs = trace_logs,
+        .trace_walk = trace_walk,
         .span_trace = span_trace,
         .traces_find = traces_find,
         .logs_find = logs_find,

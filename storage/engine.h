@@ -124,6 +124,17 @@ struct log_result {
     struct find_progress progress;
 };
 
+/* One trace, item by item. */
+struct trace_walk {
+    struct trace_id trace_id;
+    enum signal signal;
+    const struct expr *filter; /* NULL: every item; else those that match or may match it... */
+    struct time_range range;   /* ...and start within it */
+};
+/* `at` stands on a span or log record, with its resource and scope; borrowed for the call. is_new_scope may
+ * be set again for one that was there before. What is not ERR_OK ends the walk, and is its result. */
+typedef enum err trace_item_fn(void *context, const struct otlp_items *at);
+
 struct operation {
     struct bytes name;
     uint32_t kind;
@@ -160,6 +171,8 @@ struct engine_ops {
                           const struct trace_id *id, struct bytes *out_traces_data);
     enum err (*trace_logs)(struct engine *e, const struct query_context *q,
                            const struct trace_id *id, struct bytes *out_logs_data);
+    enum err (*trace_walk)(struct engine *e, const struct query_context *q,
+                           const struct trace_walk *walk, trace_item_fn *on_item, void *context);
     enum err (*span_trace)(struct engine *e, const struct query_context *q,
                            const struct span_id *id, struct trace_id *out_trace_id);
     enum err (*traces_find)(struct engine *e, const struct query_context *q,
@@ -212,6 +225,16 @@ NODISCARD static inline enum err engine_trace_logs(struct engine *e, const struc
                                                    struct bytes *out_logs_data)
 {
     return e->ops->trace_logs(e, q, id, out_logs_data);
+}
+
+/* Each item of a trace once, in any order, in memory that does not grow with the trace but for some 30 bytes
+ * an item. Errors: ERR_NOT_FOUND when there is no span; ERR_CORRUPT when part of it lies in a damaged group
+ * (all others were given); on_item's. */
+NODISCARD static inline enum err engine_trace_walk(struct engine *e, const struct query_context *q,
+                                                   const struct trace_walk *walk,
+                                                   trace_item_fn *on_item, void *context)
+{
+    return e->ops->trace_walk(e, q, walk, on_item, context);
 }
 
 /* The trace that a span ID belongs to (the newest, where several do). ERR_NOT_FOUND. Reads the span ID

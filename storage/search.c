@@ -63,7 +63,7 @@ enum err search_pass_damage(struct search *s, size_t index, enum err e)
     return ERR_OK;
 }
 
-static void close_all(struct search *s)
+void search_close_all(struct search *s)
 {
     for (size_t i = 0; i < SEARCH_OPEN_MAX; i++) {
         if (s->open[i].segment != NULL)
@@ -90,7 +90,7 @@ enum err search_open(struct search *s, size_t index, struct segment **out)
         return e;
     const struct budget *budget = s->q->arena->budget;
     if (budget != NULL && budget_used(budget) > budget->limit_bytes / 4)
-        close_all(s); /* what they have decoded is worth less than room for the next */
+        search_close_all(s); /* what they have decoded is worth less than room for the next */
     if (s->open[oldest].segment != NULL)
         s->open[oldest].segment->ops->close(s->open[oldest].segment);
     s->open[oldest].segment = NULL;

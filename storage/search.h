@@ -47,6 +47,10 @@ struct segment_source {
 NODISCARD enum err search_trace_get(const struct segment_source *source,
                                     const struct query_context *q, const struct trace_id *id,
                                     enum signal signal, struct bytes *out_data);
+/* See engine_trace_walk(). */
+NODISCARD enum err search_trace_walk(const struct segment_source *source,
+                                     const struct query_context *q, const struct trace_walk *walk,
+                                     trace_item_fn *on_item, void *context);
 /* In total order: by start or duration, latest or longest first; equal ones by trace ID, ascending. */
 NODISCARD enum err search_traces(const struct segment_source *source, const struct query_context *q,
                                  const struct trace_query *query, struct trace_result *out);

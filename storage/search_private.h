@@ -41,6 +41,8 @@ void search_deinit(struct search *s);
 void search_forget(struct search *s);
 /* ERR_OK with NULL for a damaged segment, which is then counted. Valid until the next call. */
 NODISCARD enum err search_open(struct search *s, size_t index, struct segment **out);
+/* Close what is open, and give its memory back. */
+void search_close_all(struct search *s);
 /* What an operation on a segment returned: damage is counted and passed over, ERR_OK. */
 NODISCARD enum err search_pass_damage(struct search *s, size_t index, enum err e);
 /* False when the trace cannot be in the segment. */

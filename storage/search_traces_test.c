@@ -718,6 +718,53 @@ static int group_order(const struct otlp_items *a, const struct otlp_items *b)
     return order != 0 ? order : bytes_compare(a->scope.scope, b->scope.scope);
 }
 
+/* ---- Walks ---- */
+
+struct walked {
+    const struct model *m;
+    uint32_t trace;
+    bool seen[SPANS_MAX];
+    size_t count, stop_after;
+};
+
+static enum err on_walked(void *context, const struct otlp_items *at)
+{
+    struct walked *w = context;
+    const struct ref_span *s = span_at(w->m, at);
+    assert_int_equal(s->trace, w->trace);
+    assert_false(w->seen[s - w->m->spans]);
+    w->seen[s - w->m->spans] = true;
+    return ++w->count == w->stop_after ? ERR_TOO_MANY : ERR_OK;
+}
+
+/* Each span once; with a filter at least those that match, at times of their own. */
+static void check_walk(const struct model *m, uint32_t trace, const struct expr *filter,
+                       size_t count)
+{
+    struct asked k;
+    struct walked w = { .m = m, .trace = trace };
+    struct trace_walk walk = { .trace_id = trace_id_of(trace),
+                               .filter = filter,
+                               .range = { 0, UINT64_MAX } };
+    ask_init(&k, 64u << 20);
+    enum err e = search_trace_walk(&m->source.source, &k.q, &walk, on_walked, &w);
+    assert_int_equal(e, w.count == 0 ? ERR_NOT_FOUND : ERR_OK);
+    if (filter == NULL)
+        assert_int_equal(w.count, count);
+    if (w.count > 1) {
+        struct walked cut = { .m = m, .trace = trace, .stop_after = w.count - 1 };
+        assert_int_equal(search_trace_walk(&m->source.source, &k.q, &walk, on_walked, &cut),
+                         ERR_TOO_MANY);
+        assert_int_equal(cut.count, w.count - 1);
+    }
+    walk.filter = NULL;
+    walk.signal = SIGNAL_LOGS;
+    w.count = 0;
+    assert_int_equal(search_trace_walk(&m->source.source, &k.q, &walk, on_walked, &w), ERR_OK);
+    assert_int_equal(w.count, 0);
+    arena_deinit(&k.arena);
+}
+
 static void a_trace_by_its_id_is_whole(void **state)
 {
     (void)state;
@@ -753,6 +800,8 @@ static void a_trace_by_its_id_is_whole(void **state)
                 got++;
             }
             assert_int_equal(got, count);
+            check_walk(&m, trace, NULL, count);
+            check_walk(&m, trace, make_children(&k.arena), SIZE_MAX);
             struct bytes logs = BYTES_LITERAL("x");
             assert_int_equal(search_trace_get(&m.source.source, &k.q, &id, SIGNAL_LOGS, &logs),
                              ERR_OK);
@@ -1006,6 +1055,10 @@ static void any_allocation_may_fail(void **state)
             enum err got = search_traces(&m.source.source, &k.q, &query, &result);
             if (got == ERR_OK && !fault_fired())
                 got = search_trace_get(&m.source.source, &k.q, &id, SIGNAL_TRACES, &data);
+            struct walked w = { .m = &m, .trace = m.spans[0].trace };
+            struct trace_walk walk = { .trace_id = id };
+            if (got == ERR_OK && !fault_fired())
+                got = search_trace_walk(&m.source.source, &k.q, &walk, on_walked, &w);
             bool has_fired = fault_fired();
             fault_alloc_off();
             assert_int_equal(got, has_fired ? ERR_NOMEM : ERR_OK);

@@ -230,6 +230,9 @@ NODISCARD enum err builder_flush(struct sqlite_engine *e);
 extern const struct engine_ops sqlite_engine_ops; /* in sqlite_engine.c */
 NODISCARD enum err sqlite_trace_get(struct engine *e, const struct query_context *q,
                                     const struct trace_id *id, struct bytes *out);
+NODISCARD enum err sqlite_trace_walk(struct engine *e, const struct query_context *q,
+                                     const struct trace_walk *walk, trace_item_fn *on_item,
+                                     void *context);
 NODISCARD enum err sqlite_trace_logs(struct engine *e, const struct query_context *q,
                                      const struct trace_id *id, struct bytes *out);
 NODISCARD enum err sqlite_span_trace(struct engine *e, const struct query_context *q,

@@ -649,6 +649,7 @@ const struct engine_ops sqlite_engine_ops = {
     .append = writer_append,
     .trace_get = sqlite_trace_get,
     .trace_logs = sqlite_trace_logs,
+    .trace_walk = sqlite_trace_walk,
     .span_trace = sqlite_span_trace,
     .traces_find = sqlite_traces_find,
     .logs_find = sqlite_logs_find,

@@ -210,6 +210,18 @@ enum err sqlite_trace_logs(struct engine *e, const struct query_context *q,
     return error;
 }
 
+enum err sqlite_trace_walk(struct engine *e, const struct query_context *q,
+                           const struct trace_walk *walk, trace_item_fn *on_item, void *context)
+{
+    struct query_source s;
+    enum err error = source_begin(&s, e, walk->signal, q);
+    if (error != ERR_OK)
+        return error;
+    error = search_trace_walk(&s.source, q, walk, on_item, context);
+    source_end(&s);
+    return error;
+}
+
 enum err sqlite_span_trace(struct engine *e, const struct query_context *q,
                            const struct span_id *id, struct trace_id *out)
 {
