@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/intern.h"
 
+#include "base/budget.h"
 #include "base/hash.h"
 #include "base/mem.h"
 
@@ -12,13 +13,30 @@ void intern_init(struct intern *in, uint32_t count_max)
     arena_init(&in->text, SIZE_MAX, NULL);
 }
 
+void intern_init_charged(struct intern *in, uint32_t count_max, size_t text_bytes_max,
+                         struct budget *budget)
+{
+    *in = (struct intern){ .count_max = count_max, .budget = budget };
+    arena_init(&in->text, text_bytes_max, budget);
+}
+
+/* Of the three arrays. */
+static size_t arrays_bytes(const struct intern *in, uint32_t capacity)
+{
+    return capacity * (sizeof *in->entries + sizeof *in->hashes + 2 * sizeof *in->slots);
+}
+
 void intern_deinit(struct intern *in)
 {
+    if (in->budget != NULL)
+        budget_release(in->budget, arrays_bytes(in, in->capacity));
     arena_deinit(&in->text);
     mem_free(in->entries);
     mem_free(in->slots);
     mem_free(in->hashes);
-    *in = (struct intern){ .count_max = in->count_max };
+    *in = (struct intern){ .text = { .limit_bytes = in->text.limit_bytes, .budget = in->budget },
+                           .count_max = in->count_max,
+                           .budget = in->budget };
 }
 
 void intern_reset(struct intern *in)
@@ -43,11 +61,8 @@ static uint32_t slot_of(const struct intern *in, struct bytes entry, uint64_t ha
 }
 
 /* Room for one more entry at a load of at most a half. */
-static enum err reserve(struct intern *in)
+static enum err arrays_grow(struct intern *in, uint32_t capacity)
 {
-    if (in->count < in->capacity)
-        return ERR_OK;
-    uint32_t capacity = in->capacity == 0 ? 16 : in->capacity * 2;
     uint32_t *slots = mem_alloc_array((size_t)capacity * 2, sizeof *slots);
     if (slots == NULL)
         return ERR_NOMEM;
@@ -68,6 +83,20 @@ static enum err reserve(struct intern *in)
     for (uint32_t i = 0; i < in->count; i++)
         in->slots[slot_of(in, in->entries[i], in->hashes[i])] = i + 1;
     return ERR_OK;
+}
+
+static enum err reserve(struct intern *in)
+{
+    if (in->count < in->capacity)
+        return ERR_OK;
+    uint32_t capacity = in->capacity == 0 ? 16 : in->capacity * 2;
+    size_t more = arrays_bytes(in, capacity) - arrays_bytes(in, in->capacity);
+    if (in->budget != NULL && !budget_reserve(in->budget, more))
+        return ERR_BUDGET;
+    enum err e = arrays_grow(in, capacity);
+    if (e != ERR_OK && in->budget != NULL)
+        budget_release(in->budget, more);
+    return e;
 }
 
 enum err intern_put(struct intern *in, struct bytes entry, uint32_t *out_index)

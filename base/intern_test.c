@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/budget.h"
 #include "base/intern.h"
 
 #include <stdio.h>
@@ -38,8 +39,30 @@ static void numbers_follow_first_appearance(void **state)
     intern_deinit(&in);
 }
 
+static void what_it_holds_is_charged(void **state)
+{
+    (void)state;
+    struct budget budget;
+    struct intern in;
+    enum err e = ERR_OK;
+    uint32_t index, count = 0;
+    budget_init(&budget, 100000, NULL);
+    intern_init_charged(&in, UINT32_MAX, SIZE_MAX, &budget);
+    for (; e == ERR_OK; count += e == ERR_OK)
+        e = intern_put(&in, bytes_of(&count, sizeof count), &index);
+    assert_int_equal(e, ERR_BUDGET);
+    assert_int_equal(in.count, count);
+    assert_true(count > 1000 && budget_used(&budget) > 32 * count);
+    assert_true(bytes_equal(intern_get(&in, 700), bytes_of(&(uint32_t){ 700 }, 4)));
+    intern_deinit(&in);
+    assert_int_equal(budget_used(&budget), 0);
+    intern_deinit(&in);
+    assert_int_equal(budget_used(&budget), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(numbers_follow_first_appearance) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(numbers_follow_first_appearance),
+                                        cmocka_unit_test(what_it_holds_is_charged) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@
 enum call_api { CALL_NATIVE, CALL_JAEGER, CALL_JAEGER_V3, CALL_API_COUNT };
 
 struct call;
+struct skeletons;
 typedef enum err call_fn(struct call *c);
 
 /* Quick calls look up what an ID or a list names; heavy ones look through what is stored. Neither
@@ -47,6 +48,7 @@ struct call {
     struct exchange *x;
     const struct request *request;
     const struct query_options *options; /* with defaults filled in */
+    struct skeletons *skeletons;         /* the service's; NULL in tests without one */
     enum call_api api;
     const struct call_route *route;
     uint64_t received_mono_ns;

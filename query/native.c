@@ -11,6 +11,7 @@ const struct call_route native_routes[] = {
     { BASE "/trace/{id}", native_trace, CALL_QUICK },
     { BASE "/trace/{id}/logs", native_trace_logs, CALL_QUICK },
     { BASE "/trace/{id}/span/{span}", native_trace_span, CALL_QUICK },
+    { BASE "/trace/{id}/skeleton", native_trace_skeleton, CALL_QUICK },
     { BASE "/logs", native_logs, CALL_HEAVY },
     { BASE "/services", native_services, CALL_QUICK },
     { BASE "/services/{service}/operations", native_operations, CALL_QUICK },
@@ -127,6 +128,11 @@ void native_write_count(struct json_writer *j, const char *key, uint64_t n)
 {
     json_key(j, key);
     json_u64(j, n);
+}
+
+unsigned native_color(struct bytes service)
+{
+    return (unsigned)(hash_bytes(service) % NATIVE_COLORS);
 }
 
 enum err native_trace_id(struct call *c, struct trace_id *out)

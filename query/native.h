@@ -10,6 +10,7 @@
 
 #define NATIVE_LIMIT_DEFAULT 100
 #define NATIVE_LIMIT_MAX     1000
+#define NATIVE_COLORS        16
 
 /* The range, and where to go on: from `cursor` if given, else from `from` and `to`. The cursor must
  * have come from the same question: all parameters but cursor, limit, spans and timeout. */
@@ -26,6 +27,10 @@ void native_write_text(struct json_writer *j, const char *key, struct bytes text
 void native_write_ns(struct json_writer *j, const char *key, uint64_t ns);
 void native_write_count(struct json_writer *j, const char *key, uint64_t n);
 
+/* The same service has the same colour everywhere, without anyone having to remember it: 0 to 15, what a page
+ * can tell apart. */
+unsigned native_color(struct bytes service);
+
 /* The path's {id}. */
 NODISCARD enum err native_trace_id(struct call *c, struct trace_id *out);
 
@@ -33,6 +38,7 @@ enum err native_traces(struct call *c);
 enum err native_trace(struct call *c);
 enum err native_trace_logs(struct call *c);
 enum err native_trace_span(struct call *c);
+enum err native_trace_skeleton(struct call *c);
 enum err native_logs(struct call *c);
 enum err native_meta(struct call *c);
 enum err native_services(struct call *c);

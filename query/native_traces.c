@@ -2,6 +2,9 @@
 /* Traces of the native API: search, one whole trace, one of its spans, its logs. */
 #include "proto/otlp_json.h"
 #include "query/native.h"
+#include "query/skeletons.h"
+
+#include <stdio.h>
 
 #define SPANS_MAX 100 /* matching spans shown with each trace */
 
@@ -264,7 +267,75 @@ static void write_full_span(struct json_writer *j, const struct otlp_items *it)
     json_key(j, "scope");
     otlp_json_write_scope(it->scope.scope, j);
     native_write_text(j, "scope_schema_url", it->scope.schema_url);
+    native_write_text(j, "service", otlp_service_name(it->resource.resource));
     json_object_end(j);
+}
+
+struct span_search {
+    struct call *c;
+    struct span_id id;
+    size_t found;
+};
+
+static enum err on_span(void *context, const struct otlp_items *at)
+{
+    struct span_search *s = context;
+    struct otlp_span span;
+    otlp_span_read(at->item, &span);
+    if (memcmp(span.span_id.b, s->id.b, sizeof s->id.b) != 0)
+        return ERR_OK;
+    write_full_span(&s->c->json, at);
+    s->found++;
+    return buffer_error(&s->c->body);
+}
+
+/* The span's times, where they are known, so that only what lies there is looked through. */
+static struct time_range range_of(struct call *c, const struct trace_id *id, uint64_t span)
+{
+    struct time_range range = { 0, UINT64_MAX };
+    struct kept_skeleton *k = skeletons_take(c->skeletons, id, NULL, 60 * NS_PER_S);
+    if (k == NULL)
+        return range;
+    const struct skeleton *s = &k->skeleton;
+    size_t at = skeleton_find(s, span);
+    if (at < s->spans && s->rows[s->by_id[at]].id == span)
+        range = (struct time_range){ UINT64_MAX, 0 };
+    for (; at < s->spans && s->rows[s->by_id[at]].id == span; at++) {
+        const struct skeleton_row *r = &s->rows[s->by_id[at]];
+        uint64_t start = s->t0_unix_ns + r->start_ns;
+        range.min_unix_ns = start < range.min_unix_ns ? start : range.min_unix_ns;
+        range.max_unix_ns = start >= range.max_unix_ns ? start + 1 : range.max_unix_ns;
+        if ((r->flags & SKELETON_BAD_TIME) != 0)
+            break;
+    }
+    if (at < s->spans && s->rows[s->by_id[at]].id == span)
+        range = (struct time_range){ 0, UINT64_MAX }; /* some start elsewhere */
+    skeletons_release(c->skeletons, k);
+    return range;
+}
+
+static enum err find_span(struct call *c, const struct trace_id *id, struct span_search *s)
+{
+    struct bytes hex;
+    struct trace_walk walk = { .trace_id = *id,
+                               .signal = SIGNAL_TRACES,
+                               .range = range_of(c, id, load_be64(s->id.b)) };
+    char text[2 * sizeof s->id.b + 1];
+    (void)snprintf(text, sizeof text, "%016llx", (unsigned long long)load_be64(s->id.b));
+    enum err e = arena_dup(&c->arena, bytes_text(text), &hex);
+    if (e != ERR_OK)
+        return e;
+    walk.filter = term_intrinsic_text(&c->arena, EXPR_INTRINSIC_SPAN_ID, EXPR_EQ, hex);
+    if (walk.filter == NULL)
+        return arena_failure(&c->arena);
+    e = engine_trace_walk(c->options->engine, &c->context, &walk, on_span, s);
+    if (e == ERR_CORRUPT && s->found > 0) {
+        c->is_damaged = true;
+        e = ERR_OK;
+    }
+    if (e == ERR_NOT_FOUND || (e == ERR_OK && s->found == 0))
+        return call_fail(c, ERR_NOT_FOUND, "span", "no such span is stored in this trace");
+    return e;
 }
 
 /* A list, as nothing keeps a sender from using one ID for two spans; Zipkin's clients and servers
@@ -273,33 +344,19 @@ enum err native_trace_span(struct call *c)
 {
     static const char *const known[] = { NULL };
     struct trace_id id;
-    struct span_id span_id;
-    struct bytes data;
+    struct span_search s = { .c = c };
     enum err e = parameters_check(c, known);
     if (e == ERR_OK)
         e = native_trace_id(c, &id);
-    if (e == ERR_OK && !span_id_parse(c->request->parameters[1], &span_id))
+    if (e == ERR_OK && !span_id_parse(c->request->parameters[1], &s.id))
         e = call_fail(c, ERR_INVALID, "span", "expected a span ID of 1 to 16 hexadecimal digits");
-    if (e == ERR_OK)
-        e = get_trace(c, &id, &data);
     if (e != ERR_OK)
         return e;
-
-    size_t found = 0;
-    struct json_writer *j = &c->json;
-    json_object_begin(j);
-    json_key(j, "spans");
-    json_array_begin(j);
-    struct otlp_items it = otlp_items(data);
-    while (otlp_items_next(&it)) {
-        struct otlp_span span;
-        otlp_span_read(it.item, &span);
-        if (memcmp(span.span_id.b, span_id.b, sizeof span_id.b) == 0) {
-            write_full_span(j, &it);
-            found++;
-        }
-    }
-    json_array_end(j);
-    json_object_end(j);
-    return found > 0 ? ERR_OK : call_fail(c, ERR_NOT_FOUND, "span", "no such span is in the trace");
+    json_object_begin(&c->json);
+    json_key(&c->json, "spans");
+    json_array_begin(&c->json);
+    e = find_span(c, &id, &s);
+    json_array_end(&c->json);
+    json_object_end(&c->json);
+    return e;
 }

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "query/families.h"
+#include "query/skeletons.h"
 #include "query/workers.h"
 
 #include <unistd.h>
@@ -32,6 +33,7 @@ struct bound_route {
 struct query_service {
     struct query_options options;
     struct workers *workers;
+    struct skeletons *skeletons;
     struct bound_route *bound; /* [all routes] */
 };
 
@@ -47,6 +49,8 @@ static void on_request(struct exchange *x, void *context)
         return;
     }
     call_init(c, x, &b->service->options, b->api, b->route);
+    c->skeletons = b->service->skeletons;
+    skeletons_expire(c->skeletons, c->received_mono_ns);
     workers_submit(b->service->workers, c);
 }
 
@@ -69,7 +73,9 @@ enum err query_open(const struct query_options *options, struct query_service **
         o->memory_bytes = MEMORY_DEFAULT_BYTES;
     if (o->version == NULL)
         o->version = "";
-    enum err e = workers_start(o, &s->workers);
+    enum err e = skeletons_open(o->budget, o->memory_bytes / 2, &s->skeletons);
+    if (e == ERR_OK)
+        e = workers_start(o, &s->workers);
     if (e != ERR_OK) {
         query_close(s);
         return e;
@@ -111,6 +117,7 @@ void query_close(struct query_service *s)
     if (s == NULL)
         return;
     workers_stop(s->workers);
+    skeletons_close(s->skeletons);
     mem_free(s->bound);
     mem_free(s);
 }
