@@ -20,11 +20,12 @@ static struct bytes host_of(const char *address)
     return bytes_equal_text(host, "[::]") ? BYTES_LITERAL("[::1]") : host;
 }
 
-static void write_url(const struct front_page_facts *f, size_t listener, struct buffer *out)
+void front_page_url(const struct server *s, const struct listener_options *listeners, size_t index,
+                    bool has_tls, struct buffer *out)
 {
-    struct bytes host = host_of(f->listeners[listener].address);
-    buffer_printf(out, "%s://%.*s:%u", f->has_tls ? "https" : "http", (int)host.len,
-                  (const char *)host.data, server_port(f->server, listener));
+    struct bytes host = host_of(listeners[index].address);
+    buffer_printf(out, "%s://%.*s:%u", has_tls ? "https" : "http", (int)host.len,
+                  (const char *)host.data, server_port(s, index));
 }
 
 static void write_listener(const struct front_page_facts *f, const char *name, const char *label,
@@ -34,7 +35,7 @@ static void write_listener(const struct front_page_facts *f, const char *name, c
         if (strcmp(f->listeners[i].name, name) != 0)
             continue;
         buffer_append_text(out, label);
-        write_url(f, i, out);
+        front_page_url(f->server, f->listeners, i, f->has_tls, out);
         buffer_append_text(out, after);
     }
 }

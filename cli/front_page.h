@@ -19,6 +19,9 @@ struct front_page_facts {
     bool is_durable;
 };
 
+/* Append a listener's URL, as this machine reaches it. */
+void front_page_url(const struct server *s, const struct listener_options *listeners, size_t index,
+                    bool has_tls, struct buffer *out);
 /* GET / as plain text; empty until front_page_set(). */
 NODISCARD enum err front_page_add_route(struct router *r, struct front_page **out);
 /* Append the text. */

@@ -52,6 +52,9 @@ struct serving {
     struct server *server;
     struct listener_options listeners[LISTENER_COUNT]; /* those that are wanted */
     size_t listener_count;
+    struct query_endpoint endpoints[LISTENER_COUNT];
+    struct query_facts facts;
+    struct buffer urls;
     const char *host_names[HOST_NAMES_MAX];
     size_t host_count;
 };
@@ -395,6 +398,7 @@ static void stop(struct serving *s)
     router_close(s->http_router);
     front_page_close(s->front_page);
     auth_close(s->auth);
+    buffer_deinit(&s->urls);
     metrics_close(s->metrics);
 }
 
@@ -444,6 +448,29 @@ static void print_endpoints(const struct serving *s)
     buffer_deinit(&text);
 }
 
+/* The page shows them as well. */
+static void tell_endpoints(struct serving *s)
+{
+    size_t at[LISTENER_COUNT];
+    bool has_tls = s->options.tls_cert != NULL;
+    buffer_init(&s->urls, 4096);
+    for (size_t i = 0; i < s->listener_count; i++) {
+        at[i] = s->urls.len;
+        front_page_url(s->server, s->listeners, i, has_tls, &s->urls);
+        buffer_append_byte(&s->urls, '\0');
+    }
+    if (buffer_error(&s->urls) != ERR_OK)
+        return;
+    for (size_t i = 0; i < s->listener_count; i++)
+        s->endpoints[i] =
+            (struct query_endpoint){ s->listeners[i].name, (const char *)s->urls.data + at[i] };
+    s->facts = (struct query_facts){ .endpoints = s->endpoints,
+                                     .endpoint_count = s->listener_count,
+                                     .has_auth = s->auth != NULL,
+                                     .has_tls = has_tls };
+    query_set_facts(s->query, &s->facts);
+}
+
 /* Returns when SIGTERM or SIGINT has come. */
 static void wait_for_the_end(struct serving *s, const sigset_t *signals)
 {
@@ -469,6 +496,7 @@ static int run(struct serving *s)
     log_set_level((enum log_level)s->options.log_level);
     int status = start(s);
     if (status == EXIT_STATUS_OK) {
+        tell_endpoints(s);
         print_endpoints(s);
         wait_for_the_end(s, &signals);
         log_line(LOG_INFO, "cli", "stopping: requests under way may finish");

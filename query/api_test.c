@@ -433,6 +433,15 @@ static void catalogues_are_listed(void **state)
     assert_int_equal(get(f, "/api/spindle/v1/meta"), 200);
     assert_contains(last.body, "{\"version\":\"1.2.3\",\"server_time\":\"");
     assert_contains(last.body, "\"first_span_at\":\"1000\"");
+    assert_contains(last.body, "\"endpoints\":[],\"auth\":false,\"tls\":false,\"retention\":"
+                               "{\"traces_s\":null,\"logs_s\":null},\"user\":null,");
+    static const struct query_endpoint endpoint = { "otlp-http", "http://127.0.0.1:4318" };
+    static const struct query_facts facts = { &endpoint, 1, true, true, 3600 * NS_PER_S, 0 };
+    query_set_facts(f->service, &facts);
+    assert_int_equal(get(f, "/api/spindle/v1/meta"), 200);
+    assert_contains(last.body, "\"endpoints\":[{\"name\":\"otlp-http\",\"url\":"
+                               "\"http://127.0.0.1:4318\"}],\"auth\":true,\"tls\":true,"
+                               "\"retention\":{\"traces_s\":3600,\"logs_s\":null}");
 }
 
 static void ids_are_resolved(void **state)

@@ -48,7 +48,8 @@ struct call {
     struct exchange *x;
     const struct request *request;
     const struct query_options *options; /* with defaults filled in */
-    struct skeletons *skeletons;         /* the service's; NULL in tests without one */
+    const struct query_facts *facts;
+    struct skeletons *skeletons; /* the service's; NULL in tests without one */
     enum call_api api;
     const struct call_route *route;
     uint64_t received_mono_ns;

@@ -33,9 +33,46 @@ static void write_statistics(struct json_writer *j, const struct engine_statisti
     json_object_end(j);
 }
 
+static void write_kept(struct json_writer *j, const char *key, uint64_t ns)
+{
+    json_key(j, key);
+    if (ns == 0)
+        json_null(j);
+    else
+        json_u64(j, ns / NS_PER_S);
+}
+
+/* Where to send and to ask, for who has not sent anything yet. */
+static void write_facts(struct json_writer *j, const struct query_facts *f)
+{
+    json_key(j, "endpoints");
+    json_array_begin(j);
+    for (size_t i = 0; i < f->endpoint_count; i++) {
+        json_object_begin(j);
+        json_key(j, "name");
+        json_text(j, f->endpoints[i].name);
+        json_key(j, "url");
+        json_text(j, f->endpoints[i].url);
+        json_object_end(j);
+    }
+    json_array_end(j);
+    json_key(j, "auth");
+    json_bool(j, f->has_auth);
+    json_key(j, "tls");
+    json_bool(j, f->has_tls);
+    json_key(j, "retention");
+    json_object_begin(j);
+    write_kept(j, "traces_s", f->traces_kept_ns);
+    write_kept(j, "logs_s", f->logs_kept_ns);
+    json_object_end(j);
+    json_key(j, "user");
+    json_null(j); /* tokens have no names */
+}
+
 enum err native_meta(struct call *c)
 {
-    static const char *const features[] = { "traces", "logs", "search", "attributes", "jaeger" };
+    static const char *const features[] = { "traces",     "logs",   "search",
+                                            "attributes", "jaeger", "skeleton" };
     struct engine_statistics s = { 0 };
     enum err e = parameters_check(c, no_parameters);
     if (e != ERR_OK)
@@ -56,6 +93,7 @@ enum err native_meta(struct call *c)
         json_null(j);
     else
         json_u64_string(j, s.first_arrival_unix_ns);
+    write_facts(j, c->facts);
     write_statistics(j, &s);
     json_object_end(j);
     return ERR_OK;

@@ -34,6 +34,7 @@ struct query_service {
     struct query_options options;
     struct workers *workers;
     struct skeletons *skeletons;
+    const struct query_facts *_Atomic facts;
     struct bound_route *bound; /* [all routes] */
 };
 
@@ -50,6 +51,7 @@ static void on_request(struct exchange *x, void *context)
     }
     call_init(c, x, &b->service->options, b->api, b->route);
     c->skeletons = b->service->skeletons;
+    c->facts = atomic_load_explicit(&b->service->facts, memory_order_acquire);
     skeletons_expire(c->skeletons, c->received_mono_ns);
     workers_submit(b->service->workers, c);
 }
@@ -60,6 +62,8 @@ enum err query_open(const struct query_options *options, struct query_service **
     if (s == NULL)
         return ERR_NOMEM;
     s->options = *options;
+    static const struct query_facts unknown = { 0 };
+    atomic_init(&s->facts, &unknown);
     struct query_options *o = &s->options;
     if (o->workers == 0) {
         long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -110,6 +114,11 @@ enum err query_add_routes(struct query_service *s, struct router *r)
         }
     }
     return ERR_OK;
+}
+
+void query_set_facts(struct query_service *s, const struct query_facts *facts)
+{
+    atomic_store_explicit(&s->facts, facts, memory_order_release);
 }
 
 void query_close(struct query_service *s)

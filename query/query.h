@@ -33,6 +33,19 @@ NODISCARD enum err query_open(const struct query_options *options, struct query_
 /* /api/spindle/v1/..., /api/... and /api/v3/... of Jaeger. Once; the service must outlive the
  * router's use. Errors: ERR_NOMEM, and those of router_add(). */
 NODISCARD enum err query_add_routes(struct query_service *s, struct router *r);
+/* What is known once the server listens; for /meta and /status. */
+struct query_endpoint {
+    const char *name, *url; /* "otlp-http", "http://127.0.0.1:4318" */
+};
+struct query_facts {
+    const struct query_endpoint *endpoints;
+    size_t endpoint_count;
+    bool has_auth, has_tls;
+    uint64_t traces_kept_ns, logs_kept_ns; /* 0: until the disk says no */
+};
+/* Borrowed for as long as the service lives. Once, also while queries run. */
+void query_set_facts(struct query_service *s, const struct query_facts *facts);
+
 /* Answers what waits, finishes what runs, joins the workers. After server_stop(), which cancels
  * every exchange that is still open: then what runs ends at its next check, else at its deadline at
  * the latest. */
