@@ -43,6 +43,15 @@ void *group_alloc(struct group *g, size_t count, size_t size)
     return p;
 }
 
+/* As group_alloc(), for what is filled at once: not zeroed. */
+static uint8_t *bytes_alloc(struct group *g, size_t len)
+{
+    uint8_t *p = arena_alloc_bytes(g->arena, len);
+    if (p == NULL)
+        group_fail(g, arena_failure(g->arena) == ERR_OK ? ERR_NOMEM : arena_failure(g->arena));
+    return p;
+}
+
 /* ---- Blocks */
 
 static void *zstd_alloc(void *context, size_t size)
@@ -77,7 +86,7 @@ static bool decompress(struct group *g, struct bytes stored, uint8_t *raw, size_
 static const uint8_t *stored_read(struct group *g, uint64_t offset, uint32_t len, uint64_t hash,
                                   uint32_t raw_len)
 {
-    uint8_t *stored = group_alloc(g, len, 1);
+    uint8_t *stored = bytes_alloc(g, len);
     if (stored == NULL)
         return NULL;
     enum err e = g->source.read(g->source.context, offset, len, stored);
@@ -87,7 +96,7 @@ static const uint8_t *stored_read(struct group *g, uint64_t offset, uint32_t len
     }
     if (raw_len == len)
         return stored;
-    uint8_t *raw = group_alloc(g, raw_len, 1);
+    uint8_t *raw = bytes_alloc(g, raw_len);
     return raw != NULL && decompress(g, bytes_of(stored, len), raw, raw_len) ? raw : NULL;
 }
 

@@ -96,23 +96,87 @@ static void row_found(uint32_t row, uint32_t *out, size_t max, size_t *count)
     (*count)++;
 }
 
-/* Spans lie in runs, one ID each. */
-static void spans_find(struct chunk *c, const struct trace_id *id, uint32_t *out, size_t max,
+/* Spans lie in runs, one ID each, in the order of their IDs. That of a chunk's run, compared with `id`. */
+static int run_compare(struct group *g, uint32_t chunk, bool is_last, const struct trace_id *id)
+{
+    struct stream *ids = group_stream(g, 1 + chunk, COLUMN_TRACE_ID);
+    struct bytes run = bytes_of(id->b, 0);
+    if (ids == NULL || ids->count == 0)
+        group_fail(g, ERR_CORRUPT);
+    else
+        run = group_bytes(g, ids, is_last ? ids->count - 1 : 0);
+    return bytes_compare(run, bytes_of(id->b, sizeof id->b));
+}
+
+/* The first chunk whose last run is not before the trace. Most IDs are random, so the first guess is nearly
+ * always right, and one chunk's IDs are read instead of all. */
+static uint32_t chunk_of_trace(struct group *g, const struct trace_id *id)
+{
+    uint32_t low = 0, high = g->chunks_count;
+    uint32_t at = (uint32_t)((load_be64(id->b) >> 32) * high >> 32);
+    while (low < high && g->error == ERR_OK) {
+        if (run_compare(g, at, true, id) < 0) {
+            low = at + 1;
+        } else if (run_compare(g, at, false, id) < 0) {
+            return at; /* and earlier ones end before it */
+        } else {
+            high = at;
+        }
+        at = low + (high - low) / 2;
+    }
+    return low;
+}
+
+/* The first run of the chunk that is not before the trace. */
+static uint32_t run_of_trace(struct group *g, struct stream *ids, const struct trace_id *id)
+{
+    uint32_t low = 0, high = ids->count;
+    while (low < high && g->error == ERR_OK) {
+        uint32_t middle = low + (high - low) / 2;
+        if (bytes_compare(group_bytes(g, ids, middle), bytes_of(id->b, sizeof id->b)) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Rows of the trace in a chunk. Returns whether it may go on in the next. */
+static bool chunk_find(struct chunk *c, const struct trace_id *id, uint32_t *out, size_t max,
                        size_t *count)
 {
     struct group *g = c->group;
     struct stream *ids = group_stream(g, c->section, COLUMN_TRACE_ID);
-    if (ids == NULL) {
+    struct stream *lengths = group_stream(g, c->section, COLUMN_RUN_LENGTH);
+    if (ids == NULL || lengths == NULL || lengths->count != ids->count) {
         group_fail(g, ERR_CORRUPT);
-        return;
+        return false;
     }
-    for (uint32_t run = 0; run < ids->count && g->error == ERR_OK; run++) {
-        if (!bytes_equal(group_bytes(g, ids, run), bytes_of(id->b, sizeof id->b)) ||
-            !chunk_times(c))
-            continue;
-        for (uint32_t row = 0; row < c->rows; row++)
-            if (c->runs[row] == run)
-                row_found(c->first_row + row, out, max, count);
+    uint32_t run = run_of_trace(g, ids, id);
+    if (g->error != ERR_OK || run == ids->count)
+        return g->error == ERR_OK;
+    uint64_t row = ints_sum(&lengths->ints, 0, run);
+    while (run < ids->count && g->error == ERR_OK &&
+           bytes_equal(group_bytes(g, ids, run), bytes_of(id->b, sizeof id->b))) {
+        uint64_t length = ints_get(&lengths->ints, run++);
+        if (row > c->rows || length > c->rows - row) {
+            group_fail(g, ERR_CORRUPT);
+            return false;
+        }
+        for (uint64_t i = 0; i < length; i++)
+            row_found(c->first_row + (uint32_t)row++, out, max, count);
+    }
+    return run == ids->count;
+}
+
+static void spans_find(struct group *g, const struct trace_id *id, uint32_t *out, size_t max,
+                       size_t *count)
+{
+    bool goes_on = true;
+    for (uint32_t chunk = chunk_of_trace(g, id);
+         chunk < g->chunks_count && goes_on && g->error == ERR_OK; chunk++) {
+        struct chunk *c = chunk_of_row(g, chunk * g->chunk_rows);
+        goes_on = c != NULL && chunk_find(c, id, out, max, count);
     }
 }
 
@@ -129,13 +193,13 @@ static enum err find_trace(struct segment *s, const struct trace_id *id, uint32_
 {
     struct group *g = begin(s);
     size_t count = 0;
-    for (uint32_t row = 0; row < s->bounds.rows && g->error == ERR_OK; row += g->chunk_rows) {
+    if (s->bounds.signal == SIGNAL_TRACES)
+        spans_find(g, id, out, max, &count);
+    for (uint32_t row = 0;
+         s->bounds.signal == SIGNAL_LOGS && row < s->bounds.rows && g->error == ERR_OK;
+         row += g->chunk_rows) {
         struct chunk *c = chunk_of_row(g, row);
-        if (c == NULL)
-            break;
-        if (s->bounds.signal == SIGNAL_TRACES)
-            spans_find(c, id, out, max, &count);
-        else
+        if (c != NULL)
             logs_find(c, id, out, max, &count);
     }
     if (g->error == ERR_OK)
