@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: Apache-2.0
+// The map on its canvas. Lines and bodies are drawn in the graph's coordinates, batched by style; texts on the screen's.
+import type { Palette } from '../charts/colors.ts';
+import { formatDuration, formatPercent, formatRate } from '../lib/units.ts';
+import { arrival, middle, type Curve } from './curves.ts';
+import { ERR_SEEN, width, type Link, type Vertex } from './graph.ts';
+
+export const COLORS = ['bg', 'surface-1', 'surface-2', 'surface-3', 'border', 'edge', 'text', 'text-2', 'text-3', 'accent',
+  'accent-bg', 'err', 'err-bg'] as const;
+
+export interface Scene {
+  nodes: readonly Vertex[];
+  edges: readonly Link[];
+  x: Float64Array;
+  y: Float64Array;
+  r: Float64Array;
+  curves: readonly Curve[];
+  /** Nodes and edges in the order in which they are worth a label. */
+  labels: readonly number[];
+  edgeLabels: readonly number[];
+}
+
+export interface Camera {
+  zoom: number;
+  /** Where the graph's origin is on the screen, px. */
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+export interface Look {
+  colors: Palette;
+  sans: string;
+  node: number; // selected, or -1
+  edge: number;
+  hoverNode: number;
+  hoverEdge: number;
+  /** Found nodes; null: nothing is sought. */
+  found: ReadonlySet<number> | null;
+  allEdges: boolean;
+}
+
+const FAINT = 0.1;
+const TOLD = 0.01; // errors from here on are drawn on edges and written at nodes
+
+/** The outline of a node's shape, as a path of the context. */
+export function outline(to: CanvasRenderingContext2D | Path2D, v: Pick<Vertex, 'kind' | 'system'>, x: number, y: number, r: number): void {
+  switch (shapeOf(v)) {
+    case 'square': {
+      const h = r * 0.9;
+      to.roundRect(x - h, y - h, 2 * h, 2 * h, 5);
+      break;
+    }
+    case 'small': {
+      const h = r * 0.72;
+      to.roundRect(x - h, y - h, 2 * h, 2 * h, 2);
+      break;
+    }
+    case 'diamond':
+      to.moveTo(x, y - r);
+      to.lineTo(x + r, y);
+      to.lineTo(x, y + r);
+      to.lineTo(x - r, y);
+      to.closePath();
+      break;
+    case 'wide':
+      to.roundRect(x - r, y - r * 0.58, 2 * r, r * 1.16, 3);
+      break;
+    default:
+      to.moveTo(x + r, y);
+      to.arc(x, y, r, 0, 2 * Math.PI);
+  }
+}
+
+export type Figure = 'circle' | 'square' | 'small' | 'diamond' | 'wide';
+const CACHES = /redis|memcache|valkey|dragonfly|hazelcast|ignite/i;
+
+export function shapeOf(v: { kind: string; system: string }): Figure {
+  if (v.kind === 'database') return CACHES.test(v.system) ? 'diamond' : 'square';
+  if (v.kind === 'queue') return 'wide';
+  if (v.kind === 'user') return 'small';
+  return 'circle';
+}
+
+/** Half of a figure's height, of a radius of 1. */
+export const TALL: Readonly<Record<Figure, number>> = { circle: 1, square: 0.9, small: 0.72, diamond: 1, wide: 0.58 };
+/** Half of its width. */
+const BROAD: Readonly<Record<Figure, number>> = { circle: 1, square: 0.9, small: 0.72, diamond: 1, wide: 1 };
+
+/** A share of the way round a figure, clockwise from twelve o'clock, `out` px outside it. */
+function ring(c: CanvasRenderingContext2D, figure: Figure, x: number, y: number, r: number, out: number, share: number): void {
+  const w = r * BROAD[figure] + out, h = r * TALL[figure] + out;
+  let round = 2 * Math.PI * w;
+  c.beginPath();
+  if (figure === 'circle') {
+    c.arc(x, y, w, -Math.PI / 2, 1.5 * Math.PI);
+  } else if (figure === 'diamond') {
+    round = 4 * Math.hypot(w, h);
+    c.moveTo(x, y - h);
+    c.lineTo(x + w, y);
+    c.lineTo(x, y + h);
+    c.lineTo(x - w, y);
+    c.closePath();
+  } else {
+    round = 4 * (w + h);
+    c.moveTo(x, y - h);
+    c.lineTo(x + w, y - h);
+    c.lineTo(x + w, y + h);
+    c.lineTo(x - w, y + h);
+    c.lineTo(x - w, y - h);
+    c.closePath();
+  }
+  c.setLineDash([round * share, 2 * round]);
+  c.stroke();
+  c.setLineDash([]);
+}
+
+/** Below a node's name: "830/s · 41 ms". */
+export const figures = (v: Pick<Vertex, 'rate' | 'p95' | 'upTo'>): string =>
+  `${formatRate(v.rate)}${v.p95 === null ? '' : ` · ${v.upTo ? '≤ ' : ''}${formatDuration(v.p95)}`}`;
+
+export const edgeText = (e: Pick<Link, 'rate' | 'p95' | 'upTo' | 'err'>): string =>
+  figures(e) + ((e.err ?? 0) >= TOLD ? ` · ${formatPercent(e.err)}` : '');
+
+const widths = new Map<string, number>();
+function measured(c: CanvasRenderingContext2D, text: string): number {
+  const key = c.font + text;
+  let w = widths.get(key);
+  if (w === undefined) {
+    if (widths.size > 5000) widths.clear();
+    widths.set(key, (w = c.measureText(text).width));
+  }
+  return w;
+}
+
+/** The text, shortened in its middle to fit: names differ at both ends. */
+export function fit(c: CanvasRenderingContext2D, text: string, max: number): string {
+  if (measured(c, text) <= max) return text;
+  const chars = Array.from(text.slice(0, 200));
+  let low = 1, high = chars.length;
+  const cut = (n: number): string => chars.slice(0, Math.ceil(n * 0.6)).join('') + '…' + chars.slice(chars.length - Math.floor(n * 0.4)).join('');
+  while (low < high) {
+    const n = (low + high + 1) >> 1;
+    if (measured(c, cut(n)) <= max) low = n;
+    else high = n - 1;
+  }
+  return cut(low);
+}
+
+function trace(path: CanvasRenderingContext2D | Path2D, c: Curve): void {
+  path.moveTo(c[0]!, c[1]!);
+  for (let i = 0; i < c.length; i += 8) path.bezierCurveTo(c[i + 2]!, c[i + 3]!, c[i + 4]!, c[i + 5]!, c[i + 6]!, c[i + 7]!);
+}
+
+function arrow(path: CanvasRenderingContext2D | Path2D, c: Curve, w: number): void {
+  const n = c.length, x = c[n - 2]!, y = c[n - 1]!, a = arrival(c), long = 6 + 1.6 * w, half = 3 + 0.8 * w;
+  const cos = Math.cos(a), sin = Math.sin(a);
+  path.moveTo(x, y);
+  path.lineTo(x - long * cos + half * sin, y - long * sin - half * cos);
+  path.lineTo(x - long * cos - half * sin, y - long * sin + half * cos);
+  path.closePath();
+}
+
+/** Lines of one style, with their arrows. */
+interface Batch {
+  line: Path2D;
+  arrows: Path2D;
+  width: number;
+  dotted: boolean;
+}
+
+/** What does not change while one pans and zooms. */
+export interface Prepared {
+  strong: Batch[];
+  faint: Batch[];
+  failing: Batch[];
+}
+
+export function prepare(scene: Scene): Prepared {
+  const out: Prepared = { strong: [], faint: [], failing: [] };
+  const batches = new Map<string, Batch>();
+  const batch = (list: Batch[], name: string, w: number, dotted: boolean): Batch => {
+    const key = `${name} ${w} ${dotted}`;
+    let b = batches.get(key);
+    if (b === undefined) {
+      batches.set(key, (b = { line: new Path2D(), arrows: new Path2D(), width: w, dotted }));
+      list.push(b);
+    }
+    return b;
+  };
+  scene.edges.forEach((e, i) => {
+    const w = Math.round(width(e.rate)), c = scene.curves[i]!;
+    const b = e.strong ? batch(out.strong, 'strong', w, e.async) : batch(out.faint, 'faint', w, e.async);
+    trace(b.line, c);
+    arrow(b.arrows, c, w);
+    if ((e.err ?? 0) >= TOLD) {
+      const core = batch(out.failing, 'failing', Math.max(1, Math.round(w * 0.6)), e.async);
+      trace(core.line, c);
+      arrow(core.arrows, c, w);
+    }
+  });
+  return out;
+}
+
+function stroke(c: CanvasRenderingContext2D, b: Batch, color: string, thin: number, extra = 0): void {
+  c.strokeStyle = c.fillStyle = color;
+  c.lineWidth = (b.width + extra) * thin;
+  c.setLineDash(b.dotted ? [0.1, 4 + b.width] : []);
+  c.lineCap = b.dotted ? 'round' : 'butt';
+  c.stroke(b.line);
+  c.fill(b.arrows);
+}
+
+function one(c: CanvasRenderingContext2D, e: Link, curve: Curve, color: string, thin: number, extra: number): void {
+  const w = Math.round(width(e.rate)), b: Batch = { line: new Path2D(), arrows: new Path2D(), width: w, dotted: e.async };
+  trace(b.line, curve);
+  arrow(b.arrows, curve, w + extra);
+  stroke(c, b, color, thin, extra);
+}
+
+function body(c: CanvasRenderingContext2D, scene: Scene, i: number, look: Look, line: number): void {
+  const v = scene.nodes[i]!, x = scene.x[i]!, y = scene.y[i]!, r = scene.r[i]!, k = look.colors;
+  const chosen = i === look.node, near = i === look.hoverNode;
+  const dim = look.found !== null && !look.found.has(i);
+  c.globalAlpha = dim ? 0.25 : v.rate === 0 || v.outside ? 0.5 : 1;
+  c.lineWidth = line;
+  c.strokeStyle = chosen ? k.accent! : near ? k['text-2']! : k.edge!;
+  c.fillStyle = chosen ? k['accent-bg']! : near ? k['surface-2']! : k['surface-1']!;
+  if (v.kind === 'group') {
+    // Two more rims behind: several in one.
+    for (const shift of [7, 3.5]) {
+      c.beginPath();
+      c.arc(x + shift, y - shift, r, 0, 2 * Math.PI);
+      c.fill();
+      c.lineWidth = 1.25;
+      c.stroke();
+    }
+    c.lineWidth = line;
+  }
+  c.setLineDash(v.kind === 'external' ? [4, 3.5] : v.kind === 'unknown' || v.kind === 'other' ? [1.5, 3.5] : []);
+  c.beginPath();
+  outline(c, v, x, y, r);
+  c.fill();
+  c.stroke();
+  c.setLineDash([]);
+  const err = v.err ?? 0;
+  if (err >= ERR_SEEN) {
+    // The share of calls that failed, never too short to be seen.
+    c.strokeStyle = k.err!;
+    c.lineWidth = 5;
+    c.lineCap = 'butt';
+    ring(c, shapeOf(v), x, y, r, 4.5, Math.min(1, Math.max(0.03, err)));
+  }
+  if (look.found?.has(i) === true) {
+    c.strokeStyle = k.accent!;
+    c.lineWidth = 3;
+    c.beginPath();
+    c.arc(x, y, r + 9, 0, 2 * Math.PI);
+    c.stroke();
+  }
+  if (v.kind === 'group') {
+    c.fillStyle = chosen ? k.accent! : k['text-2']!;
+    c.font = `600 ${r > 17 ? 12 : 11}px ${look.sans}`;
+    c.textAlign = 'center';
+    c.textBaseline = 'middle';
+    c.fillText(String(v.members.length), x, y + 0.5);
+  }
+  c.globalAlpha = 1;
+}
+
+interface Box {
+  l: number;
+  t: number;
+  r: number;
+  b: number;
+}
+const meets = (a: Box, list: readonly Box[]): boolean => list.some((o) => a.l < o.r && a.r > o.l && a.t < o.b && a.b > o.t);
+
+function texts(c: CanvasRenderingContext2D, scene: Scene, camera: Camera, look: Look): void {
+  const { zoom } = camera, k = look.colors, taken: Box[] = [];
+  const far = zoom < 0.5, second = zoom >= 0.75;
+  // Names grow a little with the zoom and never get too small to read.
+  const scale = Math.min(1.25, Math.max(1, zoom));
+  const special = new Set([look.node, look.hoverNode, ...scene.labels.slice(0, 10)]);
+  const order = [look.node, look.hoverNode, ...(look.found ?? []), ...scene.labels];
+  const done = new Set<number>();
+  c.textAlign = 'center';
+  c.textBaseline = 'top';
+  for (const i of order) {
+    if (i < 0 || done.has(i)) continue;
+    done.add(i);
+    const v = scene.nodes[i]!, wanted = special.has(i) || look.found?.has(i) === true;
+    if (far && !wanted && v.kind !== 'group') continue;
+    const x = scene.x[i]! * zoom + camera.x, y = (scene.y[i]! + scene.r[i]! * TALL[shapeOf(v)]) * zoom + camera.y + 5;
+    if (x < -80 || x > camera.width + 80 || y < -60 || y > camera.height + 20) continue;
+    const dim = (look.found !== null && !look.found.has(i)) || v.rate === 0 || v.outside;
+    const size = 12 * scale, bold = i === look.node || v.kind === 'group';
+    c.font = `${bold ? 600 : 400} ${size}px ${look.sans}`;
+    const name = fit(c, v.name, i === look.node || i === look.hoverNode ? 320 : 132 * scale);
+    const err = (v.err ?? 0) >= TOLD ? formatPercent(v.err) : '';
+    const line = second && v.rate > 0 ? figures(v) : '';
+    let wide = measured(c, name);
+    c.font = `${11 * scale}px ${look.sans}`;
+    const left = line === '' ? 0 : measured(c, line), gap = err !== '' && left > 0 ? 6 : 0;
+    const right = err === '' ? 0 : measured(c, err);
+    wide = Math.max(wide, left + gap + right);
+    const box: Box = { l: x - wide / 2 - 2, r: x + wide / 2 + 2, t: y, b: y + size + 2 + (left + right > 0 ? 11 * scale + 3 : 0) };
+    if (meets(box, taken) && i !== look.node && i !== look.hoverNode) continue;
+    taken.push(box);
+    // A plate, so that lines do not strike the text through.
+    c.fillStyle = k.bg!;
+    c.globalAlpha = 0.82;
+    c.fillRect(box.l, box.t, box.r - box.l, box.b - box.t);
+    c.globalAlpha = dim ? 0.55 : 1;
+    c.font = `${bold ? 600 : 400} ${size}px ${look.sans}`;
+    c.fillStyle = i === look.node ? k.accent! : k.text!;
+    c.fillText(name, x, y);
+    if (left + right > 0) {
+      c.font = `${11 * scale}px ${look.sans}`;
+      c.textAlign = 'left';
+      const start = x - (left + gap + right) / 2, below = y + size + 3;
+      c.fillStyle = k['text-3']!;
+      c.fillText(line, start, below);
+      if (err !== '') {
+        c.fillStyle = k.err!;
+        c.fillText(err, start + left + gap, below);
+      }
+      c.textAlign = 'center';
+    }
+    c.globalAlpha = 1;
+  }
+  if (far) return;
+  c.font = `11px ${look.sans}`;
+  c.textBaseline = 'middle';
+  const edges = new Set([look.edge, look.hoverEdge, ...(look.node >= 0 ? [] : scene.edgeLabels.slice(0, 10))]);
+  scene.edges.forEach((e, i) => {
+    if (look.node >= 0 && (e.s === look.node || e.t === look.node)) edges.add(i);
+  });
+  for (const i of edges) {
+    if (i < 0) continue;
+    const e = scene.edges[i]!, [mx, my] = middle(scene.curves[i]!), text = edgeText(e);
+    const x = mx * zoom + camera.x, y = my * zoom + camera.y, w = measured(c, text) + 10;
+    const box: Box = { l: x - w / 2, r: x + w / 2, t: y - 8, b: y + 8 };
+    if (meets(box, taken) && i !== look.edge && i !== look.hoverEdge) continue;
+    taken.push(box);
+    c.fillStyle = k['surface-1']!;
+    c.strokeStyle = i === look.edge ? k.accent! : k.border!;
+    c.lineWidth = 1;
+    c.beginPath();
+    c.roundRect(box.l + 0.5, box.t + 0.5, w - 1, 15, 3);
+    c.fill();
+    c.stroke();
+    c.fillStyle = (e.err ?? 0) >= TOLD ? k.err! : k['text-2']!;
+    c.fillText(text, x, y + 0.5);
+  }
+}
+
+/** Draws one frame. */
+export function draw(c: CanvasRenderingContext2D, scene: Scene, ready: Prepared, camera: Camera, look: Look): void {
+  const dpr = devicePixelRatio || 1, k = look.colors, { zoom } = camera;
+  c.setTransform(dpr, 0, 0, dpr, 0, 0);
+  c.clearRect(0, 0, camera.width, camera.height);
+  c.setTransform(dpr * zoom, 0, 0, dpr * zoom, dpr * camera.x, dpr * camera.y);
+  // Far out, lines keep a little of their width.
+  const thin = Math.max(0.35, Math.min(1, zoom)) / Math.min(1, zoom);
+  const quiet = look.node >= 0 || look.found !== null ? 0.35 : 1;
+  c.globalAlpha = look.allEdges ? quiet : FAINT;
+  for (const b of ready.faint) stroke(c, b, k.edge!, thin);
+  c.globalAlpha = quiet;
+  for (const b of ready.strong) stroke(c, b, k.edge!, thin);
+  for (const b of ready.failing) stroke(c, b, k.err!, thin);
+  c.globalAlpha = 1;
+  scene.edges.forEach((e, i) => {
+    const chosen = i === look.edge, near = i === look.hoverEdge;
+    const own = look.node >= 0 && (e.s === look.node || e.t === look.node);
+    const under = look.hoverNode >= 0 && (e.s === look.hoverNode || e.t === look.hoverNode);
+    if (!chosen && !near && !own && !under) return;
+    const failing = (e.err ?? 0) >= TOLD && !chosen;
+    one(c, e, scene.curves[i]!, failing ? k.err! : chosen || own ? k.accent! : k['text-2']!, thin, chosen ? 1.5 : 0);
+  });
+  c.setLineDash([]);
+  for (let i = 0; i < scene.nodes.length; i++) {
+    const x = scene.x[i]! * zoom + camera.x, y = scene.y[i]! * zoom + camera.y, r = (scene.r[i]! + 14) * zoom;
+    if (x + r < 0 || x - r > camera.width || y + r < 0 || y - r > camera.height) continue;
+    body(c, scene, i, look, Math.max(2, 1.2 / zoom));
+  }
+  c.setTransform(dpr, 0, 0, dpr, 0, 0);
+  texts(c, scene, camera, look);
+}
+
+/** The whole graph, small, with the part that is seen. */
+export function drawMinimap(c: CanvasRenderingContext2D, scene: Scene, camera: Camera, look: Look, bounds: Box, w: number, h: number): void {
+  const dpr = devicePixelRatio || 1, k = look.colors;
+  const scale = Math.min((w - 8) / Math.max(1, bounds.r - bounds.l), (h - 8) / Math.max(1, bounds.b - bounds.t));
+  const ox = (w - (bounds.r - bounds.l) * scale) / 2 - bounds.l * scale, oy = (h - (bounds.b - bounds.t) * scale) / 2 - bounds.t * scale;
+  c.setTransform(dpr, 0, 0, dpr, 0, 0);
+  c.clearRect(0, 0, w, h);
+  for (let i = 0; i < scene.nodes.length; i++) {
+    const bad = (scene.nodes[i]!.err ?? 0) >= TOLD;
+    c.fillStyle = i === look.node ? k.accent! : bad ? k.err! : k.edge!;
+    c.beginPath();
+    c.arc(scene.x[i]! * scale + ox, scene.y[i]! * scale + oy, Math.max(1.5, scene.r[i]! * scale), 0, 2 * Math.PI);
+    c.fill();
+  }
+  c.strokeStyle = k.accent!;
+  c.lineWidth = 1;
+  c.strokeRect((-camera.x / camera.zoom) * scale + ox + 0.5, (-camera.y / camera.zoom) * scale + oy + 0.5,
+    (camera.width / camera.zoom) * scale, (camera.height / camera.zoom) * scale);
+}

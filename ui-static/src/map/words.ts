@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the map calls things, and its doors to the spans behind its numbers.
+import { filterOf, quote, spanFilter } from '../lib/links.ts';
+import type { GapReason, MapAnswer, MapNode } from './answer.ts';
+import { shapeOf } from './draw.ts';
+import type { Link, Vertex } from './graph.ts';
+import type { Grouping } from './group.ts';
+
+export function kindWord(v: { kind: MapNode['kind']; system: string }): string {
+  switch (v.kind) {
+    case 'service': return 'service';
+    case 'database': return `${shapeOf(v) === 'diamond' ? 'cache' : 'database'}${v.system === '' ? '' : ` (${v.system})`}`;
+    case 'queue': return `queue${v.system === '' ? '' : ` (${v.system})`}`;
+    case 'external': return 'external host';
+    case 'user': return 'callers outside';
+    case 'unknown': return 'unknown callee';
+    case 'group': return 'group';
+    default: return 'other';
+  }
+}
+
+export const groupingWord = (by: Grouping): string =>
+  ({ namespace: 'by namespace', environment: 'by environment', prefix: 'by the names’ beginnings', community: 'by who calls whom', none: '' })[by];
+
+export const gapText: Record<GapReason, { short: string; long: string }> = {
+  no_server: {
+    short: 'calls without a server span',
+    long: 'The client’s span arrived, its server’s did not: the callee is not instrumented, does not read the trace context, or drops its spans.',
+  },
+  broken_parent: {
+    short: 'spans whose parent never came',
+    long: 'The caller’s span is missing: it was lost or cut on its way, or the caller is not instrumented but passes the context on.',
+  },
+  sampled: {
+    short: 'calls of which one side was sampled out',
+    long: 'The two sides decide differently which traces they keep. Let the first service decide, and the others follow it.',
+  },
+  expired: {
+    short: 'calls that ended after their trace was counted',
+    long: 'The other side’s span came too late to be joined. The trace itself shows both.',
+  },
+};
+
+/** The names of the services in a vertex, at most so many. */
+export const servicesIn = (answer: MapAnswer, v: Vertex, most = 20): string[] =>
+  v.members.map((i) => answer.nodes[i]!).filter((node) => node.kind === 'service').slice(0, most).map((node) => node.name);
+
+/** The entry spans of a vertex as TraceQL: those its numbers count. undefined where no filter names them. */
+export function vertexQuery(answer: MapAnswer, v: Vertex, more: { isError?: boolean; minDuration_ns?: number } = {}): string | undefined {
+  const rest = [
+    more.isError === true && 'status = error',
+    more.minDuration_ns !== undefined && `duration >= ${Math.round(more.minDuration_ns)}ns`,
+  ];
+  const all = servicesIn(answer, v, 30);
+  if (all.length === 1) {
+    const basis = answer.nodes[v.members[0]!]!.basis;
+    return filterOf(`resource.service.name = ${quote(all[0]!)}`, basis === 'all' ? undefined : '(kind = server || kind = consumer)', ...rest);
+  }
+  if (all.length > 1) return filterOf(`(${all.map((name) => `resource.service.name = ${quote(name)}`).join(' || ')})`, ...rest);
+  const node = answer.nodes[v.members[0]!]!;
+  return calleeCondition(node) === undefined ? undefined : filterOf(calleeCondition(node), ...rest);
+}
+
+/** How a client's span names a callee that is no service. */
+function calleeCondition(node: MapNode): string | undefined {
+  if (node.kind === 'external') return `(span.server.address = ${quote(node.name)} || span.net.peer.name = ${quote(node.name)})`;
+  if (node.kind === 'queue') return `span.messaging.destination.name = ${quote(node.name)}`;
+  if (node.kind === 'database' && node.system !== undefined && node.system !== '') {
+    return `(span.db.system.name = ${quote(node.system)} || span.db.system = ${quote(node.system)})`;
+  }
+  return undefined;
+}
+
+/** The spans of an edge's calls, as seen by the side that is known best. */
+export function edgeQuery(answer: MapAnswer, e: Link, more: { isError?: boolean; minDuration_ns?: number } = {}): string | undefined {
+  if (e.parts.length !== 1) return undefined;
+  const part = answer.edges[e.parts[0]!]!, from = answer.nodes[part.s]!, to = answer.nodes[part.t]!;
+  const rest = [
+    more.isError === true && 'status = error',
+    more.minDuration_ns !== undefined && `duration >= ${Math.round(more.minDuration_ns)}ns`,
+  ];
+  if (to.kind === 'service') {
+    return spanFilter({ service: to.name, kind: e.async ? 'consumer' : 'server', isError: more.isError, minDuration_ns: more.minDuration_ns });
+  }
+  if (from.kind !== 'service') return undefined;
+  return filterOf(`resource.service.name = ${quote(from.name)}`, `kind = ${e.async ? 'producer' : 'client'}`, calleeCondition(to), ...rest);
+}
