@@ -69,9 +69,9 @@ test('flow: a tall rank is wrapped', () => {
   assert.equal(map.overlaps(s, p, 22), 0);
 });
 
-test('flow: crossings stay at the stored figures, and without ordering there are many more', () => {
+test('flow: crossings stay at the stored figures', () => {
   // Straight from bend to bend; measured when the layout was written.
-  const stored = { 30: 39, 60: 176, 120: 207 };
+  const stored = { 30: 39, 60: 176, 90: 132 };
   for (const [services, most] of Object.entries(stored)) {
     const s = system(+services, { seed: 5 }), got = map.crossings(s, map.flow(s));
     assert.ok(got <= most, `${services} services: ${got} crossings, at most ${most} before`);
