@@ -24,6 +24,7 @@
 
 /* ---- Building ---- */
 
+struct ZSTD_DCtx_s;
 struct rowgroup_builder;
 
 /* Sees each span that is kept, in final order, as finishing walks over it. Spans with equal numbers
@@ -93,19 +94,34 @@ struct hash128 rowgroup_content_hash(const struct hash_key *key, enum signal sig
 
 /* ---- Reading ---- */
 
+/* What decompressing needs: some 300 KiB. One for all segments that a thread has open; zeroed is empty. */
+struct rowgroup_scratch {
+    struct ZSTD_DCtx_s *decompressor;
+    uint8_t *stored; /* a block as it is stored; private */
+};
+void rowgroup_scratch_deinit(struct rowgroup_scratch *s);
+
 /* Where encoded bytes come from: a blob read in parts, or memory. */
 struct rowgroup_source {
     void *context;
     uint64_t size;
     /* Exactly len bytes at offset, into out. */
     enum err (*read)(void *context, uint64_t offset, size_t len, uint8_t *out);
-    void (*close)(void *context); /* may be NULL */
+    void (*close)(void *context);     /* may be NULL */
+    struct rowgroup_scratch *scratch; /* borrowed; NULL: the segment has its own */
 };
 
-/* Reads and checks the header; columns are read when first needed. Everything is allocated in `arena`,
- * which must outlive the segment. Errors: ERR_CORRUPT, ERR_NEWER, the source's, the arena's. */
+/* Reads and checks the header; columns are read when first needed. The directory and what all rows share
+ * lie in `arena`, which must outlive the segment; what is read for rows is the segment's, within the same
+ * limit and charged to the same budget. Errors: ERR_CORRUPT, ERR_NEWER, the source's, the arena's. */
 NODISCARD enum err rowgroup_segment_open(const struct rowgroup_source *take_source,
                                          struct arena *arena, struct segment **out);
+
+/* Between two uses of an open segment: forget what was read for rows, and the scratch. What the arena holds
+ * stays: header, directory, and of what rows share that which was asked for. */
+void rowgroup_segment_rest(struct segment *s);
+/* Use it again. Rows are charged to the arena's budget as it is now. scratch: as rowgroup_source's. */
+void rowgroup_segment_wake(struct segment *s, struct rowgroup_scratch *scratch);
 
 /* Read and check everything: hashes, lengths, references. note says what is wrong. */
 NODISCARD enum err rowgroup_verify(struct bytes encoded, struct err_note *note);

@@ -587,8 +587,8 @@ bool filter_judge(struct group *g, const struct expr *filter, struct filter_verd
 {
     if (!group_load(g))
         return false;
-    out->contexts = group_alloc(g, g->contexts_count, sizeof *out->contexts);
-    out->shapes = group_alloc(g, g->shapes_count[TABLE_ITEM], sizeof *out->shapes);
+    out->contexts = group_alloc(g, &g->rows, g->contexts_count, sizeof *out->contexts);
+    out->shapes = group_alloc(g, &g->rows, g->shapes_count[TABLE_ITEM], sizeof *out->shapes);
     if (g->error != ERR_OK)
         return false;
     memset(out->contexts, true, g->contexts_count);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Finding traces in a group of several chunks agrees with the list of spans it was built of: rows by trace
  * ID, present and absent, and the extent of each trace. The IDs are random, or alike in their first half, or
- * few, so that a trace fills chunks and begins or ends with one. */
+ * few, so that a trace fills chunks and begins or ends with one. The group rests between the questions. */
 #include "base/random.h"
 #include "proto/pb_writer.h"
 #include "storage/rowgroup/rowgroup_format.h"
@@ -169,7 +169,17 @@ static void traces_are_found(void **state)
         assert_int_equal(rowgroup_segment_open(&source, &arena, &segment), ERR_OK);
         assert_int_equal(segment->bounds.rows, ROWS);
         check_rows(&s, segment);
+        /* Used again, with a scratch from outside and without, as if just opened. */
+        struct rowgroup_scratch scratch = { 0 };
+        size_t held_bytes = arena.held_bytes;
+        rowgroup_segment_rest(segment);
+        rowgroup_segment_wake(segment, &scratch);
         check_extents(&s, segment, &arena);
+        rowgroup_segment_rest(segment);
+        rowgroup_scratch_deinit(&scratch);
+        rowgroup_segment_wake(segment, NULL);
+        check_rows(&s, segment);
+        assert_int_equal(arena.held_bytes, held_bytes); /* rows leave nothing there */
         segment->ops->close(segment);
         arena_deinit(&arena);
         buffer_deinit(&s.body);

@@ -35,20 +35,25 @@ void group_fail(struct group *g, enum err e)
         g->error = e;
 }
 
-void *group_alloc(struct group *g, size_t count, size_t size)
+static void arena_fail(struct group *g, const struct arena *a)
 {
-    void *p = arena_alloc_array(g->arena, count == 0 ? 1 : count, size);
+    group_fail(g, arena_failure(a) == ERR_OK ? ERR_NOMEM : arena_failure(a));
+}
+
+void *group_alloc(struct group *g, struct arena *from, size_t count, size_t size)
+{
+    void *p = arena_alloc_array(from, count == 0 ? 1 : count, size);
     if (p == NULL)
-        group_fail(g, arena_failure(g->arena) == ERR_OK ? ERR_NOMEM : arena_failure(g->arena));
+        arena_fail(g, from);
     return p;
 }
 
 /* As group_alloc(), for what is filled at once: not zeroed. */
-static uint8_t *bytes_alloc(struct group *g, size_t len)
+static uint8_t *bytes_alloc(struct group *g, struct arena *from, size_t len)
 {
-    uint8_t *p = arena_alloc_bytes(g->arena, len);
+    uint8_t *p = arena_alloc_bytes(from, len);
     if (p == NULL)
-        group_fail(g, arena_failure(g->arena) == ERR_OK ? ERR_NOMEM : arena_failure(g->arena));
+        arena_fail(g, from);
     return p;
 }
 
@@ -66,15 +71,32 @@ static void zstd_free(void *context, void *block)
     mem_free(block);
 }
 
+/* Stored blocks up to this size are read into the scratch, and larger ones into the arena, where they stay
+ * beside what they hold: few are, and the scratch is charged to nobody. */
+#define SCRATCH_STORED_MAX ((size_t)128 << 10)
+
+void rowgroup_scratch_deinit(struct rowgroup_scratch *s)
+{
+    ZSTD_freeDCtx(s->decompressor);
+    mem_free(s->stored);
+    *s = (struct rowgroup_scratch){ 0 };
+}
+
+static bool scratch_ready(struct group *g)
+{
+    struct rowgroup_scratch *s = g->scratch;
+    if (s->decompressor == NULL)
+        s->decompressor = ZSTD_createDCtx_advanced((ZSTD_customMem){ zstd_alloc, zstd_free, NULL });
+    if (s->stored == NULL)
+        s->stored = mem_alloc(SCRATCH_STORED_MAX);
+    if (s->decompressor == NULL || s->stored == NULL)
+        group_fail(g, ERR_NOMEM);
+    return g->error == ERR_OK;
+}
+
 static bool decompress(struct group *g, struct bytes stored, uint8_t *raw, size_t raw_len)
 {
-    if (g->decompressor == NULL)
-        g->decompressor = ZSTD_createDCtx_advanced((ZSTD_customMem){ zstd_alloc, zstd_free, NULL });
-    if (g->decompressor == NULL) {
-        group_fail(g, ERR_NOMEM);
-        return false;
-    }
-    size_t n = ZSTD_decompressDCtx(g->decompressor, raw, raw_len, stored.data, stored.len);
+    size_t n = ZSTD_decompressDCtx(g->scratch->decompressor, raw, raw_len, stored.data, stored.len);
     if (ZSTD_isError(n) || n != raw_len) {
         group_fail(g, ERR_CORRUPT);
         return false;
@@ -83,10 +105,14 @@ static bool decompress(struct group *g, struct bytes stored, uint8_t *raw, size_
 }
 
 /* `len` stored bytes at `offset`, checked, and decompressed when raw_len differs. */
-static const uint8_t *stored_read(struct group *g, uint64_t offset, uint32_t len, uint64_t hash,
-                                  uint32_t raw_len)
+static const uint8_t *stored_read(struct group *g, struct arena *to, uint64_t offset, uint32_t len,
+                                  uint64_t hash, uint32_t raw_len)
 {
-    uint8_t *stored = bytes_alloc(g, len);
+    bool is_packed = raw_len != len;
+    if (g->error != ERR_OK || (is_packed && !scratch_ready(g)))
+        return NULL;
+    uint8_t *stored =
+        is_packed && len <= SCRATCH_STORED_MAX ? g->scratch->stored : bytes_alloc(g, to, len);
     if (stored == NULL)
         return NULL;
     enum err e = g->source.read(g->source.context, offset, len, stored);
@@ -94,18 +120,25 @@ static const uint8_t *stored_read(struct group *g, uint64_t offset, uint32_t len
         group_fail(g, e != ERR_OK ? e : ERR_CORRUPT);
         return NULL;
     }
-    if (raw_len == len)
+    if (!is_packed)
         return stored;
-    uint8_t *raw = bytes_alloc(g, raw_len);
+    uint8_t *raw = bytes_alloc(g, to, raw_len);
     return raw != NULL && decompress(g, bytes_of(stored, len), raw, raw_len) ? raw : NULL;
 }
 
-static const uint8_t *block_data(struct group *g, uint32_t number)
+/* What all rows share may not lie where rows' blocks do: those go first. */
+static const uint8_t *block_data(struct group *g, uint32_t number, bool is_of_rows)
 {
     assert(number < g->blocks_count);
     struct block *b = &g->blocks[number];
-    if (b->data == NULL)
-        b->data = stored_read(g, b->offset, b->stored, b->hash, b->raw);
+    if (b->data == NULL || (b->is_of_rows && !is_of_rows)) {
+        const uint8_t *data =
+            stored_read(g, is_of_rows ? &g->rows : g->arena, b->offset, b->stored, b->hash, b->raw);
+        if (data == NULL)
+            return NULL;
+        b->data = data;
+        b->is_of_rows = is_of_rows;
+    }
     return b->data;
 }
 
@@ -128,7 +161,7 @@ static void blocks_parse(struct group *g, const uint8_t **at, const uint8_t *end
 {
     /* Ten bytes at least describe a block: two lengths and a hash. */
     g->blocks_count = number_read(g, at, end, (uint64_t)(end - *at) / 10);
-    g->blocks = group_alloc(g, g->blocks_count, sizeof *g->blocks);
+    g->blocks = group_alloc(g, g->arena, g->blocks_count, sizeof *g->blocks);
     if (g->error != ERR_OK)
         return;
     for (uint32_t i = 0; i < g->blocks_count; i++) {
@@ -154,8 +187,8 @@ static void sections_parse(struct group *g, const uint8_t **at, const uint8_t *e
     uint32_t count = number_read(g, at, end, (uint64_t)g->chunks_count + 1);
     if (g->error == ERR_OK && count != g->chunks_count + 1)
         group_fail(g, ERR_CORRUPT);
-    g->sections = group_alloc(g, count, sizeof *g->sections);
-    g->chunks = group_alloc(g, g->chunks_count, sizeof *g->chunks);
+    g->sections = group_alloc(g, g->arena, count, sizeof *g->sections);
+    g->chunks = group_alloc(g, g->arena, g->chunks_count, sizeof *g->chunks);
     for (uint32_t i = 0; i < count && g->error == ERR_OK; i++) {
         struct section *s = &g->sections[i];
         s->pool = number_read(g, at, end, g->blocks_count);
@@ -181,7 +214,7 @@ static void directory_parse(struct group *g, const uint8_t *header)
         group_fail(g, ERR_CORRUPT);
         return;
     }
-    const uint8_t *at = stored_read(g, ROWGROUP_HEADER_BYTES, stored,
+    const uint8_t *at = stored_read(g, g->arena, ROWGROUP_HEADER_BYTES, stored,
                                     load_le64(header + HEADER_DIRECTORY_HASH), raw);
     if (at == NULL)
         return;
@@ -225,6 +258,8 @@ enum err group_open(const struct rowgroup_source *take_source, struct arena *are
     if (e == ERR_OK) {
         g->source = source;
         g->arena = arena;
+        g->scratch = source.scratch != NULL ? source.scratch : &g->own_scratch;
+        arena_init(&g->rows, arena->limit_bytes, arena->budget);
         uint8_t header[ROWGROUP_HEADER_BYTES];
         e = source.size < sizeof header ? ERR_CORRUPT
                                         : source.read(source.context, 0, sizeof header, header);
@@ -244,10 +279,27 @@ enum err group_open(const struct rowgroup_source *take_source, struct arena *are
     return e;
 }
 
+void group_rest(struct group *g)
+{
+    arena_deinit(&g->rows);
+    arena_init(&g->rows, g->arena->limit_bytes, g->arena->budget);
+    for (uint32_t i = 0; i < g->chunks_count; i++) {
+        g->chunks[i] = NULL;
+        g->sections[1 + i].streams = NULL;
+    }
+    for (uint32_t i = 0; i < g->blocks_count; i++) {
+        if (g->blocks[i].is_of_rows)
+            g->blocks[i].data = NULL;
+        g->blocks[i].is_of_rows = false;
+    }
+    rowgroup_scratch_deinit(&g->own_scratch);
+    g->scratch = &g->own_scratch;
+}
+
 void group_close(struct group *g)
 {
-    ZSTD_freeDCtx(g->decompressor);
-    g->decompressor = NULL;
+    rowgroup_scratch_deinit(&g->own_scratch);
+    arena_deinit(&g->rows);
     if (g->source.close != NULL)
         g->source.close(g->source.context);
     g->source.close = NULL;
@@ -299,10 +351,13 @@ static void part_parse(struct group *g, struct section *section, const uint8_t *
 static void section_parse(struct group *g, uint32_t number)
 {
     struct section *section = &g->sections[number];
-    struct stream *streams = group_alloc(g, section->streams_count, sizeof *streams);
+    bool is_of_rows = number > 0;
+    struct stream *streams =
+        group_alloc(g, is_of_rows ? &g->rows : g->arena, section->streams_count, sizeof *streams);
     const uint8_t *at = section->at;
     for (uint32_t i = 0; i < section->streams_count && g->error == ERR_OK; i++) {
         struct stream *s = &streams[i];
+        s->is_of_rows = is_of_rows;
         s->column = number_read(g, &at, section->end, LENGTH_MAX);
         s->form = (uint8_t)number_read(g, &at, section->end, STREAM_MASK);
         s->count = number_read(g, &at, section->end, LENGTH_MAX);
@@ -325,11 +380,12 @@ static void section_parse(struct group *g, uint32_t number)
         section->streams = streams;
 }
 
-static struct bytes part_data(struct group *g, const struct part *part)
+static struct bytes part_data(struct group *g, const struct stream *s, unsigned number)
 {
+    const struct part *part = &s->parts[number];
     if (part->len == 0)
         return bytes_of(empty, 0);
-    const uint8_t *data = block_data(g, part->block - 1);
+    const uint8_t *data = block_data(g, part->block - 1, s->is_of_rows);
     return data == NULL ? bytes_of(empty, 0) : bytes_of(data + part->offset, part->len);
 }
 
@@ -349,13 +405,13 @@ static struct stream *stream_find(struct section *section, uint32_t column)
 
 static bool stream_open(struct group *g, struct stream *s)
 {
-    struct bytes a = part_data(g, &s->parts[0]), b = part_data(g, &s->parts[1]);
+    struct bytes a = part_data(g, s, 0), b = part_data(g, s, 1);
     if (g->error != ERR_OK)
         return false;
     bool ok = ints_open(&s->ints, s->count, s->form & INTS_MASK, s->base, s->range, a, b);
     if (ok && (s->form & STREAM_PLAIN) != 0) {
         ok = strings_open(&s->strings, &s->ints, s->parts[2].len, s->parts[3].len);
-        s->strings.text = part_data(g, &s->parts[2]);
+        s->strings.text = part_data(g, s, 2);
     }
     if (ok && (s->form & STREAM_DICTIONARY) != 0) {
         s->dictionary = group_stream(g, 0, s->column);
@@ -396,7 +452,7 @@ void group_section_check(struct group *g, uint32_t section)
     for (uint32_t i = 0; i < g->sections[section].streams_count && g->error == ERR_OK; i++) {
         struct stream *s = group_stream(g, section, g->sections[section].streams[i].column);
         if (s != NULL)
-            (void)part_data(g, &s->parts[3]);
+            (void)part_data(g, s, 3);
     }
 }
 
@@ -406,7 +462,7 @@ const struct bytes *group_entries(struct group *g, const struct stream *dictiona
     assert(d == dictionary);
     if (d->entries != NULL || g->error != ERR_OK)
         return d->entries;
-    struct bytes *entries = group_alloc(g, d->count, sizeof *entries);
+    struct bytes *entries = group_alloc(g, g->arena, d->count, sizeof *entries);
     for (uint32_t i = 0; i < d->count && g->error == ERR_OK; i++)
         entries[i] = group_bytes(g, d, i);
     if (g->error == ERR_OK)
@@ -426,7 +482,7 @@ struct bytes group_bytes(struct group *g, struct stream *s, uint32_t i)
         return entries == NULL ? none : entries[ints_get(&s->ints, i)];
     }
     if (strings_is_big(&s->strings, i) && s->strings.big.data == NULL) {
-        struct bytes big = part_data(g, &s->parts[3]);
+        struct bytes big = part_data(g, s, 3);
         if (g->error != ERR_OK)
             return none;
         s->strings.big = big;
@@ -453,7 +509,7 @@ static void keys_load(struct group *g)
     struct stream *kinds = names == NULL ? NULL : shared_stream(g, COLUMN_KEY_KIND, names->count);
     if (kinds == NULL)
         return;
-    g->keys = group_alloc(g, names->count, sizeof *g->keys);
+    g->keys = group_alloc(g, g->arena, names->count, sizeof *g->keys);
     for (uint32_t i = 0; i < names->count && g->error == ERR_OK; i++) {
         uint64_t kind = ints_get(&kinds->ints, i);
         if (kind >= 64 || kind % 16 >= ROWGROUP_TYPE_COUNT) {
@@ -481,8 +537,8 @@ static void shapes_load(struct group *g, uint32_t table)
     struct stream *keys = shared_stream(g, COLUMN_ITEM_SHAPE_KEYS + 2 * table, UINT32_MAX);
     if (lengths == NULL || keys == NULL)
         return;
-    struct shape *shapes = group_alloc(g, lengths->count, sizeof *shapes);
-    uint32_t *all = group_alloc(g, keys->count, sizeof *all);
+    struct shape *shapes = group_alloc(g, g->arena, lengths->count, sizeof *shapes);
+    uint32_t *all = group_alloc(g, g->arena, keys->count, sizeof *all);
     if (g->error != ERR_OK)
         return;
     for (uint32_t i = 0; i < keys->count; i++) {
@@ -503,7 +559,7 @@ static void shapes_load(struct group *g, uint32_t table)
         shapes[i] = (struct shape){ .keys = all + at, .count = (uint32_t)length };
         at += (uint32_t)length;
     }
-    g->shape_rows[table] = group_alloc(g, lengths->count, sizeof *g->shape_rows[table]);
+    g->shape_rows[table] = group_alloc(g, g->arena, lengths->count, sizeof *g->shape_rows[table]);
     g->shapes[table] = shapes;
     g->shapes_count[table] = lengths->count;
 }
@@ -531,7 +587,8 @@ static void contexts_load(struct group *g)
             return;
         count = numbers[part]->count;
     }
-    struct group_context *contexts = texts == NULL ? NULL : group_alloc(g, count, sizeof *contexts);
+    struct group_context *contexts =
+        texts == NULL ? NULL : group_alloc(g, g->arena, count, sizeof *contexts);
     for (uint32_t i = 0; i < count && g->error == ERR_OK; i++) {
         uint64_t present = ints_get(&numbers[4]->ints, i);
         contexts[i] = (struct group_context){

@@ -13,13 +13,12 @@
 #include "storage/rowgroup/rowgroup.h"
 #include "storage/rowgroup/rowgroup_stream.h"
 
-struct ZSTD_DCtx_s;
-
 struct block {
     uint64_t offset; /* in the group */
     uint32_t stored, raw;
     uint64_t hash;
     const uint8_t *data; /* NULL until read */
+    bool is_of_rows;     /* `data` lies in group.rows, and goes with it */
 };
 
 struct part {
@@ -34,6 +33,7 @@ struct stream {
     uint64_t base, range;
     struct part parts[4]; /* of the integers 0 to 2; of STREAM_PLAIN then text and big */
     bool is_open;
+    bool is_of_rows; /* of a chunk's section, as what is read for it */
     struct ints ints;
     struct strings strings;          /* STREAM_PLAIN */
     const struct stream *dictionary; /* STREAM_DICTIONARY */
@@ -66,8 +66,9 @@ struct chunk;
 struct group {
     struct segment segment; /* first */
     struct rowgroup_source source;
-    struct arena *arena;
-    struct ZSTD_DCtx_s *decompressor;
+    struct arena *arena; /* the directory and what all rows share */
+    struct arena rows;   /* what is read and made for rows: emptied by group_rest() */
+    struct rowgroup_scratch own_scratch, *scratch;
     const struct query_context *query; /* of the running operation; NULL: none to ask */
     enum err error;
 
@@ -93,14 +94,16 @@ struct group {
 NODISCARD enum err group_open(const struct rowgroup_source *take_source, struct arena *arena,
                               struct group **out);
 void group_close(struct group *g);
+/* Forget what was read for rows. */
+void group_rest(struct group *g);
 
 /* Keys, shapes and contexts. False after an error. */
 bool group_load(struct group *g);
 
 /* Note the first error; later ones change nothing. */
 void group_fail(struct group *g, enum err e);
-/* From the arena, zeroed; NULL, and the group has failed, when that is exhausted. */
-void *group_alloc(struct group *g, size_t count, size_t size);
+/* From an arena of the group's, zeroed; NULL, and the group has failed, when that is exhausted. */
+void *group_alloc(struct group *g, struct arena *from, size_t count, size_t size);
 
 /* The stream of a column, opened: its parts but `big` are read. NULL when the section has none, and
  * after an error. */

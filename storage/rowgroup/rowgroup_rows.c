@@ -16,7 +16,7 @@ struct chunk *chunk_of_row(struct group *g, uint32_t row)
     }
     if (g->chunks[number] != NULL)
         return g->chunks[number];
-    struct chunk *c = group_alloc(g, 1, sizeof *c);
+    struct chunk *c = group_alloc(g, &g->rows, 1, sizeof *c);
     if (c == NULL)
         return NULL;
     *c = (struct chunk){ .group = g, .section = number + 1, .first_row = number * g->chunk_rows };
@@ -116,13 +116,13 @@ bool chunk_times(struct chunk *c)
     struct group *g = c->group;
     if (c->times != NULL || g->error != ERR_OK)
         return g->error == ERR_OK;
-    uint64_t *times = group_alloc(g, c->rows, sizeof *times);
+    uint64_t *times = group_alloc(g, &g->rows, c->rows, sizeof *times);
     if (times != NULL && g->segment.bounds.signal == SIGNAL_TRACES) {
-        c->runs = group_alloc(g, c->rows, sizeof *c->runs);
+        c->runs = group_alloc(g, &g->rows, c->rows, sizeof *c->runs);
         if (c->runs != NULL)
             span_times(c, times, c->runs);
     } else if (times != NULL) {
-        c->log_times = group_alloc(g, c->rows, sizeof *c->log_times);
+        c->log_times = group_alloc(g, &g->rows, c->rows, sizeof *c->log_times);
         if (c->log_times != NULL)
             log_times(c, times, c->log_times);
     }
@@ -208,9 +208,9 @@ static bool keys_ready(struct chunk *c)
     struct group *g = c->group;
     if (c->next != NULL)
         return true;
-    struct stream **keyed = group_alloc(g, g->keys_count, sizeof *keyed);
-    bool *known = group_alloc(g, g->keys_count, sizeof *known);
-    uint32_t *next = group_alloc(g, g->keys_count, sizeof *next);
+    struct stream **keyed = group_alloc(g, &g->rows, g->keys_count, sizeof *keyed);
+    bool *known = group_alloc(g, &g->rows, g->keys_count, sizeof *known);
+    uint32_t *next = group_alloc(g, &g->rows, g->keys_count, sizeof *next);
     if (g->error != ERR_OK)
         return false;
     c->keyed = keyed;

@@ -442,6 +442,20 @@ static const struct segment_ops rowgroup_ops = {
     .close = segment_close,
 };
 
+void rowgroup_segment_rest(struct segment *s)
+{
+    group_rest(group_from(s));
+}
+
+void rowgroup_segment_wake(struct segment *s, struct rowgroup_scratch *scratch)
+{
+    struct group *g = group_from(s);
+    assert(g->rows.held_bytes == 0);
+    arena_init(&g->rows, g->arena->limit_bytes, g->arena->budget);
+    if (scratch != NULL)
+        g->scratch = scratch;
+}
+
 enum err rowgroup_segment_open(const struct rowgroup_source *take_source, struct arena *arena,
                                struct segment **out)
 {
