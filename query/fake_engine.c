@@ -183,6 +183,16 @@ static enum err attribute_values(struct engine *e, const struct query_context *q
     return pass(f, q);
 }
 
+static enum err red(struct engine *e, const struct query_context *q, const struct red_query *query,
+                    struct red_result *out)
+{
+    struct fake_engine *f = begin(e);
+    f->red_query = *query;
+    note_text(f->text, sizeof f->text, query->service);
+    *out = f->red;
+    return pass(f, q);
+}
+
 static void statistics(struct engine *e, struct engine_statistics *out)
 {
     *out = fake(e)->statistics;
@@ -201,6 +211,7 @@ void fake_engine_init(struct fake_engine *f)
         .operations = operations,
         .attribute_keys = attribute_keys,
         .attribute_values = attribute_values,
+        .red = red,
         .statistics = statistics,
     };
     *f = (struct fake_engine){ .engine = { .ops = &ops } };

@@ -32,6 +32,7 @@ struct fake_engine {
     struct find_cursor next;
     struct find_progress progress;
     struct engine_statistics statistics;
+    struct red_result red;
     size_t takes_bytes; /* of the query's arena, by every call */
     /* Queries wait until it is false again, or query_check() says stop. */
     _Atomic bool holds;
@@ -52,6 +53,7 @@ struct fake_engine {
     enum expr_scope scope;
     char text[256]; /* service or key */
     char prefix[256];
+    struct red_query red_query;
     uint64_t time_left_ns; /* to the deadline */
 };
 

@@ -3,13 +3,14 @@
  * not known are ignored, as there. Source: facts, Jaeger sections 2 and 15. */
 #include "query/families.h"
 #include "query/jaeger_json.h"
+#include "query/jaeger_numbers.h"
 #include "query/jaeger_query.h"
 
 #include "base/text.h"
 
 #define LOOKBACK_DEFAULT_NS (48 * 3600 * NS_PER_S)
 
-static void begin_envelope(struct call *c)
+void jaeger_envelope_begin(struct call *c)
 {
     json_object_begin(&c->json);
     json_key(&c->json, "data");
@@ -27,7 +28,7 @@ static void begin_errors(struct call *c, uint64_t total)
     json_key(j, "errors");
 }
 
-static void end_envelope(struct call *c, uint64_t total)
+void jaeger_envelope_end(struct call *c, uint64_t total)
 {
     begin_errors(c, total);
     json_null(&c->json);
@@ -43,12 +44,12 @@ static enum err services(struct call *c)
     enum err e = engine_services(c->options->engine, &c->context, &names, &count);
     if (e != ERR_OK)
         return e;
-    begin_envelope(c);
+    jaeger_envelope_begin(c);
     json_array_begin(&c->json);
     for (size_t i = 0; i < count; i++)
         json_string(&c->json, names[i]);
     json_array_end(&c->json);
-    end_envelope(c, count);
+    jaeger_envelope_end(c, count);
     return ERR_OK;
 }
 
@@ -61,7 +62,7 @@ static enum err service_operations(struct call *c)
                                    &operations, &count);
     if (e != ERR_OK)
         return e;
-    begin_envelope(c);
+    jaeger_envelope_begin(c);
     json_array_begin(&c->json);
     for (size_t i = 0; i < count; i++) {
         if (i > 0 && bytes_equal(operations[i].name, operations[i - 1].name))
@@ -70,7 +71,7 @@ static enum err service_operations(struct call *c)
         names++;
     }
     json_array_end(&c->json);
-    end_envelope(c, names);
+    jaeger_envelope_end(c, names);
     return ERR_OK;
 }
 
@@ -86,7 +87,7 @@ static enum err all_operations(struct call *c)
     if (e != ERR_OK)
         return e;
     struct json_writer *j = &c->json;
-    begin_envelope(c);
+    jaeger_envelope_begin(c);
     json_array_begin(j);
     for (size_t i = 0; i < count; i++) {
         const char *word = jaeger_kind(operations[i].kind);
@@ -101,7 +102,7 @@ static enum err all_operations(struct call *c)
         shown++;
     }
     json_array_end(j);
-    end_envelope(c, shown);
+    jaeger_envelope_end(c, shown);
     return ERR_OK;
 }
 
@@ -152,11 +153,11 @@ static enum err trace(struct call *c)
         return call_fail(c, e, NULL, "trace not found");
     if (e != ERR_OK)
         return e;
-    begin_envelope(c);
+    jaeger_envelope_begin(c);
     json_array_begin(&c->json);
     e = write_trace(c, &id, data);
     json_array_end(&c->json);
-    end_envelope(c, 1);
+    jaeger_envelope_end(c, 1);
     return e;
 }
 
@@ -187,7 +188,7 @@ static enum err traces_by_id(struct call *c)
     struct trace_id *missing = arena_alloc_array(&c->arena, c->parameter_count, sizeof missing[0]);
     size_t found = 0, missed = 0;
     enum err e = missing == NULL ? arena_failure(&c->arena) : ERR_OK;
-    begin_envelope(c);
+    jaeger_envelope_begin(c);
     json_array_begin(&c->json);
     for (size_t i = 0; e == ERR_OK && i < c->parameter_count; i++) {
         struct trace_id id;
@@ -288,11 +289,11 @@ static enum err traces(struct call *c)
     query.limit = (size_t)(limit < JAEGER_LIMIT_MAX ? limit : JAEGER_LIMIT_MAX);
 
     size_t found = 0;
-    begin_envelope(c);
+    jaeger_envelope_begin(c);
     json_array_begin(&c->json);
     e = jaeger_find(c, &query, write_trace, &found);
     json_array_end(&c->json);
-    end_envelope(c, found);
+    jaeger_envelope_end(c, found);
     return e;
 }
 
@@ -302,5 +303,9 @@ const struct call_route jaeger_routes[] = {
     { "/api/operations", all_operations, CALL_QUICK },
     { "/api/traces", traces, CALL_HEAVY },
     { "/api/traces/{id}", trace, CALL_QUICK },
+    { "/api/metrics/latencies", jaeger_latencies, CALL_HEAVY },
+    { "/api/metrics/calls", jaeger_call_rates, CALL_HEAVY },
+    { "/api/metrics/errors", jaeger_error_rates, CALL_HEAVY },
+    { "/api/metrics/minstep", jaeger_min_step, CALL_QUICK },
 };
 const size_t jaeger_route_count = sizeof jaeger_routes / sizeof jaeger_routes[0];

@@ -15,6 +15,8 @@ const struct call_route native_routes[] = {
     { BASE "/logs", native_logs, CALL_HEAVY },
     { BASE "/services", native_services, CALL_QUICK },
     { BASE "/services/{service}/operations", native_operations, CALL_QUICK },
+    { BASE "/services/{service}/series", native_series, CALL_QUICK },
+    { BASE "/services/{service}/instances", native_instances, CALL_HEAVY },
     { BASE "/attributes", native_attributes, CALL_HEAVY },
     { BASE "/attributes/{key}/values", native_attribute_values, CALL_HEAVY },
     { BASE "/resolve", native_resolve, CALL_HEAVY },

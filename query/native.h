@@ -31,6 +31,9 @@ void native_write_count(struct json_writer *j, const char *key, uint64_t n);
  * can tell apart. */
 unsigned native_color(struct bytes service);
 
+/* A value as a string, as Jaeger's tags and TraceQL's answers write it. */
+void native_write_value_text(struct call *c, const struct expr_value *v);
+
 /* The path's {id}. */
 NODISCARD enum err native_trace_id(struct call *c, struct trace_id *out);
 
@@ -42,7 +45,11 @@ enum err native_trace_skeleton(struct call *c);
 enum err native_logs(struct call *c);
 enum err native_meta(struct call *c);
 enum err native_services(struct call *c);
+enum err native_service_names(struct call *c); /* as native_services() without a window */
 enum err native_operations(struct call *c);
+enum err native_operation_names(struct call *c); /* likewise */
+enum err native_series(struct call *c);
+enum err native_instances(struct call *c);
 enum err native_attributes(struct call *c);
 enum err native_attribute_values(struct call *c);
 enum err native_resolve(struct call *c);

@@ -101,7 +101,7 @@ enum err native_meta(struct call *c)
 
 /* ---- Services ---- */
 
-enum err native_services(struct call *c)
+enum err native_service_names(struct call *c)
 {
     struct bytes *names;
     size_t count;
@@ -134,7 +134,7 @@ static void write_kind(struct json_writer *j, uint32_t kind)
         json_u64(j, kind); /* a kind of a later specification */
 }
 
-enum err native_operations(struct call *c)
+enum err native_operation_names(struct call *c)
 {
     struct operation *operations;
     size_t count;
@@ -269,13 +269,10 @@ enum err native_attributes(struct call *c)
     return ERR_OK;
 }
 
-/* A value's type, and its text as Jaeger's tags and TraceQL's answers write it. */
-static void write_value(struct call *c, const struct expr_value *v)
+/* As a value of OTLP. */
+static struct otlp_value otlp_value_of(const struct expr_value *v)
 {
-    struct json_writer *j = &c->json;
-    struct buffer text;
     struct otlp_value value = { .integer = v->integer, .number = v->number, .bytes = v->bytes };
-    const char *type;
     value.boolean = v->integer != 0;
     switch (v->type) {
     case EXPR_STRING:
@@ -306,13 +303,26 @@ static void write_value(struct call *c, const struct expr_value *v)
         value.type = OTLP_EMPTY;
         break;
     }
-    type = otlp_type_word(value.type);
-    json_key(j, "type");
-    json_text(j, type);
+    return value;
+}
+
+void native_write_value_text(struct call *c, const struct expr_value *v)
+{
+    struct buffer text;
+    struct otlp_value value = otlp_value_of(v);
     buffer_init(&text, c->options->memory_bytes);
     otlp_value_text(&text, &value);
-    native_write_text(j, "value", buffer_bytes(&text));
+    json_string(&c->json, buffer_bytes(&text));
     buffer_deinit(&text);
+}
+
+/* A value's type, and its text as Jaeger's tags and TraceQL's answers write it. */
+static void write_value(struct call *c, const struct expr_value *v)
+{
+    json_key(&c->json, "type");
+    json_text(&c->json, otlp_type_word(otlp_value_of(v).type));
+    json_key(&c->json, "value");
+    native_write_value_text(c, v);
 }
 
 enum err native_attribute_values(struct call *c)

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "query/numbers.h"
+
+#include "base/text.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define MINUTE_NS DERIVED_STEP_MIN_NS
+#define DAY_NS    (UINT64_C(86400) * NS_PER_S)
+/* Far from wrapping, whatever is added to it here: the year 2500 or so. */
+#define TIME_MAX (UINT64_MAX - 1000 * DAY_NS)
+
+/* ---- The window ---- */
+
+static uint64_t floor_to(uint64_t t, uint64_t step)
+{
+    return t - t % step;
+}
+
+static uint64_t ceil_to(uint64_t t, uint64_t step)
+{
+    return t % step == 0 ? t : floor_to(t, step) + step;
+}
+
+/* The smallest step people read easily that makes at most `points` of a length. */
+static uint64_t nice_step(uint64_t length_ns, size_t points)
+{
+    static const unsigned minutes[] = { 1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440 };
+    for (size_t i = 0; i < sizeof minutes / sizeof minutes[0]; i++)
+        if (length_ns / (minutes[i] * MINUTE_NS) <= points)
+            return minutes[i] * MINUTE_NS;
+    return ceil_to(length_ns / points, DAY_NS);
+}
+
+/* What is still to come is not counted as time in which nothing happened. */
+static void settle(struct numbers_window *w)
+{
+    uint64_t now = clock_unix_ns();
+    w->to = w->end > now && now > w->from ? now : w->end;
+    w->seconds = (double)(w->to - w->from) / 1e9;
+    if (w->seconds < 1)
+        w->seconds = 1; /* a minute that has just begun: no rate of thousands from one call */
+    if (w->points == 0)
+        return;
+    uint64_t last = w->t0 + (w->points - 1) * w->step_ns;
+    uint64_t last_end = w->to < last + w->step_ns ? w->to : last + w->step_ns;
+    w->is_partial = last_end < last + w->step_ns;
+    w->last_seconds = last_end > last + NS_PER_S ? (double)(last_end - last) / 1e9 : 1;
+}
+
+static void cut(struct numbers_window *w, uint64_t step_ns)
+{
+    w->step_ns = step_ns;
+    w->t0 = floor_to(w->from, step_ns);
+    w->points = (size_t)((w->end - w->t0 + step_ns - 1) / step_ns);
+    settle(w);
+}
+
+enum err numbers_window_read(struct call *c, size_t points, struct numbers_window *out)
+{
+    uint64_t now = clock_unix_ns(), to = now, from = UINT64_MAX;
+    enum err e = parameter_time(c, "to", &to);
+    if (e == ERR_OK)
+        e = parameter_time(c, "from", &from);
+    if (e != ERR_OK)
+        return e;
+    if (from == UINT64_MAX)
+        from = to > NUMBERS_WINDOW_DEFAULT_NS ? to - NUMBERS_WINDOW_DEFAULT_NS : 0;
+    if (to > TIME_MAX)
+        return call_fail(c, ERR_INVALID, "to", "it lies too far ahead");
+    if (to <= from)
+        return call_fail(c, ERR_INVALID, "to", "it must be later than 'from'");
+    *out =
+        (struct numbers_window){ .from = floor_to(from, MINUTE_NS), .end = ceil_to(to, MINUTE_NS) };
+    settle(out);
+    if (points > 0)
+        cut(out, nice_step(out->end - out->from, points));
+    return ERR_OK;
+}
+
+enum err numbers_window_step(struct call *c, uint64_t step_ns, struct numbers_window *w)
+{
+    if (step_ns == 0 || step_ns % MINUTE_NS != 0)
+        return call_fail(c, ERR_INVALID, "step", "expected whole minutes, as 5m");
+    if ((w->end - w->from) / step_ns >= NUMBERS_POINTS_MAX)
+        return call_fail(c, ERR_INVALID, "step", "it makes more than %u points of this range",
+                         NUMBERS_POINTS_MAX);
+    cut(w, step_ns);
+    return ERR_OK;
+}
+
+enum err numbers_window_prev(struct call *c, const struct numbers_window *w,
+                             struct numbers_window *out, bool *out_is_set)
+{
+    struct bytes text;
+    int64_t ns;
+    *out_is_set = parameter_text(c, "prev", &text);
+    if (!*out_is_set)
+        return ERR_OK;
+    uint64_t back = w->end - w->from;
+    if (!bytes_equal_text(text, "period")) {
+        if (!text_duration_parse(text, &ns) || ns <= 0 || (uint64_t)ns % MINUTE_NS != 0)
+            return call_fail(c, ERR_INVALID, "prev",
+                             "expected 'period' or a duration of whole minutes, as 24h");
+        back = (uint64_t)ns;
+    }
+    if (back > w->from)
+        return call_fail(c, ERR_INVALID, "prev", "it reaches back before 1970");
+    *out = *w; /* as long, and as many points, so that the two lie over each other */
+    out->from -= back;
+    out->end -= back;
+    if (w->points > 0) /* points begin at multiples of the step */
+        out->t0 = w->t0 > back ? floor_to(w->t0 - back, w->step_ns) : 0;
+    settle(out);
+    return ERR_OK;
+}
+
+struct derived_range numbers_range(const struct numbers_window *w, bool has_points)
+{
+    return (struct derived_range){ .min_unix_ns = w->from,
+                                   .max_unix_ns = w->end,
+                                   .step_ns = has_points ? w->step_ns : 0 };
+}
+
+const struct bytes *numbers_text(const struct call *c, const char *name, struct bytes *out)
+{
+    return parameter_text(c, name, out) ? out : NULL;
+}
+
+/* ---- Sums ---- */
+
+static uint64_t add_saturating(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+void numbers_sum_init(struct numbers_sum *s, struct arena *arena)
+{
+    *s = (struct numbers_sum){ 0 };
+    histogram_init(&s->durations, arena);
+}
+
+void numbers_keep_slowest(struct derived_exemplar *kept, const struct derived_exemplar *other)
+{
+    if (other->is_set && (!kept->is_set || other->duration_ns > kept->duration_ns))
+        *kept = *other;
+}
+
+void numbers_keep_newest(struct derived_exemplar *kept, const struct derived_exemplar *other)
+{
+    if (other->is_set && (!kept->is_set || other->start_unix_ns > kept->start_unix_ns))
+        *kept = *other;
+}
+
+enum err numbers_sum_add_red(struct numbers_sum *s, const struct red_point *p)
+{
+    s->count += p->calls;
+    s->errors += p->errors;
+    s->estimated += p->estimated_calls;
+    s->time_ns = add_saturating(s->time_ns, p->duration_ns);
+    numbers_keep_slowest(&s->slowest, &p->slowest);
+    numbers_keep_newest(&s->failed, &p->failed);
+    return histogram_merge(&s->durations, &p->duration);
+}
+
+enum err numbers_sum_merge(struct numbers_sum *s, const struct numbers_sum *from)
+{
+    s->count += from->count;
+    s->errors += from->errors;
+    s->estimated += from->estimated;
+    s->time_ns = add_saturating(s->time_ns, from->time_ns);
+    numbers_keep_slowest(&s->slowest, &from->slowest);
+    numbers_keep_newest(&s->failed, &from->failed);
+    return histogram_merge(&s->durations, &from->durations);
+}
+
+enum err numbers_points_init(struct numbers_points *p, const struct numbers_window *w,
+                             bool has_durations, struct arena *arena)
+{
+    struct numbers_points points = { 0 };
+    if (w->points > 0) {
+        points.count = arena_alloc_array(arena, w->points, sizeof points.count[0]);
+        points.errors = arena_alloc_array(arena, w->points, sizeof points.errors[0]);
+        if (points.count == NULL || points.errors == NULL)
+            return arena_failure(arena);
+    }
+    if (w->points > 0 && has_durations) {
+        points.durations = arena_alloc_array(arena, w->points, sizeof points.durations[0]);
+        if (points.durations == NULL)
+            return arena_failure(arena);
+        for (size_t i = 0; i < w->points; i++)
+            histogram_init(&points.durations[i], arena);
+    }
+    *p = points;
+    return ERR_OK;
+}
+
+size_t numbers_point_at(const struct numbers_window *w, uint64_t unix_ns)
+{
+    if (w->points == 0 || unix_ns < w->t0)
+        return SIZE_MAX;
+    uint64_t i = (unix_ns - w->t0) / w->step_ns;
+    return i < w->points ? (size_t)i : SIZE_MAX;
+}
+
+double numbers_rate(const struct numbers_window *w, const struct numbers_sum *s)
+{
+    return (double)s->count / w->seconds;
+}
+
+double numbers_p95(const struct numbers_sum *s)
+{
+    return histogram_quantile(&s->durations, 0.95);
+}
+
+/* ---- Writing ---- */
+
+void numbers_write(struct json_writer *j, const char *key, double v)
+{
+    numbers_write_or_null(j, key, v, true);
+}
+
+static void write_number(struct json_writer *j, double v)
+{
+    char text[32]; /* more digits than the eye or the data have only make the answer longer */
+    int len = snprintf(text, sizeof text, "%.6g", v);
+    json_raw(j, bytes_of(text, (size_t)len));
+}
+
+void numbers_write_or_null(struct json_writer *j, const char *key, double v, bool is_there)
+{
+    json_key(j, key);
+    if (is_there)
+        write_number(j, v);
+    else
+        json_null(j);
+}
+
+void numbers_begin(struct numbers_answer *a, struct call *c, const struct numbers_window *w)
+{
+    struct json_writer *j = &c->json;
+    *a = (struct numbers_answer){ .c = c, .w = w };
+    json_object_begin(j);
+    native_write_ns(j, "from", w->from);
+    native_write_ns(j, "to", w->to);
+    numbers_write(j, "window_s", w->seconds);
+    if (w->points == 0)
+        return;
+    native_write_ns(j, "t0", w->t0);
+    native_write_count(j, "step_s", w->step_ns / NS_PER_S);
+    native_write_count(j, "points", w->points);
+    json_key(j, "partial");
+    json_bool(j, w->is_partial);
+}
+
+void numbers_end(struct numbers_answer *a, size_t rows)
+{
+    struct json_writer *j = &a->c->json;
+    struct page page = { .range = { a->w->from, a->w->end } };
+    numbers_write(j, "bound", a->bound);
+    native_write_end(a->c, NULL, rows, &page, NULL);
+    json_object_end(j);
+}
+
+/* Half the width of a bucket over its middle, rounded up to what people read. */
+static double relative_error(int scale)
+{
+    if (scale == HISTOGRAM_SCALE)
+        return HISTOGRAM_ERROR;
+    return ceil(tanh(M_LN2 * exp2(-scale) / 2) * 1e4) / 1e4;
+}
+
+static double quantile(struct numbers_answer *a, const struct histogram *h, double q)
+{
+    double bound = relative_error(h->scale);
+    if (bound > a->bound)
+        a->bound = bound;
+    return histogram_quantile(h, q);
+}
+
+static void write_quantile(struct numbers_answer *a, const struct histogram *h, double q)
+{
+    if (h->count == 0)
+        json_null(&a->c->json);
+    else
+        json_u64(&a->c->json, (uint64_t)llround(quantile(a, h, q)));
+}
+
+static const struct {
+    const char *name;
+    double q;
+} percentiles[] = { { "p50", 0.5 }, { "p90", 0.9 }, { "p95", 0.95 }, { "p99", 0.99 } };
+#define PERCENTILES (sizeof percentiles / sizeof percentiles[0])
+
+void numbers_write_percentiles(struct numbers_answer *a, const struct histogram *h)
+{
+    for (size_t i = 0; i < PERCENTILES; i++) {
+        json_key(&a->c->json, percentiles[i].name);
+        write_quantile(a, h, percentiles[i].q);
+    }
+}
+
+void numbers_write_rates(struct numbers_answer *a, uint64_t count, uint64_t errors, double seconds)
+{
+    struct json_writer *j = &a->c->json;
+    native_write_count(j, "count", count);
+    native_write_count(j, "errors", errors);
+    numbers_write(j, "rate", (double)count / seconds);
+    numbers_write_or_null(j, "err", (double)errors / (double)count, count > 0);
+}
+
+void numbers_write_exemplar(struct json_writer *j, const char *key,
+                            const struct derived_exemplar *x)
+{
+    if (!x->is_set)
+        return;
+    json_key(j, key);
+    json_object_begin(j);
+    native_write_id(j, "trace", x->trace_id.b, sizeof x->trace_id.b);
+    native_write_id(j, "span", x->span_id.b, sizeof x->span_id.b);
+    native_write_ns(j, "start", x->start_unix_ns);
+    native_write_count(j, "dur", x->duration_ns);
+    json_object_end(j);
+}
+
+void numbers_write_sum(struct numbers_answer *a, const struct numbers_sum *s)
+{
+    struct json_writer *j = &a->c->json;
+    numbers_write_rates(a, s->count, s->errors, a->w->seconds);
+    /* Sums of fractions differ from whole numbers in the last digits. */
+    if (fabs(s->estimated - (double)s->count) > 1e-6 * (double)s->count)
+        numbers_write(j, "est_rate", s->estimated / a->w->seconds);
+    numbers_write_percentiles(a, &s->durations);
+    numbers_write_exemplar(j, "slow", &s->slowest);
+    numbers_write_exemplar(j, "fail", &s->failed);
+}
+
+void numbers_write_prev(struct numbers_answer *a, const struct numbers_window *w,
+                        const struct numbers_sum *s)
+{
+    json_key(&a->c->json, "prev");
+    json_object_begin(&a->c->json);
+    numbers_write_rates(a, s->count, s->errors, w->seconds);
+    numbers_write_percentiles(a, &s->durations);
+    json_object_end(&a->c->json);
+}
+
+void numbers_write_point_rates(struct numbers_answer *a, const char *key,
+                               const struct numbers_window *w, const uint64_t *count)
+{
+    struct json_writer *j = &a->c->json;
+    json_key(j, key);
+    json_array_begin(j);
+    for (size_t i = 0; i < w->points; i++)
+        write_number(j, (double)count[i] /
+                            (i + 1 < w->points ? (double)w->step_ns / 1e9 : w->last_seconds));
+    json_array_end(j);
+}
+
+void numbers_write_point_percentile(struct numbers_answer *a, const char *key,
+                                    const struct numbers_window *w, const struct histogram *h,
+                                    double q)
+{
+    struct json_writer *j = &a->c->json;
+    json_key(j, key);
+    json_array_begin(j);
+    for (size_t i = 0; i < w->points; i++)
+        write_quantile(a, &h[i], q);
+    json_array_end(j);
+}
+
+static void write_counts(struct json_writer *j, const char *key, const uint64_t *n, size_t points)
+{
+    json_key(j, key);
+    json_array_begin(j);
+    for (size_t i = 0; i < points; i++)
+        json_u64(j, n[i]);
+    json_array_end(j);
+}
+
+void numbers_write_series(struct numbers_answer *a, const struct numbers_window *w,
+                          const struct numbers_points *p)
+{
+    struct json_writer *j = &a->c->json;
+    json_key(j, "series");
+    json_object_begin(j);
+    numbers_write_point_rates(a, "rate", w, p->count);
+    json_key(j, "err");
+    json_array_begin(j);
+    for (size_t i = 0; i < w->points; i++) {
+        if (p->count[i] == 0)
+            json_null(j);
+        else
+            write_number(j, (double)p->errors[i] / (double)p->count[i]);
+    }
+    json_array_end(j);
+    for (size_t k = 0; k < PERCENTILES; k++)
+        numbers_write_point_percentile(a, percentiles[k].name, w, p->durations, percentiles[k].q);
+    write_counts(j, "count", p->count, w->points);
+    write_counts(j, "errors", p->errors, w->points);
+    json_object_end(j);
+}
