@@ -25,6 +25,11 @@ uint64_t clock_mono_ns(void)
     return atomic_load(&is_fake) ? atomic_load(&fake_mono_ns) : read_clock(CLOCK_MONOTONIC);
 }
 
+uint64_t clock_boot_ns(void)
+{
+    return atomic_load(&is_fake) ? atomic_load(&fake_mono_ns) : read_clock(CLOCK_BOOTTIME);
+}
+
 void clock_fake_set(uint64_t unix_ns, uint64_t mono_ns)
 {
     atomic_store(&fake_unix_ns, unix_ns);

@@ -30,11 +30,13 @@
 static_assert(DURABILITY_FSYNC == 0 && DURABILITY_PROCESS == 1, "--durability fsync|process");
 static_assert(LOG_DEBUG == 0 && LOG_INFO == 1 && LOG_WARN == 2 && LOG_ERROR == 3, "--log-level");
 
-#define OPTIONS_BYTES_MAX (4 * OPTIONS_FILE_MAX)
-#define HOST_NAMES_MAX    32
-#define DESCRIPTORS_MAX   (1024 * 1024)
-#define IDLE_LOOK_S       5
-#define QUERY_BYTES_MAX   ((size_t)64 << 20)
+#define OPTIONS_BYTES_MAX  (4 * OPTIONS_FILE_MAX)
+#define HOST_NAMES_MAX     32
+#define DESCRIPTORS_MAX    (1024 * 1024)
+#define RETENTION_AGE_MIN  (60 * NS_PER_S)
+#define RETENTION_SIZE_MIN ((uint64_t)64 << 20) /* a partition of it is 8 MiB, beside its log */
+#define IDLE_LOOK_S        5
+#define QUERY_BYTES_MAX    ((size_t)64 << 20)
 
 enum { LISTENER_OTLP_GRPC, LISTENER_OTLP_HTTP, LISTENER_HTTP, LISTENER_COUNT };
 
@@ -165,6 +167,10 @@ static int check_options(struct serving *s, struct option_settings *settings, st
             s->listeners[i].name, s->listeners[i].address);
         return EXIT_STATUS_USAGE;
     }
+    if (o->retention_age != 0 && o->retention_age < RETENTION_AGE_MIN)
+        return complain("--retention-age must be at least 1m");
+    if (o->retention_size != 0 && o->retention_size < RETENTION_SIZE_MIN)
+        return complain("--retention-size must be at least 64MiB");
     if (!split_host_names(s, arena))
         return complain("--host-names takes at most 32 names");
     return plan_memory(s, settings, arena);
@@ -257,6 +263,8 @@ static int open_engine(struct serving *s)
         .builder_age_ns = s->options.row_group_age,
         .partition_bytes_max = s->options.partition_size,
         .partition_age_ns = s->options.partition_age,
+        .retention_age_ns = s->options.retention_age,
+        .retention_bytes = s->options.retention_size,
         .metrics = s->metrics,
     };
     enum err e = sqlite_engine_open(&options, &s->engine, &message);

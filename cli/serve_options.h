@@ -79,7 +79,13 @@
       "Acknowledged items become a row group when they are this old, or 32,768.")                  \
     X(SIZE, partition_size, "partition-size", "1GiB", "SIZE",                                      \
       "Begin a new partition file at this size ...")                                               \
-    X(DURATION, partition_age, "partition-age", "1h", "TIME", "... or at this age.")
+    X(DURATION, partition_age, "partition-age", "1h", "TIME",                                      \
+      "... or at this age. Where retention keeps less than eight of them, they are smaller.")      \
+    X(DURATION, retention_age, "retention-age", "0s", "TIME",                                      \
+      "Remove spans and log records this long after they were received, a partition at a time; "   \
+      "time that passes counts, the wall clock does not. 0s: keep them.")                          \
+    X(SIZE, retention_size, "retention-size", "0", "SIZE",                                         \
+      "Remove the oldest partition when the data directory is larger than this; 0: any size.")
 /* clang-format on */
 
 struct serve_options {

@@ -105,8 +105,10 @@ enum err catalog_content_key(struct catalog *c, struct hash_key *out)
 
 enum err catalog_partitions(struct db *db, struct catalog_partition **out, size_t *out_count)
 {
-    int64_t rows = 0;
+    int64_t rows = 0, version = 0;
     enum err e = db_integer(db, "SELECT count(*) FROM partition", 0, &rows);
+    if (e == ERR_OK)
+        e = db_integer(db, "PRAGMA user_version", 0, &version);
     if (e != ERR_OK)
         return e;
     struct catalog_partition *list = mem_alloc_array((size_t)rows + 1, sizeof *list);
@@ -114,8 +116,13 @@ enum err catalog_partitions(struct db *db, struct catalog_partition **out, size_
         return ERR_NOMEM;
     size_t count = 0;
     sqlite3_stmt *s = NULL;
-    e = db_prepare(
-        db, "SELECT id, state, opened_unix_ns, closed_unix_ns FROM partition ORDER BY id", &s);
+    e = db_prepare(db,
+                   version < 2 ? "SELECT id, state, opened_unix_ns, closed_unix_ns, 0, 0, 0"
+                                 " FROM partition ORDER BY id"
+                               : "SELECT id, state, opened_unix_ns, closed_unix_ns,"
+                                 " opened_clock_ns, closed_clock_ns, bytes"
+                                 " FROM partition ORDER BY id",
+                   &s);
     bool is_row = true;
     while (e == ERR_OK && count < (size_t)rows) {
         e = db_step(db, s, &is_row);
@@ -126,6 +133,9 @@ enum err catalog_partitions(struct db *db, struct catalog_partition **out, size_
             .state = (enum partition_state)sqlite3_column_int(s, 1),
             .opened_unix_ns = db_column_u64(s, 2),
             .closed_unix_ns = db_column_u64(s, 3),
+            .opened_clock_ns = db_column_u64(s, 4),
+            .closed_clock_ns = db_column_u64(s, 5),
+            .bytes = db_column_u64(s, 6),
         };
     }
     (void)sqlite3_finalize(s);
@@ -143,32 +153,99 @@ enum err catalog_partition_add(struct catalog *c, const struct catalog_partition
     sqlite3_stmt *s = NULL;
     enum err e = db_prepare(&c->db,
                             "INSERT INTO partition (id, state, opened_unix_ns, closed_unix_ns,"
-                            " reason) VALUES (?1, ?2, ?3, ?4, '')",
+                            " reason, opened_clock_ns) VALUES (?1, ?2, ?3, ?4, '', ?5)",
                             &s);
     if (e == ERR_OK) {
         db_bind_u64(s, 1, p->id);
         db_bind_u64(s, 2, (uint64_t)p->state);
         db_bind_u64(s, 3, p->opened_unix_ns);
         db_bind_u64(s, 4, p->closed_unix_ns);
+        db_bind_u64(s, 5, p->opened_clock_ns);
         e = db_run(&c->db, s);
     }
     (void)sqlite3_finalize(s);
     return e;
 }
 
-enum err catalog_partition_set(struct catalog *c, uint64_t id, enum partition_state state,
-                               uint64_t closed_unix_ns, const char *reason)
+enum err catalog_partition_set(struct catalog *c, const struct catalog_partition *p,
+                               const char *reason)
 {
     sqlite3_stmt *s = NULL;
     enum err e = db_prepare(&c->db,
-                            "UPDATE partition SET state = ?2, closed_unix_ns = ?3, reason = ?4"
-                            " WHERE id = ?1",
+                            "UPDATE partition SET state = ?2, closed_unix_ns = ?3, reason = ?4,"
+                            " closed_clock_ns = ?5, bytes = ?6 WHERE id = ?1",
                             &s);
     if (e == ERR_OK) {
-        db_bind_u64(s, 1, id);
-        db_bind_u64(s, 2, (uint64_t)state);
-        db_bind_u64(s, 3, closed_unix_ns);
+        db_bind_u64(s, 1, p->id);
+        db_bind_u64(s, 2, (uint64_t)p->state);
+        db_bind_u64(s, 3, p->closed_unix_ns);
         (void)sqlite3_bind_text(s, 4, reason, -1, SQLITE_STATIC);
+        db_bind_u64(s, 5, p->closed_clock_ns);
+        db_bind_u64(s, 6, p->bytes);
+        e = db_run(&c->db, s);
+    }
+    (void)sqlite3_finalize(s);
+    return e;
+}
+
+/* A statement with one number. */
+static enum err run_with(struct catalog *c, const char *sql, uint64_t value)
+{
+    sqlite3_stmt *s = NULL;
+    enum err e = db_prepare(&c->db, sql, &s);
+    if (e == ERR_OK) {
+        db_bind_u64(s, 1, value);
+        e = db_run(&c->db, s);
+    }
+    (void)sqlite3_finalize(s);
+    return e;
+}
+
+enum err catalog_partitions_date(struct catalog *c, uint64_t clock_ns)
+{
+    return run_with(c,
+                    "UPDATE partition SET closed_clock_ns = ?1"
+                    " WHERE closed_clock_ns = 0 AND state <> 1",
+                    clock_ns);
+}
+
+enum err catalog_partition_forget(struct catalog *c, uint64_t id)
+{
+    return run_with(c, "DELETE FROM partition WHERE id = ?1", id);
+}
+
+enum err catalog_setting_get(struct catalog *c, const char *key, uint8_t *out, size_t len,
+                             size_t *out_len)
+{
+    sqlite3_stmt *s = NULL;
+    bool is_row = false;
+    enum err e = db_prepare(&c->db, "SELECT value FROM setting WHERE key = ?1", &s);
+    if (e == ERR_OK) {
+        (void)sqlite3_bind_text(s, 1, key, -1, SQLITE_STATIC);
+        e = db_step(&c->db, s, &is_row);
+    }
+    struct bytes value = e == ERR_OK && is_row ? db_column_bytes(s, 0) : (struct bytes){ 0 };
+    if (value.len > len)
+        e = ERR_CORRUPT;
+    if (e == ERR_OK) {
+        if (value.len > 0)
+            memcpy(out, value.data, value.len);
+        *out_len = value.len;
+    }
+    (void)sqlite3_finalize(s);
+    return e;
+}
+
+enum err catalog_setting_put(struct catalog *c, const char *key, struct bytes value)
+{
+    sqlite3_stmt *s = NULL;
+    enum err e = db_prepare(&c->db,
+                            "INSERT INTO setting (key, value) VALUES (?1, ?2)"
+                            " ON CONFLICT DO UPDATE SET value = excluded.value",
+                            &s);
+    if (e == ERR_OK) {
+        (void)sqlite3_bind_text(s, 1, key, -1, SQLITE_STATIC);
+        db_bind_bytes(s, 2, value);
         e = db_run(&c->db, s);
     }
     (void)sqlite3_finalize(s);

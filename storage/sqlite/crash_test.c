@@ -16,6 +16,7 @@
 #include <stdarg.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,8 +24,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define BATCHES_A_LIFE 48 /* what a process sends that is not killed */
-#define LIVES          5  /* kills of one directory */
+#define BATCHES_A_LIFE 48                  /* what a process sends that is not killed */
+#define LIVES          5                   /* kills of one directory */
+#define EXPIRY_BYTES   ((uint64_t)5 << 20) /* with the catalogue, and files of at least half a MiB */
+#define KEPT_BATCHES   2                   /* of the last acknowledged: they are never that old */
 
 static const char *const points[] = {
     "schema_written",      "schema_committed",  "catalog_created",      "partition_created",
@@ -37,12 +40,25 @@ static const char *const points[] = {
 };
 #define POINTS (sizeof points / sizeof points[0])
 
+static const char *const expiry_points[] = {
+    "expiry_begun", "expiry_listed",   "expiry_unlinking",
+    "unlink_next",  "expiry_unlinked", "expiry_forgotten"
+};
+#define EXPIRY_POINTS (sizeof expiry_points / sizeof expiry_points[0])
+
 static struct sqlite_engine_options options_of(const char *directory)
 {
     return (struct sqlite_engine_options){ .directory = directory,
                                            .builder_rows = 60,
                                            .builder_age_ns = 5 * NS_PER_MS,
                                            .partition_bytes_max = 1 };
+}
+
+/* Retention that takes nearly everything, at once. */
+static void options_expire(struct sqlite_engine_options *o)
+{
+    o->retention_bytes = EXPIRY_BYTES;
+    o->maintain_interval_ns = 2 * NS_PER_MS;
 }
 
 /* ---- The process that dies -------------------------------------------------------------------------- */
@@ -71,6 +87,8 @@ static int child_main(char **argv)
     random_init(&r, l.seed + from);
     l.ack_fd = STDOUT_FILENO;
     struct sqlite_engine_options options = options_of(argv[4]);
+    if (getenv("SPINDLE_TEST_EXPIRES") != NULL)
+        options_expire(&options);
     struct engine *e = NULL;
     if (sqlite_engine_open(&options, &e, NULL) != ERR_OK)
         return 3;
@@ -97,6 +115,7 @@ struct life {
     unsigned passage;
     unsigned after_us;
     bool acks_early;
+    bool expires; /* with retention */
 };
 
 /* True when it was killed. Acknowledgements are noted in the ledger. */
@@ -116,6 +135,8 @@ static bool life_run(struct ledger *l, const char *directory, size_t from, const
         }
         if (life->acks_early)
             (void)setenv("SPINDLE_TEST_ACK_EARLY", "1", 1);
+        if (life->expires)
+            (void)setenv("SPINDLE_TEST_EXPIRES", "1", 1);
         (void)dup2(pipe_fds[1], STDOUT_FILENO);
         (void)close(pipe_fds[0]);
         (void)close(pipe_fds[1]);
@@ -242,6 +263,78 @@ static void killed_at_random(void **state)
     assert_true(kills >= wanted);
 }
 
+/* Files of the directory that are partitions. */
+static unsigned partition_files(const char *directory)
+{
+    unsigned count = 0;
+    DIR *d = opendir(directory);
+    assert_non_null(d);
+    for (struct dirent *f = readdir(d); f != NULL; f = readdir(d)) {
+        size_t len = strlen(f->d_name);
+        count += f->d_name[0] == 'p' && len > 3 && strcmp(f->d_name + len - 3, ".db") == 0;
+    }
+    (void)closedir(d);
+    return count;
+}
+
+/* What has expired may be gone, the newest is not; nothing is there twice or changed; and what a kill left of
+ * a partition that was being removed goes at the next start. */
+static bool expiry_check(struct ledger *l, const char *directory)
+{
+    size_t kept = 0;
+    for (size_t i = l->capacity; i-- > 0;)
+        if (l->outcomes[i] == LEDGER_ACKED && kept++ >= KEPT_BATCHES)
+            l->outcomes[i] = LEDGER_UNKNOWN;
+    if (!life_check(l, directory))
+        return false;
+    struct sqlite_engine_options options = options_of(directory);
+    struct engine *e = NULL;
+    struct engine_statistics s = { 0 };
+    options_expire(&options);
+    if (sqlite_engine_open(&options, &e, NULL) != ERR_OK)
+        return false;
+    for (int look = 0; look < 500; look++) {
+        engine_statistics(e, &s);
+        if (s.disk_bytes <= EXPIRY_BYTES && s.partitions == partition_files(directory))
+            break;
+        (void)usleep(2000);
+    }
+    bool is_right = s.disk_bytes <= EXPIRY_BYTES && s.partitions == partition_files(directory);
+    if (!is_right)
+        (void)fprintf(stderr, "%llu partitions, %u files, %llu bytes\n",
+                      (unsigned long long)s.partitions, partition_files(directory),
+                      (unsigned long long)s.disk_bytes);
+    engine_close(e);
+    return is_right;
+}
+
+static void killed_while_expiring(void **state)
+{
+    (void)state;
+    unsigned long rounds = setting("SPINDLE_CRASH_ROUNDS", 1);
+    unsigned kills = 0;
+    for (unsigned long n = 0; n < rounds * EXPIRY_POINTS; n++) {
+        char directory[128];
+        struct ledger l;
+        scratch_make(directory);
+        ledger_init(&l, 7000 + n, (size_t)LIVES * BATCHES_A_LIFE);
+        for (size_t i = 0; i < LIVES; i++) {
+            const struct life life = { .point = expiry_points[(n + i) % EXPIRY_POINTS],
+                                       .passage = (unsigned)(1 + (n + i) % 3),
+                                       .expires = true };
+            size_t from = i * BATCHES_A_LIFE;
+            for (size_t k = from; k < from + BATCHES_A_LIFE; k++)
+                l.outcomes[k] = LEDGER_UNKNOWN;
+            kills += life_run(&l, directory, from, &life);
+            assert_true(expiry_check(&l, directory));
+        }
+        ledger_deinit(&l);
+        scratch_remove(directory);
+    }
+    (void)fprintf(stderr, "%u kills while expiring\n", kills);
+    assert_true(kills >= rounds * EXPIRY_POINTS * 3);
+}
+
 /* The control: acknowledging before the commit loses what was acknowledged, and the ledger says so. */
 static void early_acknowledgement_is_caught(void **state)
 {
@@ -263,6 +356,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(killed_at_named_points),
         cmocka_unit_test(killed_at_random),
+        cmocka_unit_test(killed_while_expiring),
         cmocka_unit_test(early_acknowledgement_is_caught),
     };
     const char *only = getenv("SPINDLE_TEST_FILTER");

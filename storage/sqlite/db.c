@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/sqlite/db.h"
 
+#include "base/crash_point.h"
 #include "base/mem.h"
 
 #include <assert.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdalign.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -251,6 +253,31 @@ bool db_exists(const char *path, const char *vfs_name)
     int exists = 0;
     return vfs != NULL && vfs->xAccess(vfs, path, SQLITE_ACCESS_EXISTS, &exists) == SQLITE_OK &&
            exists != 0;
+}
+
+enum err db_unlink(const char *path, const char *vfs_name)
+{
+    static const char *const suffixes[] = { "-wal", "-shm", "-journal", "" };
+    db_library_init();
+    if (sqlite3_initialize() != SQLITE_OK)
+        return ERR_NOMEM;
+    sqlite3_vfs *vfs = sqlite3_vfs_find(vfs_name);
+    if (vfs == NULL)
+        return ERR_IO;
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        char name[4096 + 64];
+        int len = snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
+        if (len < 0 || (size_t)len >= sizeof name)
+            return ERR_IO;
+        if (i > 0)
+            CRASH_POINT("unlink_next");
+        /* The last one syncs the directory, for all of them. */
+        bool is_last = i + 1 == sizeof suffixes / sizeof suffixes[0];
+        int rc = vfs->xDelete(vfs, name, is_last);
+        if (rc != SQLITE_OK && rc != SQLITE_IOERR_DELETE_NOENT)
+            return ERR_IO;
+    }
+    return ERR_OK;
 }
 
 /* Offsets in the header of an SQLite file: https://sqlite.org/fileformat2.html, section 1.3. */

@@ -59,6 +59,9 @@ NODISCARD enum err db_peek(const char *path, const char *vfs, bool *out_is_empty
                            uint32_t *out_application_id, uint32_t *out_user_version);
 /* Whether path exists for this VFS. */
 bool db_exists(const char *path, const char *vfs);
+/* Unlink a database that no connection has open, its log included, and make that durable. What is not
+ * there is no error. ERR_IO: part of it may be gone. */
+NODISCARD enum err db_unlink(const char *path, const char *vfs);
 
 /* Remember what a failed call means for the connection, and turn SQLite's code into ours. */
 enum err db_result(struct db *db, int code);

@@ -3,11 +3,12 @@
  *
  * Threads    collectors ──queue──► writer ◄──tasks── builder ◄──condition── writer
  *                                    │ view (lock)
- *            queries ────────────────┘
+ *            queries ────────────────┘        maintenance ──tasks──► writer
  *
  * The writer owns the catalogue, every writing connection, the memory of request hashes, and is the
  * only one to change the view. The builder owns the row-group builder and the span filter. Queries
- * own nothing.
+ * own nothing. Maintenance decides what expires, by tasks of the writer, and removes files that nobody has
+ * open.
  *
  * Invariants
  *   I1  on_done(ERR_OK) is called after COMMIT with a sync, and after the body is in the view.
@@ -22,7 +23,8 @@
  *   group_visible group_answered checkpoint_before checkpoint_after build_begun build_finished
  *   retire_begun retire_group_written retire_journal_removed retire_committed retire_visible
  *   roll_begun seal_checkpointed seal_listed freeze_marked freeze_listed rescue_committed
- *   rescue_listed upgrade_written upgrade_committed replay_entry close_begun */
+ *   rescue_listed upgrade_written upgrade_committed replay_entry expiry_begun expiry_listed
+ *   expiry_unlinking unlink_next expiry_unlinked expiry_forgotten close_begun */
 #ifndef SPINDLE_STORAGE_SQLITE_ENGINE_PRIVATE_H
 #define SPINDLE_STORAGE_SQLITE_ENGINE_PRIVATE_H
 
@@ -31,6 +33,7 @@
 #include "storage/sqlite/derived.h"
 #include "storage/sqlite/operations.h"
 #include "storage/sqlite/partition.h"
+#include "storage/sqlite/retention_clock.h"
 #include "storage/sqlite/sqlite_engine.h"
 
 #include <pthread.h>
@@ -89,12 +92,16 @@
 
 struct sqlite_engine;
 
+enum expiry { EXPIRY_AGE, EXPIRY_SIZE, EXPIRY_DISK, EXPIRY_COUNT }; /* why a partition goes */
+
 struct storage_metrics {
 #define X(field, text, labels, help) struct metric *field;
     STORAGE_COUNTERS(X)
 #undef X
     struct metric *pending_bytes, *wal_bytes, *writable;
     struct metric *commit_duration, *build_duration;
+    struct metric *expired_items[SIGNAL_COUNT][EXPIRY_COUNT];
+    struct metric *expired_bytes[EXPIRY_COUNT], *expired_partitions[EXPIRY_COUNT];
 };
 
 /* Work that only the writer may do, for a thread that waits for it. Commits wait meanwhile, so it is short. */
@@ -141,6 +148,15 @@ struct builder {
     struct rowgroup_builder *rowgroup_builders[SIGNAL_COUNT];
 };
 
+struct maintain {
+    pthread_t thread;
+    bool is_started;
+    pthread_mutex_t lock; /* of the waiting alone */
+    pthread_cond_t changed;
+    _Atomic bool is_stopping;
+    uint64_t clock_stored_mono_ns; /* the thread's own */
+};
+
 struct sqlite_engine {
     struct engine base;
     char *directory;
@@ -148,9 +164,12 @@ struct sqlite_engine {
     enum durability durability;
     size_t memory_bytes, builder_rows;
     uint64_t builder_age_ns, partition_bytes_max, partition_age_ns;
+    uint64_t retention_age_ns, retention_bytes; /* 0: without end */
+    uint64_t maintain_interval_ns;
     int lock_fd;
 
     struct catalog *catalog;
+    struct retention_clock clock;
     struct hash_key content_key;
     struct storage_metrics metrics;
     struct budget budget; /* queued and pending requests */
@@ -163,7 +182,7 @@ struct sqlite_engine {
     struct derived derived; /* its rows are guarded likewise */
 
     pthread_mutex_t
-        partitions_lock; /* guards the list; the partitions live as long as the engine */
+        partitions_lock; /* guards the list, which the writer alone changes; each has a reference */
     struct partition **partitions;
     size_t partitions_count, partitions_capacity;
 
@@ -177,6 +196,7 @@ struct sqlite_engine {
 
     struct writer writer;
     struct builder builder;
+    struct maintain maintain;
 };
 
 static inline struct sqlite_engine *sqlite_engine_from(struct engine *e)
@@ -225,6 +245,16 @@ void builder_notify(struct sqlite_engine *e);
 /* Wait until what is pending now is in row groups. The error of the first that could not be. */
 NODISCARD enum err builder_flush(struct sqlite_engine *e);
 
+/* ---- maintain.c, retention.c ----------------------------------------------------------------- */
+
+void maintain_init(struct sqlite_engine *e);
+NODISCARD enum err maintain_start(struct sqlite_engine *e);
+void maintain_stop(struct sqlite_engine *e); /* while the writer runs; after the step at hand */
+void maintain_deinit(struct sqlite_engine *e);
+bool maintain_is_stopping(struct sqlite_engine *e);
+/* Remove what has expired, and what was being removed; maintenance's. */
+void retention_run(struct sqlite_engine *e);
+
 /* ---- sqlite_query.c -------------------------------------------------------------------------- */
 
 extern const struct engine_ops sqlite_engine_ops; /* in sqlite_engine.c */
@@ -266,6 +296,8 @@ NODISCARD enum err sqlite_red(struct engine *e, const struct query_context *q,
 
 /* Take a partition into the list. */
 NODISCARD enum err engine_partition_add(struct sqlite_engine *e, struct partition *take_partition);
+/* Out of the list again, with its reference; the writer's. */
+void engine_partition_drop(struct sqlite_engine *e, struct partition *p);
 /* ERR_FULL, ERR_IO ... as the reason people read. */
 const char *engine_reason(enum err error);
 

@@ -76,3 +76,36 @@ void operations_get(const struct operations *o, uint32_t index, struct operation
         .spans = o->spans[index],
     };
 }
+
+void operations_subtract(struct operations *o, const struct operations *gone)
+{
+    for (uint32_t i = 0; i < gone->keys.count; i++) {
+        uint32_t index = intern_find(&o->keys, intern_get(&gone->keys, i));
+        if (index == UINT32_MAX)
+            continue; /* it was over the bound */
+        o->spans[index] -= gone->spans[i] < o->spans[index] ? gone->spans[i] : o->spans[index];
+    }
+}
+
+void operations_compact(struct operations *o)
+{
+    uint32_t empty = 0;
+    for (uint32_t i = 0; i < o->keys.count; i++)
+        empty += o->spans[i] == 0;
+    if (empty == 0 || empty < o->keys.count / 2)
+        return;
+    struct operations kept;
+    operations_init(&kept);
+    kept.overflowed = o->overflowed;
+    for (uint32_t i = 0; i < o->keys.count; i++) {
+        struct operation_entry entry;
+        operations_get(o, i, &entry);
+        if (entry.spans != 0 &&
+            operations_add(&kept, entry.service, entry.name, entry.kind, entry.spans) != ERR_OK) {
+            operations_deinit(&kept);
+            return;
+        }
+    }
+    operations_deinit(o);
+    *o = kept;
+}

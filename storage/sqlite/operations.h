@@ -31,11 +31,16 @@ void operations_deinit(struct operations *o);
 /* ERR_NOMEM; a full set is not an error. */
 NODISCARD enum err operations_add(struct operations *o, struct bytes service, struct bytes name,
                                   uint32_t kind, uint64_t spans);
+/* Take back what was added; what is not there is left out. */
+void operations_subtract(struct operations *o, const struct operations *gone);
+/* A copy without the entries that have no spans left, when they are half of all or more; else o stays as it
+ * is, as it does without memory. */
+void operations_compact(struct operations *o);
 static inline uint32_t operations_count(const struct operations *o)
 {
     return o->keys.count;
 }
-/* index < operations_count(), in order of first appearance. */
+/* index < operations_count(), in order of first appearance; `spans` is 0 where all are gone. */
 void operations_get(const struct operations *o, uint32_t index, struct operation_entry *out);
 
 #endif

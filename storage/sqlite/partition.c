@@ -7,7 +7,9 @@
 #include "storage/sqlite/schema.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 struct partition *partition_new(const char *directory, const char *vfs,
                                 const struct catalog_partition *listed)
@@ -26,20 +28,55 @@ struct partition *partition_new(const char *directory, const char *vfs,
     p->vfs = vfs;
     p->version = SCHEMA_VERSION;
     p->state = listed->state;
+    atomic_init(&p->references, 1);
     p->opened_unix_ns = listed->opened_unix_ns;
     p->closed_unix_ns = listed->closed_unix_ns;
+    p->opened_clock_ns = listed->opened_clock_ns;
+    p->closed_clock_ns = listed->closed_clock_ns;
+    atomic_init(&p->bytes, listed->bytes);
     reader_pool_init(&p->readers, p->path, vfs);
     return p;
 }
 
-void partition_free(struct partition *p)
+struct partition *partition_retain(struct partition *p)
 {
-    if (p == NULL)
+    atomic_fetch_add_explicit(&p->references, 1, memory_order_relaxed);
+    return p;
+}
+
+void partition_release(struct partition *p)
+{
+    if (p == NULL || atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) != 1)
         return;
     partition_close_writer(p);
     reader_pool_deinit(&p->readers);
     mem_free(p->path);
     mem_free(p);
+}
+
+struct catalog_partition partition_listed(const struct partition *p)
+{
+    return (struct catalog_partition){
+        .id = p->id,
+        .state = p->state,
+        .opened_unix_ns = p->opened_unix_ns,
+        .closed_unix_ns = p->closed_unix_ns,
+        .opened_clock_ns = p->opened_clock_ns,
+        .closed_clock_ns = p->closed_clock_ns,
+        .bytes = atomic_load_explicit(&p->bytes, memory_order_relaxed),
+    };
+}
+
+enum err partition_unlink(const struct partition *p)
+{
+    char mark[4096 + 64];
+    int len = snprintf(mark, sizeof mark, "%s.frozen", p->path);
+    if (len < 0 || (size_t)len >= sizeof mark)
+        return ERR_IO;
+    enum err e = db_unlink(p->path, p->vfs);
+    if (e == ERR_OK && unlink(mark) != 0 && errno != ENOENT)
+        e = ERR_IO;
+    return e;
 }
 
 enum err partition_create(struct partition *p, const char *directory, enum durability durability)
@@ -122,7 +159,7 @@ static enum err load_groups(struct partition *p, struct db *db, const struct par
             e = ERR_NOMEM;
             break;
         }
-        g->partition = p;
+        g->partition = partition_retain(p);
         g->id = sqlite3_column_int64(s, 0);
         g->signal = (enum signal)signal;
         g->rows = (uint32_t)rows;
@@ -162,6 +199,17 @@ enum err partition_load(struct partition *p, const struct partition_visit *visit
     if (e == ERR_OK)
         e = load_operations(db, visit);
     atomic_store_explicit(&p->bytes, db_bytes(db), memory_order_relaxed);
+    reader_pool_give(&p->readers, db);
+    return e;
+}
+
+enum err partition_load_operations(struct partition *p, const struct partition_visit *visit)
+{
+    struct db *db = NULL;
+    enum err e = reader_pool_take(&p->readers, &db);
+    if (e != ERR_OK)
+        return e;
+    e = load_operations(db, visit);
     reader_pool_give(&p->readers, db);
     return e;
 }

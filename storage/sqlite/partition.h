@@ -5,7 +5,8 @@
  *            opened for writing by the writer alone, read by everybody.
  * Threads    functions that take part in writing: the writer's (the opener's, before the engine
  *            runs). partition_group_open() and the reader pool: any.
- * Ownership  lives as long as the engine: groups and pending entries point to it. */
+ * Ownership  counted: the engine's list has a reference, and each row group, and with them each snapshot.
+ *            Pending entries point to it without one: while there are any, it stays in the list. */
 #ifndef SPINDLE_STORAGE_SQLITE_PARTITION_H
 #define SPINDLE_STORAGE_SQLITE_PARTITION_H
 
@@ -19,8 +20,10 @@ struct partition {
     uint64_t id;
     char *path;
     const char *vfs; /* borrowed */
-    enum partition_state state;
+    _Atomic size_t references;
+    _Atomic(enum partition_state) state; /* the writer's to change */
     uint64_t opened_unix_ns, closed_unix_ns;
+    uint64_t opened_clock_ns, closed_clock_ns; /* by the retention clock; closed: 0 while open */
     uint32_t
         version;     /* of the format, once it was looked at; only SCHEMA_VERSION is ever written */
     bool is_damaged; /* could not be opened: nothing of it is served */
@@ -32,10 +35,16 @@ struct partition {
     sqlite3_stmt *insert_group, *insert_data, *count_operation;
 };
 
-/* A partition as listed: nothing is opened. NULL when out of memory. */
+/* A partition as listed, with one reference: nothing is opened. NULL when out of memory. */
 struct partition *partition_new(const char *directory, const char *vfs,
                                 const struct catalog_partition *listed);
-void partition_free(struct partition *p); /* closes what is open; NULL does nothing */
+struct partition *partition_retain(struct partition *p);
+/* The last one closes what is open; NULL does nothing. */
+void partition_release(struct partition *p);
+/* What the catalogue is to say of it. */
+struct catalog_partition partition_listed(const struct partition *p);
+/* Remove its files. Nothing may have them open. */
+NODISCARD enum err partition_unlink(const struct partition *p);
 
 /* Make the file: create it, write the schema, sync file and directory. What the caller commits to
  * the catalogue afterwards is durable as a whole. ERR_EXISTS when there is such a file: nothing is
@@ -55,6 +64,9 @@ struct partition_visit {
                              uint64_t spans);
 };
 NODISCARD enum err partition_load(struct partition *p, const struct partition_visit *visit);
+/* The counts of operations alone. */
+NODISCARD enum err partition_load_operations(struct partition *p,
+                                             const struct partition_visit *visit);
 
 /* What the builder made of the oldest pending entries of a signal. */
 struct retirement {

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define UNITS                8 /* partitions in what retention keeps, at the least */
 #define MEMORY_BYTES_DEFAULT ((size_t)128 << 20)
 #define BODY_BYTES_MAX                                                                             \
     ((size_t)1 << 30) /* of one journal entry, decompressed: well over any request */
@@ -66,6 +67,19 @@ enum err engine_partition_add(struct sqlite_engine *e, struct partition *take_pa
         e->partitions[e->partitions_count++] = take_partition;
     (void)pthread_mutex_unlock(&e->partitions_lock);
     return error;
+}
+
+void engine_partition_drop(struct sqlite_engine *e, struct partition *p)
+{
+    (void)pthread_mutex_lock(&e->partitions_lock);
+    size_t kept = 0;
+    for (size_t i = 0; i < e->partitions_count; i++)
+        if (e->partitions[i] != p)
+            e->partitions[kept++] = e->partitions[i];
+    assert(kept + 1 == e->partitions_count);
+    e->partitions_count = kept;
+    (void)pthread_mutex_unlock(&e->partitions_lock);
+    partition_release(p);
 }
 
 /* ---- The directory --------------------------------------------------------------------------- */
@@ -196,6 +210,8 @@ static enum err check_all(struct sqlite_engine *e, char **out_message)
 {
     for (size_t i = 0; i < e->partitions_count; i++) {
         struct partition *p = e->partitions[i];
+        if (p->state == PARTITION_REMOVING)
+            continue;
         enum err error = schema_check(SCHEMA_PARTITION, p->path, e->vfs, &p->version);
         if (error == ERR_OK && p->version < SCHEMA_VERSION && p->state == PARTITION_OPEN)
             p->state = PARTITION_FROZEN;
@@ -231,7 +247,7 @@ static enum err list_partitions(struct sqlite_engine *e)
             p->state = PARTITION_FROZEN;
         error = engine_partition_add(e, p);
         if (error != ERR_OK)
-            partition_free(p);
+            partition_release(p);
     }
     mem_free(listed);
     return error;
@@ -446,14 +462,16 @@ static enum err load_all(struct sqlite_engine *e, char **out_message)
     if (error == ERR_OK)
         error = check_all(e, out_message);
     for (size_t i = 0; error == ERR_OK && i < e->partitions_count; i++)
-        error = load_partition(&l, e->partitions[i]);
+        if (e->partitions[i]->state != PARTITION_REMOVING)
+            error = load_partition(&l, e->partitions[i]);
     if (error == ERR_OK)
         error = groups_show(&l);
     if (error == ERR_OK)
         error = open_for_writing(&l);
     for (size_t i = 0; i < e->partitions_count; i++)
-        if (l.first_arrival_unix_ns == 0 ||
-            (l.count > 0 && e->partitions[i]->opened_unix_ns < l.first_arrival_unix_ns))
+        if (e->partitions[i]->state != PARTITION_REMOVING &&
+            (l.first_arrival_unix_ns == 0 ||
+             (l.count > 0 && e->partitions[i]->opened_unix_ns < l.first_arrival_unix_ns)))
             l.first_arrival_unix_ns =
                 l.count > 0 ? e->partitions[i]->opened_unix_ns : l.first_arrival_unix_ns;
     atomic_store(&e->first_arrival_unix_ns, l.first_arrival_unix_ns);
@@ -462,6 +480,27 @@ static enum err load_all(struct sqlite_engine *e, char **out_message)
 }
 
 /* ---- Opening and closing --------------------------------------------------------------------- */
+
+static void expiry_metrics_register(struct sqlite_engine *e, struct metrics *m)
+{
+    static const char *const reasons[EXPIRY_COUNT] = { "age", "size", "disk" };
+    static const char *const signals[SIGNAL_COUNT] = { "traces", "logs" };
+    for (int r = 0; r < EXPIRY_COUNT; r++) {
+        char labels[64];
+        (void)snprintf(labels, sizeof labels, "reason=\"%s\"", reasons[r]);
+        e->metrics.expired_bytes[r] = metrics_counter(m, "spindle_expired_bytes_total", labels,
+                                                      "Bytes of partitions removed by retention");
+        e->metrics.expired_partitions[r] = metrics_counter(
+            m, "spindle_expired_partitions_total", labels, "Partitions removed by retention");
+        for (int s = 0; s < SIGNAL_COUNT; s++) {
+            (void)snprintf(labels, sizeof labels, "signal=\"%s\",reason=\"%s\"", signals[s],
+                           reasons[r]);
+            e->metrics.expired_items[s][r] =
+                metrics_counter(m, "spindle_expired_items_total", labels,
+                                "Spans and log records removed by retention");
+        }
+    }
+}
 
 static void metrics_register(struct sqlite_engine *e, struct metrics *m)
 {
@@ -480,6 +519,7 @@ static void metrics_register(struct sqlite_engine *e, struct metrics *m)
                           "Time of a group commit, from its begin to the end of its sync");
     e->metrics.build_duration = metrics_histogram(m, "spindle_build_duration_seconds", NULL,
                                                   "Time of building a row group");
+    expiry_metrics_register(e, m);
 }
 
 /* Stops the threads; what is queued is answered. */
@@ -488,6 +528,7 @@ static void engine_stop(struct sqlite_engine *e)
     atomic_store_explicit(&e->is_stopping, true, memory_order_release);
     if (e->builder.is_started && e->writer.is_started) {
         CRASH_POINT("close_begun");
+        maintain_stop(e);
         /* What cannot be written now stays in the journal for the next start. */
         enum err error = builder_flush(e);
         builder_stop(e);
@@ -506,11 +547,12 @@ static void sqlite_close(struct engine *base)
     engine_stop(e);
     view_deinit(&e->view);
     for (size_t i = 0; i < e->partitions_count; i++)
-        partition_free(e->partitions[i]);
+        partition_release(e->partitions[i]);
     mem_free(e->partitions);
     catalog_close(e->catalog);
     writer_deinit(e);
     builder_deinit(e);
+    maintain_deinit(e);
     operations_deinit(&e->operations);
     derived_deinit(&e->derived);
     (void)pthread_rwlock_destroy(&e->operations_lock);
@@ -531,6 +573,14 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
     e->partition_bytes_max =
         o->partition_bytes_max != 0 ? o->partition_bytes_max : (uint64_t)1 << 30;
     e->partition_age_ns = o->partition_age_ns != 0 ? o->partition_age_ns : 3600 * NS_PER_S;
+    e->retention_age_ns = o->retention_age_ns;
+    e->retention_bytes = o->retention_bytes;
+    e->maintain_interval_ns = o->maintain_interval_ns != 0 ? o->maintain_interval_ns : NS_PER_S;
+    /* Partitions go whole: what is kept too long, or too much, is one of them. */
+    if (e->retention_age_ns != 0 && e->partition_age_ns > e->retention_age_ns / UNITS)
+        e->partition_age_ns = e->retention_age_ns / UNITS;
+    if (e->retention_bytes != 0 && e->partition_bytes_max > e->retention_bytes / UNITS)
+        e->partition_bytes_max = e->retention_bytes / UNITS;
     if (e->builder_rows > ROWGROUP_ROWS_MAX / 2)
         e->builder_rows = ROWGROUP_ROWS_MAX / 2;
     budget_init(&e->budget, e->memory_bytes / 2, NULL);
@@ -559,6 +609,10 @@ static enum err engine_begin(struct sqlite_engine *e, const struct sqlite_engine
     if (error == ERR_OK)
         error = catalog_content_key(e->catalog, &e->content_key);
     if (error == ERR_OK)
+        error = retention_clock_load(&e->clock, e->catalog);
+    if (error == ERR_OK)
+        error = catalog_partitions_date(e->catalog, retention_clock_now(&e->clock));
+    if (error == ERR_OK)
         error = load_all(e, out_message);
     if (error == ERR_OK && file_open(e->directory, "acked", &e->writer.acked_fd) != ERR_OK)
         e->writer.acked_fd = -1; /* only reports losses */
@@ -566,6 +620,8 @@ static enum err engine_begin(struct sqlite_engine *e, const struct sqlite_engine
         error = writer_start(e);
     if (error == ERR_OK)
         error = builder_start(e);
+    if (error == ERR_OK)
+        error = maintain_start(e);
     return error;
 }
 
@@ -582,6 +638,7 @@ enum err sqlite_engine_open(const struct sqlite_engine_options *options, struct 
     derived_init(&e->derived);
     (void)pthread_rwlock_init(&e->operations_lock, NULL);
     (void)pthread_mutex_init(&e->partitions_lock, NULL);
+    maintain_init(e);
     options_take(e, options);
     enum err error = writer_init(e);
     enum err builder_error = builder_init(e); /* all three, so that closing finds them made */

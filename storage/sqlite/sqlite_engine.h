@@ -5,7 +5,7 @@
  *            open partition's journal and visible to queries at that moment; a builder turns
  *            them into row groups within seconds, in the transaction that removes them from the
  *            journal; partitions are files, and a catalogue lists them.
- * Threads    its own: a writer and a builder of row groups. Queries run on
+ * Threads    its own: a writer, a builder of row groups, and one for maintenance. Queries run on
  *            the caller's thread with read-only connections from a pool. */
 #ifndef SPINDLE_STORAGE_SQLITE_ENGINE_H
 #define SPINDLE_STORAGE_SQLITE_ENGINE_H
@@ -21,7 +21,10 @@ struct sqlite_engine_options {
     size_t builder_rows; /* a row group is built at this many items (0: 32,768) ... */
     uint64_t builder_age_ns; /* ... or when the oldest pending one is this old (0: 5 s) */
     uint64_t partition_bytes_max,
-        partition_age_ns; /* a partition is closed at either; 0: 1 GiB, 1 h */
+        partition_age_ns; /* a partition is closed at either; 0: 1 GiB, 1 h; less where retention is short */
+    uint64_t retention_age_ns;     /* partitions go this long after they were closed; 0: never */
+    uint64_t retention_bytes;      /* the oldest goes when all are larger than this; 0: any size */
+    uint64_t maintain_interval_ns; /* between looks at partitions and what has expired; 0: 1 s */
     struct metrics *metrics;
     const char *vfs; /* SQLite VFS name, NULL for the default: tests put faults here */
 };

@@ -365,7 +365,7 @@ enum err sqlite_services(struct engine *base, const struct query_context *q,
         struct operation_entry o;
         uint32_t index = 0;
         operations_get(&e->operations, i, &o);
-        if (o.service.len != 0)
+        if (o.service.len != 0 && o.spans != 0)
             error = intern_put(&s.names, o.service, &index);
     }
     view_snapshot(&e->view, SIGNAL_TRACES, &snapshot);
@@ -437,7 +437,7 @@ enum err sqlite_operations(struct engine *base, const struct query_context *q, s
     for (uint32_t i = 0; error == ERR_OK && i < operations_count(&e->operations); i++) {
         struct operation_entry o;
         operations_get(&e->operations, i, &o);
-        if (bytes_equal(o.service, service))
+        if (o.spans != 0 && bytes_equal(o.service, service))
             error = operations_add(&s.set, o.service, o.name, o.kind, o.spans);
     }
     view_snapshot(&e->view, SIGNAL_TRACES, &snapshot);

@@ -5,6 +5,8 @@ spindle_test(sqlite/journal_test.c USES storage SOURCES testing/scratch.c LIBS P
 spindle_test(sqlite/reader_pool_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
 spindle_test(sqlite/sqlite_engine_test.c USES storage SOURCES engine_suite.c ${ENGINE_TESTING}
     TIMEOUT 180)
+spindle_test(sqlite/retention_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3
+    TIMEOUT 120)
 spindle_test(sqlite/golden_test.c USES storage codec SOURCES ${ENGINE_TESTING} TIMEOUT 60)
 if(TARGET golden_test)
     target_compile_definitions(golden_test PRIVATE SPINDLE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")

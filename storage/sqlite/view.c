@@ -3,6 +3,7 @@
 
 #include "base/budget.h"
 #include "base/mem.h"
+#include "storage/sqlite/partition.h"
 
 #include <assert.h>
 
@@ -210,8 +211,10 @@ struct group *group_new(struct bytes trace_filter)
 
 void group_release(struct group *g)
 {
-    if (g != NULL && atomic_fetch_sub_explicit(&g->references, 1, memory_order_acq_rel) == 1)
-        mem_free(g);
+    if (g == NULL || atomic_fetch_sub_explicit(&g->references, 1, memory_order_acq_rel) != 1)
+        return;
+    partition_release(g->partition);
+    mem_free(g);
 }
 
 void group_list_release(struct group_list *l)
@@ -335,6 +338,78 @@ void view_retire(struct view *v, enum signal signal, struct group_list *take_lis
     (void)pthread_mutex_unlock(&v->lock);
     pending_release(gone);
     group_list_release(old_list);
+}
+
+static enum err aside_prepare(const struct pending_chain *chain, const struct partition *gone,
+                              struct pending_chain *out, uint64_t *out_items)
+{
+    for (const struct pending *p = chain->first; p != NULL; p = p->next) {
+        if (p->partition == gone) {
+            *out_items += p->items;
+            continue;
+        }
+        struct pending *copy = pending_copy(p);
+        if (copy == NULL)
+            return ERR_NOMEM;
+        chain_push(out, copy);
+    }
+    return ERR_OK;
+}
+
+enum err view_prepare_removal(struct view *v, const struct partition *p, struct view_removal *out)
+{
+    *out = (struct view_removal){ 0 };
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        const struct group_list *from = v->groups[s];
+        struct group_list *l = mem_zalloc(sizeof *l + from->count * sizeof(struct group *));
+        if (l == NULL)
+            goto fail;
+        atomic_init(&l->references, 1);
+        out->lists[s] = l;
+        for (size_t i = 0; i < from->count; i++) {
+            struct group *g = from->groups[i];
+            if (g->partition == p) {
+                out->groups++;
+                out->rows[s] += g->rows;
+                continue;
+            }
+            atomic_fetch_add_explicit(&g->references, 1, memory_order_relaxed);
+            l->groups[l->count++] = g;
+        }
+        if (aside_prepare(&v->aside[s], p, &out->aside[s], &out->aside_items[s]) != ERR_OK)
+            goto fail;
+    }
+    return ERR_OK;
+
+fail:
+    view_removal_deinit(out);
+    return ERR_NOMEM;
+}
+
+void view_remove(struct view *v, struct view_removal *take_removal)
+{
+    (void)pthread_mutex_lock(&v->lock);
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        struct group_list *list = v->groups[s];
+        v->groups[s] = take_removal->lists[s];
+        take_removal->lists[s] = list;
+        if (take_removal->aside_items[s] == 0)
+            continue;
+        struct pending_chain chain = v->aside[s];
+        v->aside[s] = take_removal->aside[s];
+        take_removal->aside[s] = chain;
+    }
+    (void)pthread_mutex_unlock(&v->lock);
+    view_removal_deinit(take_removal); /* what was there before */
+}
+
+void view_removal_deinit(struct view_removal *r)
+{
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        group_list_release(r->lists[s]);
+        pending_release(r->aside[s].first);
+    }
+    *r = (struct view_removal){ 0 };
 }
 
 void view_snapshot(struct view *v, enum signal signal, struct snapshot *out)

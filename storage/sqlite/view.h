@@ -65,7 +65,7 @@ struct pending_range {
 
 struct group {
     _Atomic size_t references;
-    struct partition *partition;
+    struct partition *partition; /* a counted reference, or NULL */
     int64_t id;
     enum signal signal;
     uint32_t rows;
@@ -131,6 +131,18 @@ struct group_list *view_prepare(struct view *v, enum signal signal, struct group
  */
 void view_retire(struct view *v, enum signal signal, struct group_list *take_list, size_t count,
                  struct pending *const *take_aside, size_t aside_count);
+
+/* The lists without a partition's row groups, prepared so that the swap cannot fail, and what was set aside of
+ * other partitions. ERR_NOMEM. */
+struct view_removal {
+    struct group_list *lists[SIGNAL_COUNT];
+    struct pending_chain aside[SIGNAL_COUNT];
+    uint64_t groups, rows[SIGNAL_COUNT], aside_items[SIGNAL_COUNT]; /* that vanish */
+};
+NODISCARD enum err view_prepare_removal(struct view *v, const struct partition *p,
+                                        struct view_removal *out);
+void view_remove(struct view *v, struct view_removal *take_removal);
+void view_removal_deinit(struct view_removal *r); /* of one that was not carried out */
 
 /* What is visible of a signal at this moment, held until it is released. */
 void view_snapshot(struct view *v, enum signal signal, struct snapshot *out);

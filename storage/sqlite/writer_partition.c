@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#define CATALOG_WAL_FRAMES 16 /* 1 MiB */
 #define CREATE_TRIES                                                                               \
     1000 /* numbers whose file exists without being listed: a start that was cut short */
 
@@ -72,13 +73,16 @@ static void freeze(struct sqlite_engine *e, struct partition *p, const char *rea
     metric_add(e->metrics.freezes, 1);
     partition_close_writer(p);
     p->state = PARTITION_FROZEN;
+    p->closed_unix_ns = clock_unix_ns();
+    p->closed_clock_ns = retention_clock_now(&e->clock);
     if (w->open == p)
         w->open = NULL;
     freeze_mark(e, p);
     CRASH_POINT("freeze_marked");
     enum err error = ERR_IO;
+    struct catalog_partition listed = partition_listed(p);
     if (!catalog_db(e->catalog)->is_sync_failed)
-        error = catalog_partition_set(e->catalog, p->id, PARTITION_FROZEN, clock_unix_ns(), reason);
+        error = catalog_partition_set(e->catalog, &listed, reason);
     CRASH_POINT("freeze_listed");
     if (error != ERR_OK)
         not_writable_set(e, ERR_IO, "the catalogue cannot be written", RETRY_NS);
@@ -164,7 +168,12 @@ static enum err rescue_one(struct sqlite_engine *e, struct partition *from)
         view_each_in(&e->view, from, rescue_move, &r);
     }
     from->state = PARTITION_RESCUED;
-    error = catalog_partition_set(e->catalog, from->id, PARTITION_RESCUED, from->closed_unix_ns,
+    if (from->closed_clock_ns == 0) {
+        from->closed_unix_ns = clock_unix_ns();
+        from->closed_clock_ns = retention_clock_now(&e->clock);
+    }
+    struct catalog_partition listed = partition_listed(from);
+    error = catalog_partition_set(e->catalog, &listed,
                                   from->version < SCHEMA_VERSION
                                       ? "of an older format; its journal was moved"
                                       : "a sync failed; its journal was moved");
@@ -181,7 +190,8 @@ static enum err rescue_one(struct sqlite_engine *e, struct partition *from)
 static enum err partition_make(struct sqlite_engine *e, struct partition **out)
 {
     struct catalog_partition listed = { .state = PARTITION_OPEN,
-                                        .opened_unix_ns = clock_unix_ns() };
+                                        .opened_unix_ns = clock_unix_ns(),
+                                        .opened_clock_ns = retention_clock_now(&e->clock) };
     for (size_t i = 0; i < e->partitions_count; i++)
         if (e->partitions[i]->id > listed.id)
             listed.id = e->partitions[i]->id;
@@ -201,7 +211,7 @@ static enum err partition_make(struct sqlite_engine *e, struct partition **out)
         if (error == ERR_OK)
             *out = p;
         else
-            partition_free(p);
+            partition_release(p);
     }
     return error;
 }
@@ -237,9 +247,9 @@ static bool partition_is_full(const struct sqlite_engine *e, const struct partit
 {
     if (p->journal.next_group_no == 1)
         return false; /* nothing in it yet */
-    uint64_t now = clock_unix_ns();
+    uint64_t now = retention_clock_now(&e->clock);
     return atomic_load(&p->bytes) >= e->partition_bytes_max ||
-           (now > p->opened_unix_ns && now - p->opened_unix_ns >= e->partition_age_ns);
+           (now > p->opened_clock_ns && now - p->opened_clock_ns >= e->partition_age_ns);
 }
 
 static void partition_roll(struct sqlite_engine *e)
@@ -253,6 +263,8 @@ static void partition_roll(struct sqlite_engine *e)
         return; /* the old one goes on */
     }
     w->open = fresh;
+    old->closed_unix_ns = clock_unix_ns();
+    old->closed_clock_ns = retention_clock_now(&e->clock);
     log_line(LOG_INFO, "storage", "partition %llu follows %llu", (unsigned long long)fresh->id,
              (unsigned long long)old->id);
 }
@@ -274,16 +286,34 @@ static void partition_seal(struct sqlite_engine *e, struct partition *p)
     if (error == ERR_BUSY)
         return; /* a reader holds a snapshot: at the next look */
     CRASH_POINT("seal_checkpointed");
+    if (p->closed_clock_ns == 0) { /* it was closed before the start */
+        p->closed_unix_ns = clock_unix_ns();
+        p->closed_clock_ns = retention_clock_now(&e->clock);
+    }
+    atomic_store(&p->bytes, db_bytes(&p->db));
+    struct catalog_partition listed = partition_listed(p);
+    listed.state = PARTITION_SEALED;
     if (error == ERR_OK)
-        error = catalog_partition_set(e->catalog, p->id, PARTITION_SEALED, clock_unix_ns(), "");
+        error = catalog_partition_set(e->catalog, &listed, "");
     CRASH_POINT("seal_listed");
     if (error != ERR_OK) {
         writer_write_failed(e, p, error);
         return;
     }
-    atomic_store(&p->bytes, db_bytes(&p->db));
     p->state = PARTITION_SEALED;
     partition_close_writer(p);
+}
+
+/* Nobody else has it open, so its log can be emptied at any time. */
+static void catalog_tend(struct sqlite_engine *e)
+{
+    struct db *db = catalog_db(e->catalog);
+    if (db->wal_frames >= CATALOG_WAL_FRAMES) {
+        enum err error = db_checkpoint(db, true);
+        if (error != ERR_OK && error != ERR_BUSY)
+            writer_write_failed(e, NULL, error);
+    }
+    atomic_store(&e->catalog_bytes, db_bytes(db));
 }
 
 void writer_partitions_tend(struct sqlite_engine *e)
@@ -298,7 +328,7 @@ void writer_partitions_tend(struct sqlite_engine *e)
         if (p != w->open && p->state == PARTITION_OPEN && p->db.handle != NULL)
             partition_seal(e, p);
     }
-    atomic_store(&e->catalog_bytes, db_bytes(catalog_db(e->catalog)));
+    catalog_tend(e);
 }
 
 /* ---- The side file --------------------------------------------------------------------------- */
