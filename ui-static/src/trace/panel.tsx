@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+// One span, in the side panel: what it is, its attributes, events, logs, links, and where it ran.
+import { useSignal } from '@preact/signals';
+import type { ComponentChildren } from 'preact';
+import { useApi } from '../api/client.ts';
+import { attributeName, filterOf, logsHref, serviceHref, traceHref, webLink } from '../lib/links.ts';
+import { href, navigate, params } from '../lib/route.ts';
+import { prefer, preferences } from '../lib/store.ts';
+import { range } from '../lib/time.ts';
+import { formatDuration, formatPercent, plural } from '../lib/units.ts';
+import { Button, Choice, Copy, FindField, IconButton } from '../ui/button.tsx';
+import { Icon } from '../ui/icons.tsx';
+import { Answer, Note } from '../ui/states.tsx';
+import { Time } from '../ui/text.tsx';
+import { prettyText, valueLiteral, valueText, valueType, type AnyValue, type KeyValue } from './anyvalue.ts';
+import { isMissing, serviceOf, spanId } from './model.ts';
+import { LogList, type TraceLogs } from './logs.tsx';
+import { FLAG } from './tree.ts';
+import type { TraceView } from './view.ts';
+
+interface Span {
+  traceId: string;
+  spanId: string;
+  parentSpanId?: string;
+  name: string;
+  kind?: number | string;
+  startTimeUnixNano: string;
+  endTimeUnixNano: string;
+  traceState?: string;
+  attributes?: KeyValue[];
+  events?: { timeUnixNano: string; name: string; attributes?: KeyValue[]; droppedAttributesCount?: number }[];
+  links?: { traceId: string; spanId: string; traceState?: string; attributes?: KeyValue[] }[];
+  status?: { code?: number | string; message?: string };
+  droppedAttributesCount?: number;
+  droppedEventsCount?: number;
+  droppedLinksCount?: number;
+}
+export interface SpanDetail {
+  span: Span;
+  resource?: { attributes?: KeyValue[]; droppedAttributesCount?: number };
+  scope?: { name?: string; version?: string; attributes?: KeyValue[] };
+  service?: string;
+}
+
+const KINDS = ['unspecified', 'internal', 'server', 'client', 'producer', 'consumer'];
+type Scope = 'span' | 'resource' | 'event' | 'link' | 'instrumentation';
+
+/** The range to look in from this trace: the one that is shown, or the trace's surroundings when that lies outside. */
+function timesAround(t0: string): { from?: string; to?: string } {
+  const at = BigInt(t0);
+  if (at >= range.value.from && at < range.value.to) return {};
+  const quarter = 900_000_000_000n;
+  return { from: (at - quarter).toString(), to: (at + quarter).toString() };
+}
+
+function Value({ name, value }: { name: string; value: AnyValue | undefined }) {
+  const isOpen = useSignal(false);
+  const text = valueText(value);
+  const pretty = prettyText(name, text);
+  const link = value?.stringValue === undefined ? undefined : webLink(text);
+  const isLong = text.length > 400;
+  const shown = pretty !== undefined && isOpen.value ? pretty : isLong && !isOpen.value ? text.slice(0, 400) + '…' : text;
+  return (
+    <span class="attr-value">
+      {link !== undefined ? (
+        <a href={link} target="_blank" rel="noopener noreferrer">
+          {text} <Icon name="external" size={12} />
+        </a>
+      ) : text === '' ? (
+        <span class="dim">{value === undefined || valueType(value) === 'empty' ? 'no value' : 'empty text'}</span>
+      ) : (
+        <span class={isOpen.value ? 'pre' : ''}>{shown}</span>
+      )}
+      {(pretty !== undefined || isLong) && (
+        <button type="button" class="linklike" onClick={() => (isOpen.value = !isOpen.value)}>
+          {isOpen.value ? 'as sent' : pretty !== undefined ? 'lay out' : 'show all'}
+        </button>
+      )}
+    </span>
+  );
+}
+
+function Attribute({ scope, kv, times }: { scope: Scope; kv: KeyValue; times: { from?: string; to?: string } }) {
+  const literal = valueLiteral(kv.value);
+  const name = attributeName(scope, kv.key);
+  const to = (op: string) => href('traces', '', { q: filterOf(`${name} ${op} ${literal}`), ...times });
+  const isPinned = preferences.value.pins.includes(kv.key);
+  return (
+    <div class="attr">
+      <span class="attr-key" title={`${kv.key} (${valueType(kv.value)})`}>
+        {kv.key}
+      </span>
+      <Value name={kv.key} value={kv.value} />
+      <span class="attr-acts">
+        <IconButton
+          icon="up"
+          label={isPinned ? 'Do not show first any more' : 'Show this key first'}
+          pressed={isPinned}
+          onClick={() => prefer({ pins: isPinned ? preferences.value.pins.filter((k) => k !== kv.key) : [...preferences.value.pins, kv.key] })}
+        />
+        {literal !== undefined && (
+          <>
+            <a class="button icon-only quiet" href={to('=')} aria-label={`Traces with this ${kv.key}`} title="Traces with this value">
+              <Icon name="include" size={14} />
+            </a>
+            <a class="button icon-only quiet" href={to('!=')} aria-label={`Traces with another ${kv.key}`} title="Traces with another value">
+              <Icon name="exclude" size={14} />
+            </a>
+            <Copy text={`${name} = ${literal}`} label="Copy as TraceQL" />
+          </>
+        )}
+        <Copy text={() => valueText(kv.value)} label="Copy the value" />
+      </span>
+    </div>
+  );
+}
+
+function Attributes({ title, scope, list, find, times, dropped = 0 }: {
+  title: string;
+  scope: Scope;
+  list: readonly KeyValue[];
+  find: string;
+  times: { from?: string; to?: string };
+  dropped?: number | undefined;
+}) {
+  const want = find.toLowerCase();
+  const { pins } = preferences.value;
+  const shown = list.filter((kv) => want === '' || kv.key.toLowerCase().includes(want) || valueText(kv.value).toLowerCase().includes(want));
+  const sorted = [...shown.filter((kv) => pins.includes(kv.key)), ...shown.filter((kv) => !pins.includes(kv.key))];
+  if (list.length === 0 && dropped === 0) return null;
+  return (
+    <section class="attrs">
+      <h3>
+        {title} <span class="dim">{shown.length === list.length ? list.length : `${shown.length} of ${list.length}`}</span>
+      </h3>
+      {sorted.map((kv, i) => (
+        <Attribute key={i + kv.key} scope={scope} kv={kv} times={times} />
+      ))}
+      {dropped > 0 && <p class="dim small">{plural(dropped, 'attribute')} dropped by the sender.</p>}
+    </section>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: ComponentChildren }) {
+  return (
+    <>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </>
+  );
+}
+
+export function SpanPanel({ view, row, logs }: { view: TraceView; row: number; logs: TraceLogs }) {
+  const t = view.trace;
+  const id = spanId(t, row);
+  const find = useSignal('');
+  const tab = useSignal<'attributes' | 'events' | 'logs' | 'links'>('attributes');
+  const which = useSignal(0);
+  const missing = isMissing(t, row);
+  const detail = useApi<{ spans: SpanDetail[] }>(missing ? null : `/trace/${t.header.id}/span/${id}`, {}, { still: true, keepData: false });
+  const { spans: s, tree } = t;
+  const whole = t.hi - t.lo;
+  const mine = logs.rows.filter((r) => r.span_ix === row);
+  const isRoot = params('trace').root === id;
+
+  if (missing)
+    return (
+      <div class="span-panel">
+        <Note kind="warn">
+          This span has not arrived. {plural(tree.kids[row]!, 'span')} of this trace name it as their parent. It may have been lost or sampled away, or its
+          service does not send to this server.
+        </Note>
+        <dl class="facts">
+          <Fact name="Span ID">
+            <span class="mono">{id}</span> <Copy text={id} label="Copy the ID" />
+          </Fact>
+          <Fact name="First child">after {formatDuration(s.start[row]! - t.lo)}</Fact>
+        </dl>
+      </div>
+    );
+
+  const service = serviceOf(t, row);
+  return (
+    <div class="span-panel">
+      <dl class="facts">
+        <Fact name="Service">
+          {service === null ? <span class="dim">none</span> : <a href={serviceHref(service.name)}>{service.name === '' ? '(no name)' : service.name}</a>}
+        </Fact>
+        <Fact name="Duration">
+          <b>{formatDuration(s.dur[row]!)}</b> <span class="dim">{formatPercent(s.dur[row]! / whole)} of the trace</span>
+        </Fact>
+        <Fact name="Own time">
+          {formatDuration(tree.self[row]!)} {tree.kids[row]! > 0 && <span class="dim">{plural(tree.kids[row]!, 'child', 'children')}</span>}
+        </Fact>
+        <Fact name="Starts">
+          after {formatDuration(s.start[row]! - t.lo)} <span class="dim">at</span> <Time ns={(BigInt(t.header.t0) + BigInt(Math.round(s.start[row]!))).toString()} digits={6} />
+        </Fact>
+        <Fact name="Kind">{KINDS[s.kind[row]!] ?? 'unspecified'}</Fact>
+        <Fact name="Span ID">
+          <span class="mono">{id}</span> <Copy text={id} label="Copy the span's ID" />
+        </Fact>
+      </dl>
+      {(s.flags[row]! & FLAG.skewed) !== 0 && (
+        <Note kind="warn">
+          Its clock does not fit its parent's{t.shift !== null && t.shift[row] !== 0 && <>: it would fit if moved by {formatDuration(t.shift[row])}</>}.
+        </Note>
+      )}
+      {(s.flags[row]! & FLAG.truncated) !== 0 && <Note kind="warn">This span was too large and has been cut when it arrived.</Note>}
+      {(s.flags[row]! & FLAG.cycle) !== 0 && <Note kind="warn">Its parents form a circle; the link to its parent has been cut.</Note>}
+      {(s.flags[row]! & FLAG.badTime) !== 0 && <Note kind="warn">Its times are impossible; what is shown has been put right as far as it goes.</Note>}
+      <div class="span-acts">
+        <Button icon="expand" pressed={isRoot} onClick={() => navigate('trace', { root: isRoot ? '' : id, zoom: [] }, 'push')}>
+          {isRoot ? 'Show all' : 'Only this subtree'}
+        </Button>
+        <Button icon="search" onClick={() => view.zoomToSpan(row)}>
+          Zoom to it
+        </Button>
+        <a class="button plain" href={logsHref({ trace: t.header.id, span: id }, timesAround(t.header.t0))}>
+          <Icon name="logs" />
+          <span>Logs</span>
+        </a>
+      </div>
+      <Answer of={detail}>
+        {(data) => {
+          const one = data.spans[Math.min(which.value, data.spans.length - 1)];
+          if (one === undefined) return <p class="dim">The server has no detail of this span.</p>;
+          return (
+            <>
+              {data.spans.length > 1 && (
+                <Note kind="warn">
+                  {data.spans.length} spans came with this ID.{' '}
+                  <button type="button" class="linklike" onClick={() => (which.value = (which.value + 1) % data.spans.length)}>
+                    Show {which.value + 1 === data.spans.length ? 'the first' : 'the next'}
+                  </button>
+                </Note>
+              )}
+              <Detail one={one} times={timesAround(t.header.t0)} find={find.value} onFind={(v) => (find.value = v)} tab={tab.value} onTab={(v) => (tab.value = v)} t0={BigInt(one.span.startTimeUnixNano)} logs={mine} view={view} />
+            </>
+          );
+        }}
+      </Answer>
+    </div>
+  );
+}
+
+function Detail({ one, times, find, onFind, tab, onTab, t0, logs, view }: {
+  one: SpanDetail;
+  times: { from?: string; to?: string };
+  find: string;
+  onFind: (v: string) => void;
+  tab: 'attributes' | 'events' | 'logs' | 'links';
+  onTab: (v: 'attributes' | 'events' | 'logs' | 'links') => void;
+  t0: bigint;
+  logs: TraceLogs['rows'];
+  view: TraceView;
+}) {
+  const { span } = one;
+  const events = span.events ?? [];
+  const links = span.links ?? [];
+  const message = span.status?.message ?? '';
+  const isError = span.status?.code === 2 || span.status?.code === 'STATUS_CODE_ERROR';
+  return (
+    <>
+      {isError && <Note kind="err">{message === '' ? 'Status error, without a message.' : message}</Note>}
+      {!isError && message !== '' && <p class="dim">{message}</p>}
+      <div class="span-tabs">
+        <Choice
+          label="Of the span"
+          value={tab}
+          onChange={onTab}
+          options={[
+            ['attributes', 'Attributes'],
+            ['events', `Events ${events.length}`],
+            ['logs', `Logs ${logs.length}`],
+            ['links', `Links ${links.length}`],
+          ]}
+        />
+      </div>
+      {tab === 'attributes' && (
+        <>
+          <FindField label="Find in attributes" value={find} onInput={onFind} />
+          <Attributes title="Span" scope="span" list={span.attributes ?? []} find={find} times={times} dropped={span.droppedAttributesCount} />
+          <Attributes title="Resource" scope="resource" list={one.resource?.attributes ?? []} find={find} times={times} dropped={one.resource?.droppedAttributesCount} />
+          <Attributes title={`Scope ${one.scope?.name ?? ''} ${one.scope?.version ?? ''}`.trim()} scope="instrumentation" list={one.scope?.attributes ?? []} find={find} times={times} />
+          {(one.scope?.attributes ?? []).length === 0 && one.scope?.name !== undefined && one.scope.name !== '' && (
+            <p class="dim small">
+              Scope <span class="mono">{one.scope.name}</span> {one.scope.version}
+            </p>
+          )}
+          {span.traceState !== undefined && span.traceState !== '' && (
+            <p class="dim small">
+              Trace state <span class="mono">{span.traceState}</span>
+            </p>
+          )}
+        </>
+      )}
+      {tab === 'events' &&
+        (events.length === 0 ? (
+          <p class="dim">This span has no events.</p>
+        ) : (
+          events.map((e, i) => (
+            <section key={i} class="event">
+              <h3>
+                ◆ {e.name === '' ? '(no name)' : e.name} <span class="dim">+{formatDuration(Number(BigInt(e.timeUnixNano) - t0))}</span>
+              </h3>
+              {(e.attributes ?? []).map((kv, k) => (
+                <Attribute key={k} scope="event" kv={kv} times={times} />
+              ))}
+            </section>
+          ))
+        ))}
+      {tab === 'events' && (span.droppedEventsCount ?? 0) > 0 && <p class="dim small">{plural(span.droppedEventsCount!, 'event')} dropped by the sender.</p>}
+      {tab === 'logs' && (logs.length === 0 ? <p class="dim">No log record names this span.</p> : <LogList rows={logs} view={view} />)}
+      {tab === 'links' &&
+        (links.length === 0 ? (
+          <p class="dim">This span has no links.</p>
+        ) : (
+          links.map((l, i) => (
+            <section key={i} class="event">
+              <h3>
+                <a href={traceHref(l.traceId, l.spanId)} class="mono">
+                  {l.traceId.slice(0, 8)}…{l.spanId}
+                </a>{' '}
+                <Copy text={l.traceId} label="Copy the trace's ID" />
+              </h3>
+              {(l.attributes ?? []).map((kv, k) => (
+                <Attribute key={k} scope="link" kv={kv} times={times} />
+              ))}
+            </section>
+          ))
+        ))}
+    </>
+  );
+}
