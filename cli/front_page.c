@@ -7,6 +7,7 @@
 
 struct front_page {
     _Atomic(char *) text;
+    struct page *page;
 };
 
 /* "127.0.0.1" of "127.0.0.1:4317"; a wildcard becomes the loopback address that reaches it. */
@@ -42,16 +43,18 @@ static void write_listener(const struct front_page_facts *f, const char *name, c
 
 void front_page_write(const struct front_page_facts *f, struct buffer *out)
 {
-    char *path = realpath(f->data, NULL);
+    char *path = f->data == NULL ? NULL : realpath(f->data, NULL);
     buffer_append_text(out, "Spindle " SPINDLE_VERSION
                             " keeps OpenTelemetry traces and logs, and answers questions.\n\n");
     write_listener(f, "otlp-grpc", "  OTLP/gRPC  ", "\n", out);
     write_listener(f, "otlp-http", "  OTLP/HTTP  ", "\n", out);
     write_listener(f, "http", "  queries    ", "  (/api/spindle/v1/, /api/, /health, /metrics)\n",
                    out);
-    buffer_printf(out, "  data       %s (an acknowledgement survives %s)\n\n",
-                  path == NULL ? f->data : path,
-                  f->is_durable ? "a power cut" : "the process, not a power cut");
+    if (f->data != NULL)
+        buffer_printf(out, "  data       %s (an acknowledgement survives %s)\n",
+                      path == NULL ? f->data : path,
+                      f->is_durable ? "a power cut" : "the process, not a power cut");
+    buffer_append_byte(out, '\n');
     size_t before = out->len;
     write_listener(f, "otlp-http", "  export OTEL_EXPORTER_OTLP_ENDPOINT=", "\n", out);
     if (out->len == before)
@@ -65,6 +68,10 @@ void front_page_write(const struct front_page_facts *f, struct buffer *out)
 static void on_front_page(struct exchange *x, void *context)
 {
     struct front_page *p = context;
+    if (page_is_wanted(p->page, exchange_request(x))) {
+        page_respond(p->page, x);
+        return;
+    }
     const char *text = atomic_load_explicit(&p->text, memory_order_acquire);
     struct buffer body;
     buffer_init(&body, 64 * 1024);
@@ -77,15 +84,16 @@ static void on_front_page(struct exchange *x, void *context)
     exchange_respond(x, &head, &body);
 }
 
-enum err front_page_add_route(struct router *r, struct front_page **out)
+enum err front_page_add_route(struct router *r, struct page *page, struct front_page **out)
 {
     struct front_page *p = mem_zalloc(sizeof *p);
     if (p == NULL)
         return ERR_NOMEM;
+    p->page = page;
     const struct route route = { .kind = ROUTE_HTTP,
                                  .method = HTTP_GET,
                                  .path = "/",
-                                 .scope = SCOPE_READ,
+                                 .scope = SCOPE_OPEN,
                                  .handler = on_front_page,
                                  .context = p };
     enum err e = router_add(r, &route);

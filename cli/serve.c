@@ -50,6 +50,7 @@ struct serving {
     struct collector *collector;
     struct query_service *query;
     struct router *otlp_router, *http_router;
+    struct page *page;
     struct front_page *front_page;
     struct server *server;
     struct listener_options listeners[LISTENER_COUNT]; /* those that are wanted */
@@ -325,7 +326,9 @@ static int build_routes(struct serving *s)
     if (e == ERR_OK)
         e = query_add_routes(s->query, s->http_router);
     if (e == ERR_OK)
-        e = front_page_add_route(s->http_router, &s->front_page);
+        e = page_add_routes(s->http_router, &s->answers_budget, &s->page);
+    if (e == ERR_OK)
+        e = front_page_add_route(s->http_router, s->page, &s->front_page);
     for (size_t i = 0; i < s->listener_count; i++)
         s->listeners[i].router =
             s->listeners[i].address == s->options.http ? s->http_router : s->otlp_router;
@@ -405,6 +408,7 @@ static void stop(struct serving *s)
     router_close(s->otlp_router);
     router_close(s->http_router);
     front_page_close(s->front_page);
+    page_close(s->page);
     auth_close(s->auth);
     buffer_deinit(&s->urls);
     metrics_close(s->metrics);
@@ -438,21 +442,24 @@ static void reload(struct serving *s)
 
 static void print_endpoints(const struct serving *s)
 {
+    struct front_page_facts facts = { .server = s->server,
+                                      .listeners = s->listeners,
+                                      .listener_count = s->listener_count,
+                                      .has_tls = s->options.tls_cert != NULL,
+                                      .data = s->options.data,
+                                      .is_durable = s->options.durability == DURABILITY_FSYNC };
     struct buffer text;
     buffer_init(&text, 64 * 1024);
-    front_page_write(
-        &(struct front_page_facts){ .server = s->server,
-                                    .listeners = s->listeners,
-                                    .listener_count = s->listener_count,
-                                    .has_tls = s->options.tls_cert != NULL,
-                                    .data = s->options.data,
-                                    .is_durable = s->options.durability == DURABILITY_FSYNC },
-        &text);
-    front_page_set(s->front_page, buffer_bytes(&text));
+    front_page_write(&facts, &text);
     if (buffer_error(&text) == ERR_OK) {
         fwrite(text.data, 1, text.len, stdout);
         fflush(stdout);
     }
+    buffer_reset(&text);
+    if (s->auth != NULL)
+        facts.data = NULL;
+    front_page_write(&facts, &text);
+    front_page_set(s->front_page, buffer_bytes(&text));
     buffer_deinit(&text);
 }
 

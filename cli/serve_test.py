@@ -213,7 +213,7 @@ class Serve(unittest.TestCase):
                       (s.grpc + "/v1/traces", SPANS, w), (s.http + "/api/services", None, r),
                       (s.http + "/api/traces/" + TRACE, None, r), (s.http + "/api/v3/services", None, r),
                       (s.http + "/api/spindle/v1/services", None, r),
-                      (s.http + "/metrics", None, r), (s.http + "/health", None, r), (s.http + "/", None, r),
+                      (s.http + "/metrics", None, r), (s.http + "/health", None, r), (s.http + "/", None, o),
                       (s.http + "/health/live", None, o), (s.http + "/health/ready", None, o)]
             may = {None: "", credentials[1]: w, credentials[2]: r, credentials[3]: w + r}
             self.assertEqual(request(s.otlp + "/v1/traces", SPANS, "Bearer " + BOTH)[0], 200)
@@ -431,6 +431,15 @@ class Serve(unittest.TestCase):
             self.assertTrue(headers["Content-Type"].startswith("text/plain"))
         with Server(self.directory, otlp_http="none") as s:
             self.assertIn(f"OTEL_EXPORTER_OTLP_PROTOCOL=grpc OTEL_EXPORTER_OTLP_ENDPOINT={s.grpc}\n", s.banner)
+
+    def test_the_front_page_says_less_to_strangers(self):
+        tokens = self.write("tokens", f"read:{READER}\n")
+        with Server(self.directory, "--auth-token-file", tokens) as s:
+            status, _, text = request(s.http + "/")
+            self.assertEqual(status, 200)
+            self.assertIn("OTEL_EXPORTER_OTLP_ENDPOINT=", text.decode())
+            self.assertIn("  data ", s.banner)
+            self.assertNotIn("  data ", text.decode())
 
 
 if __name__ == "__main__":

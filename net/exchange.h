@@ -40,8 +40,9 @@ struct http_header {
 struct request {
     enum protocol protocol;
     enum http_method method; /* HEAD is answered from GET's handler without its body */
-    struct bytes path;  /* percent-decoded, normal: begins with '/', no empty, '.' or '..' part */
-    struct bytes query; /* raw, after '?' */
+    struct bytes path;   /* percent-decoded, normal: begins with '/', no empty, '.' or '..' part */
+    struct bytes target; /* the path as it was sent, still encoded */
+    struct bytes query;  /* raw, after '?' */
     const struct http_header
         *headers; /* the ones in use: content-type, accept, user-agent, origin, ... */
     size_t header_count;
@@ -57,6 +58,8 @@ struct request {
 
 /* Value of a header in use, or an empty run. name in lower case. */
 struct bytes request_header(const struct request *r, const char *name);
+/* The list "a, b;q=0.5" of an Accept or Accept-Encoding header names this one and does not forbid it. */
+bool accepts_coding(struct bytes list, const char *coding);
 /* First value of a query parameter, decoded into the exchange's arena. False when absent; a bad
  * escape counts as absent there but makes request_query_is_valid() false. */
 bool request_parameter(struct exchange *x, const char *name, struct bytes *out);

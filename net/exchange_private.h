@@ -102,7 +102,4 @@ struct refusal {
 };
 void exchange_refuse(struct exchange *x, const struct refusal *why);
 
-/* The list "a, b;q=0.5" of an Accept-Encoding names this coding and does not forbid it. */
-bool accepts_coding(struct bytes list, const char *coding);
-
 #endif

@@ -311,6 +311,7 @@ bool request_head_finish(struct request_head *h, struct exchange *x)
     if (!request_path_normal(path, decoded, &decoded_len))
         return false;
     h->target = path;
+    r->target = path;
     r->path = bytes_of(decoded, decoded_len);
     h->fault = NULL;
     return true;

@@ -3,7 +3,7 @@
 //
 // Writes into DIR (default: dist): index.html with {{base}} left for the server to fill in, assets/ with hashed
 // names and a .gz beside each, manifest.json (path, type, etag, size, gzip) for whoever embeds or serves them, and
-// THIRD-PARTY.txt. The same sources give the same bytes.
+// THIRD-PARTY.txt, and page_files.c, all of it as C for the program. The same sources give the same bytes.
 import { build } from 'esbuild';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync, existsSync } from 'node:fs';
@@ -118,3 +118,20 @@ for (const name of [...packages].sort()) {
   notice += licence ? readFileSync(join(folder, licence), 'utf8').trim() + '\n' : '';
 }
 writeFileSync(join(out, 'THIRD-PARTY.txt'), notice);
+
+// The same files as C: the document plain, since the server fills it in, the others compressed.
+const cArray = (bytes) => {
+  let text = '';
+  for (let i = 0; i < bytes.length; i += 24) text += '    ' + [...bytes.subarray(i, i + 24)].join(',') + ',\n';
+  return text;
+};
+let c = '/* Written by build.mjs. */\n#include "cli/page_files.h"\n';
+let table = '';
+manifest.forEach(({ path, type, etag, size }, i) => {
+  const isGzip = path !== 'index.html';
+  const bytes = readFileSync(join(out, isGzip ? path + '.gz' : path));
+  c += `\nstatic const uint8_t file_${i}[] = {\n${cArray(bytes)}};\n`;
+  table += `    { "${path}", "${type}", "\\"${etag}\\"", file_${i}, sizeof file_${i}, ${size}, ${isGzip} },\n`;
+});
+c += `\nconst struct page_file page_files[] = {\n${table}};\nconst size_t page_file_count = ${manifest.length};\n`;
+writeFileSync(join(out, 'page_files.c'), c);

@@ -51,9 +51,9 @@ def tokens(report):
             got = {"gRPC export": (export_code(channel, token), wanted)}
             for path in ("/v1/traces", "/v1/logs"):
                 got["POST " + path] = (server.post(path, b"{}", "application/json", headers=bearer)[0], status("w"))
-            for path in ("/api/spindle/v1/services", "/api/spindle/v1/traces", "/api/services", "/api/v3/services", "/metrics", "/health", "/"):
+            for path in ("/api/spindle/v1/services", "/api/spindle/v1/traces", "/api/services", "/api/v3/services", "/metrics", "/health"):
                 got["GET " + path] = (server.get(path, headers=bearer)[0], status("r"))
-            for path in ("/health/live", "/health/ready"):
+            for path in ("/health/live", "/health/ready", "/"):
                 got["GET " + path] = (server.get(path, headers=bearer)[0], 200)
             cells += len(got)
             wrong += [f"{(token or 'none').split('-')[0]}: {what}: wanted {want}, got {have}" for what, (have, want) in got.items() if have != want]
