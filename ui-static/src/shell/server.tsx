@@ -3,7 +3,7 @@
 import { computed, signal } from '@preact/signals';
 import { ApiError, get } from '../api/client.ts';
 import type { Meta } from '../api/types.ts';
-import { href } from '../lib/route.ts';
+import { href, place } from '../lib/route.ts';
 import { formatAge, MS } from '../lib/time.ts';
 
 export const meta = signal<Meta | undefined>(undefined);
@@ -30,7 +30,7 @@ const USUAL_MS = 15_000;
 /** Ask from now on, while the tab is in sight. */
 export function startAsking(): void {
   const loop = async () => {
-    if (!document.hidden) await askMeta();
+    if (!document.hidden && place.value.route !== 'signin') await askMeta();
     setTimeout(loop, hasData.value === false || failure.value !== undefined ? EMPTY_MS : USUAL_MS);
   };
   void loop();

@@ -100,6 +100,7 @@ function Outlet() {
         <Loaded key={pageKey.value} />
       </Guard>
     );
+  if (route === 'signin' && !failed.value) return null;
   return (
     <Page title={['Spindle']}>
       {failed.value ? (
