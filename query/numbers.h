@@ -54,11 +54,17 @@ struct numbers_points {
     struct histogram *durations; /* NULL: likewise */
 };
 
+/* An empty one. */
 void numbers_sum_init(struct numbers_sum *s, struct arena *arena);
+/* Add a point of the engine's. Errors: those of histogram_merge(), as of the next. */
 NODISCARD enum err numbers_sum_add_red(struct numbers_sum *s, const struct red_point *p);
+/* Add another sum. */
 NODISCARD enum err numbers_sum_merge(struct numbers_sum *s, const struct numbers_sum *from);
+/* Of two traces to look at, the one of the longer call. */
 void numbers_keep_slowest(struct derived_exemplar *kept, const struct derived_exemplar *other);
+/* Of two, the one that started later. */
 void numbers_keep_newest(struct derived_exemplar *kept, const struct derived_exemplar *other);
+/* Zeros for every point of the window. */
 NODISCARD enum err numbers_points_init(struct numbers_points *p, const struct numbers_window *w,
                                        bool has_durations, struct arena *arena);
 /* The point a time belongs to; SIZE_MAX: none of the window. */
@@ -103,7 +109,9 @@ void numbers_write_point_percentile(struct numbers_answer *a, const char *key,
 void numbers_write_series(struct numbers_answer *a, const struct numbers_window *w,
                           const struct numbers_points *p);
 
+/* Calls a second. */
 double numbers_rate(const struct numbers_window *w, const struct numbers_sum *s);
+/* Nanoseconds; 0 without calls. */
 double numbers_p95(const struct numbers_sum *s);
 
 #endif
