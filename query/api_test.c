@@ -263,7 +263,7 @@ static void rows_say_what_was_found(void **state)
                     "\"start\":\"1700000000000000000\",\"dur\":\"1500000\",\"has_root\":true,"
                     "\"root_svc\":\"shop\",\"root_name\":\"GET /\",\"spans\":3,\"errors\":1,"
                     "\"orphans\":2,\"matched\":1,"
-                    "\"svcs\":[{\"name\":\"shop\",\"spans\":3,\"errors\":1}],"
+                    "\"svcs\":[{\"name\":\"shop\",\"color\":9,\"spans\":3,\"errors\":1}],"
                     "\"match_span\":\"00000000000000a1\"}],\"complete\":false,"
                     "\"scanned\":{\"groups\":4,\"bytes\":5000,\"rows\":60},\"took_ms\":");
     assert_null(strstr(last.body, "reason"));

@@ -234,6 +234,126 @@ static void check_everything(struct fixture *f)
                                       "00012\",\"rootServiceName\":\"b\""));
 }
 
+/* ---- Counts ---- */
+
+#define RANGE "from=1700000000000000000&to=1700000030000000000"
+
+/* Cells against the spans that store_all() stores: two of each trace, alike in time. */
+static void check_heatmap(struct fixture *f, const char *path, unsigned cols, uint64_t d0,
+                          unsigned *out_spans)
+{
+    unsigned long edges[128];
+    unsigned spans = 0, errors = 0, want[64][128] = { { 0 } }, want_errors[64][128] = { { 0 } };
+    size_t rows = 0;
+    get(f, path);
+    assert_non_null(strstr(last.body, "\"t0\":\"1700000000000000000\""));
+    const char *at = strstr(last.body, "\"y\":[") + 5;
+    do {
+        char *end;
+        edges[rows++] = strtoul(at + 1, &end, 10);
+        at = end;
+    } while (*at == ',');
+    for (unsigned n = 0; n < TRACES; n++) {
+        uint64_t duration = (n * 7 % 30 + 1) * NS_PER_MS;
+        size_t y = 0;
+        while (y + 2 < rows && edges[y + 1] <= duration)
+            y++;
+        if (duration < d0)
+            continue;
+        assert_true(edges[y] <= duration && duration < edges[y + 1]);
+        want[n * cols / TRACES][y] += 2;
+        want_errors[n * cols / TRACES][y] += n % 5 == 0;
+    }
+    at = strstr(last.body, "\"cells\":[") + 9;
+    for (unsigned x, y, count, failed; sscanf(at, "[%u,%u,%u,%u]", &x, &y, &count, &failed) == 4 ||
+                                       sscanf(at, ",[%u,%u,%u,%u]", &x, &y, &count, &failed) == 4;
+         at = strchr(at, ']') + 1) {
+        assert_true(x < cols && y + 1 < rows);
+        assert_int_equal(count, want[x][y]);
+        assert_int_equal(failed, want_errors[x][y]);
+        spans += count;
+        errors += failed;
+    }
+    char text[100];
+    (void)snprintf(text, sizeof text, "\"spans\":%u,\"errors\":%u,\"approximate\":false", spans,
+                   errors);
+    assert_non_null(strstr(last.body, text));
+    assert_non_null(strstr(last.body, "\"complete\":true"));
+    *out_spans = spans;
+}
+
+static void check_counts(struct fixture *f)
+{
+    unsigned spans;
+    unsigned long ids[64];
+    check_heatmap(f, "/api/spindle/v1/heatmap?metric=duration&cols=10&" RANGE, 10, 0, &spans);
+    assert_int_equal(spans, 2 * TRACES);
+    check_heatmap(f, "/api/spindle/v1/heatmap?cols=30&rows=8&" RANGE, 30, 0, &spans);
+    assert_int_equal(spans, 2 * TRACES);
+    /* Without bounds: those of what is stored. */
+    get(f, "/api/spindle/v1/heatmap?q=%7Bstatus=error%7D");
+    assert_non_null(strstr(last.body, "{\"t0\":\"1700000000000000000\",\"step\":\"483333334\","));
+    assert_non_null(strstr(last.body, "\"spans\":6,\"errors\":6,"));
+    get(f, "/api/spindle/v1/heatmap?q=%7BtraceDuration%3E20ms%7D&" RANGE);
+    assert_non_null(strstr(last.body, "\"spans\":60,\"errors\":6,\"approximate\":true"));
+    get(f, "/api/spindle/v1/heatmap?q=%7B.n=77%7D&" RANGE);
+    assert_non_null(strstr(last.body, "\"y\":[],\"cells\":[],\"max\":0,\"spans\":0,"));
+    assert_non_null(strstr(last.body, "\"reason\":\"out_of_retention\""));
+
+    /* A box has the spans that a search in it finds. */
+    check_heatmap(f, "/api/spindle/v1/heatmap?cols=10&box=,,25000000,&" RANGE, 10, 25 * NS_PER_MS,
+                  &spans);
+    assert_int_equal(spans, 12);
+    assert_int_equal(
+        pages(f, "/api/spindle/v1/traces?limit=4&box=,,25000000,", "{\"id\":\"", 16, ids, 64), 6);
+    assert_int_equal(pages(f,
+                           "/api/spindle/v1/traces?box=1700000010000000000,1700000020000000000,"
+                           "10000000,20000001",
+                           "{\"id\":\"", 16, ids, 64),
+                     4);
+    for (size_t i = 0; i < 4; i++) {
+        unsigned long n = ids[i] - 1, ms = n * 7 % 30 + 1;
+        assert_true(n >= 10 && n < 20 && ms >= 10 && ms <= 20);
+    }
+
+    get(f, "/api/spindle/v1/traces?limit=3&hits=10&q=%7Bname=%22child%22%7D&" RANGE);
+    assert_non_null(strstr(last.body, "\"hits\":{\"t0\":\"1700000000000000000\",\"step\":"
+                                      "\"3000000000\",\"n\":[3,3,3,3,3,3,3,3,3,3],\"total\":30,"
+                                      "\"approximate\":false,\"covered_from\":"
+                                      "\"1700000000000000000\",\"complete\":true}"));
+    assert_int_equal(
+        pages(f, "/api/spindle/v1/traces?limit=7&hits=10&" RANGE, "{\"id\":\"", 16, ids, 64),
+        TRACES);
+    assert_null(strstr(last.body, "\"hits\"")); /* with the first page only */
+
+    get(f, "/api/spindle/v1/logs/histogram?cols=10&" RANGE);
+    assert_non_null(strstr(last.body, "\"n\":[[0,0,0,0,0,0,0,0,0,0],[0,0,0,0,0,0,0,0,0,0],"
+                                      "[0,0,0,0,0,0,0,0,0,0],[2,2,2,2,2,2,2,2,2,2],"
+                                      "[0,0,0,0,0,0,0,0,0,0],[1,1,1,1,1,1,1,1,1,1],"
+                                      "[0,0,0,0,0,0,0,0,0,0]],\"total\":30,"));
+    get(f, "/api/spindle/v1/logs/histogram?q=%7Bseverity%3E=warn%7D");
+    assert_non_null(strstr(last.body, "\"total\":10,"));
+}
+
+static void check_refusals(struct fixture *f)
+{
+    static const char *const wrong[] = {
+        "heatmap?metric=bytes",      "heatmap?cols=9",        "heatmap?rows=100",
+        "heatmap?box=1,2,3",         "heatmap?box=1,2,3,4,5", "heatmap?box=2,2,,",
+        "heatmap?box=a,,,",          "heatmap?box=,,5,4",     "traces?box=1,-2,3,4",
+        "traces?hits=1000",          "logs/histogram?cols=x", "heatmap?q=%7B",
+        "heatmap?to=2000&from=3000",
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char path[200];
+        (void)snprintf(path, sizeof path, "/api/spindle/v1/%s", wrong[i]);
+        reply_free(&last);
+        client_get(f->port, path, "", &last);
+        if (last.status != 400)
+            fail_msg("%s gives %u: %s", path, last.status, last.body);
+    }
+}
+
 static void what_is_stored_is_found(void **state)
 {
     (void)state;
@@ -258,8 +378,11 @@ static void what_is_stored_is_found(void **state)
     assert_non_null(strstr(last.body, "\"reason\":\"no_data_yet\""));
     store_all(f.engine);
     check_everything(&f); /* from the journal */
+    check_counts(&f);
+    check_refusals(&f);
     assert_int_equal(engine_settle(f.engine), ERR_OK);
     check_everything(&f); /* from row groups */
+    check_counts(&f);
 
     server_stop(f.server);
     query_close(f.service);

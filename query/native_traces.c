@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Traces of the native API: search, one whole trace, one of its spans, its logs. */
 #include "proto/otlp_json.h"
+#include "query/box.h"
 #include "query/native.h"
+#include "query/native_counts.h"
 #include "query/skeletons.h"
 
 #include <stdio.h>
@@ -47,7 +49,7 @@ static enum err add_attributes(struct call *c, struct filter *f)
     return ERR_OK;
 }
 
-static enum err read_filter(struct call *c, const struct expr **out)
+static enum err read_filter(struct call *c, struct time_range *range, const struct expr **out)
 {
     struct filter f;
     struct bytes text;
@@ -70,6 +72,8 @@ static enum err read_filter(struct call *c, const struct expr **out)
     if (e == ERR_OK)
         e = add_attributes(c, &f);
     if (e == ERR_OK)
+        e = box_parameter(c, range, &f);
+    if (e == ERR_OK)
         e = filter_add_query(c, &f, SIGNAL_TRACES, "q");
     if (e == ERR_OK && f.failure == ERR_TOO_MANY)
         return call_fail(c, ERR_INVALID, "attributes", "more than %u conditions", FILTER_TERMS_MAX);
@@ -83,6 +87,7 @@ static void write_services(struct json_writer *j, const struct trace_summary *t)
     for (size_t i = 0; i < t->services_count; i++) {
         json_object_begin(j);
         native_write_text(j, "name", t->services[i].name);
+        native_write_count(j, "color", native_color(t->services[i].name));
         native_write_count(j, "spans", t->services[i].spans);
         native_write_count(j, "errors", t->services[i].errors);
         json_object_end(j);
@@ -139,6 +144,8 @@ enum err native_traces(struct call *c)
         "*attributes",
         "from",
         "to",
+        "box",
+        "hits",
         "sort",
         "limit",
         "cursor",
@@ -146,7 +153,7 @@ enum err native_traces(struct call *c)
         NULL,
     };
     static const char *const sorts[] = { "newest", "slowest", NULL };
-    uint64_t limit = NATIVE_LIMIT_DEFAULT, spans = 0;
+    uint64_t limit = NATIVE_LIMIT_DEFAULT, spans = 0, hits = 0;
     size_t sort = 0;
     struct page page;
     struct trace_query query = { 0 };
@@ -156,14 +163,17 @@ enum err native_traces(struct call *c)
     if (e == ERR_OK)
         e = parameter_u64(c, "spans", 0, SPANS_MAX, &spans);
     if (e == ERR_OK)
+        e = parameter_u64(c, "hits", TIME_COLUMNS_MIN, TIME_COLUMNS_MAX, &hits);
+    if (e == ERR_OK)
         e = parameter_word(c, "sort", sorts, &sort);
     if (e == ERR_OK)
         e = native_page(c, &page);
     if (e == ERR_OK)
-        e = read_filter(c, &query.filter);
+        query.range = page.range;
+    if (e == ERR_OK)
+        e = read_filter(c, &query.range, &query.filter);
     if (e != ERR_OK)
         return e;
-    query.range = page.range;
     query.order = sort == 0 ? FIND_NEWEST : FIND_SLOWEST;
     query.limit = (size_t)limit;
     query.after = page.after;
@@ -180,6 +190,11 @@ enum err native_traces(struct call *c)
     for (size_t i = 0; i < result.count; i++)
         write_summary(j, &result.traces[i], spans > 0);
     json_array_end(j);
+    if (hits > 0 && !page.after.is_set) {
+        e = native_write_hits(c, query.range, query.filter, (size_t)hits);
+        if (e != ERR_OK)
+            return e;
+    }
     native_write_end(c, &result.progress, result.count, &page, &result.next);
     json_object_end(j);
     return ERR_OK;

@@ -135,6 +135,52 @@ struct trace_walk {
  * be set again for one that was there before. What is not ERR_OK ends the walk, and is its result. */
 typedef enum err trace_item_fn(void *context, const struct otlp_items *at);
 
+/* ---- Every row, for what counts rather than lists ---- */
+
+/* One row that satisfies a filter. Rows that were sent twice may count twice until they are merged. */
+struct scanned_row {
+    size_t filter;  /* which */
+    size_t segment; /* private, with row */
+    uint32_t row;
+    bool is_certain; /* false: the filter speaks of the whole trace, and may or may not hold */
+    uint64_t start_unix_ns, duration_ns; /* of a log record: its time, 0 */
+};
+typedef void row_scan_fn(void *context, const struct scanned_row *row);
+
+struct row_scan {
+    enum signal signal;
+    struct time_range range;
+    const struct expr *const *filters; /* each row is given for each one that it satisfies */
+    size_t filters_count;
+    /* Called once before the first row: the part of the range in which anything is stored, or all of it. May be
+     * NULL. */
+    void (*on_extent)(void *context, bool is_empty, struct time_range extent);
+};
+
+struct row_scan_result {
+    struct find_progress progress;
+    uint64_t covered_from_unix_ns; /* all rows from here on were seen; of what is before, some */
+};
+
+/* Rows of two kinds, counted, and some of each read: a sample of equal chances. */
+#define ROW_CLASSES_MAX 2
+struct row_sample {
+    enum signal signal;
+    const struct expr *filter;
+    struct time_range range;
+    size_t rows_max; /* to read of each class */
+    void *context;
+    /* A class, or anything larger for rows of none. */
+    unsigned (*class_of)(void *context, const struct scanned_row *row);
+    /* A row that was chosen; as trace_item_fn. */
+    enum err (*on_item)(void *context, unsigned class, const struct otlp_items *at);
+};
+
+struct row_sample_result {
+    struct find_progress progress;
+    uint64_t seen[ROW_CLASSES_MAX], sampled[ROW_CLASSES_MAX];
+};
+
 struct operation {
     struct bytes name;
     uint32_t kind;
@@ -173,6 +219,11 @@ struct engine_ops {
                            const struct trace_id *id, struct bytes *out_logs_data);
     enum err (*trace_walk)(struct engine *e, const struct query_context *q,
                            const struct trace_walk *walk, trace_item_fn *on_item, void *context);
+    enum err (*rows_scan)(struct engine *e, const struct query_context *q,
+                          const struct row_scan *scan, row_scan_fn *on_row, void *context,
+                          struct row_scan_result *out);
+    enum err (*rows_sample)(struct engine *e, const struct query_context *q,
+                            const struct row_sample *sample, struct row_sample_result *out);
     enum err (*span_trace)(struct engine *e, const struct query_context *q,
                            const struct span_id *id, struct trace_id *out_trace_id);
     enum err (*traces_find)(struct engine *e, const struct query_context *q,
@@ -235,6 +286,22 @@ NODISCARD static inline enum err engine_trace_walk(struct engine *e, const struc
                                                    trace_item_fn *on_item, void *context)
 {
     return e->ops->trace_walk(e, q, walk, on_item, context);
+}
+
+/* Every row that matches, newest first by and large. ERR_OK, and not complete, when time or memory ran out. */
+NODISCARD static inline enum err engine_rows_scan(struct engine *e, const struct query_context *q,
+                                                  const struct row_scan *scan, row_scan_fn *on_row,
+                                                  void *context, struct row_scan_result *out)
+{
+    return e->ops->rows_scan(e, q, scan, on_row, context, out);
+}
+
+/* The same, then some of the rows. */
+NODISCARD static inline enum err engine_rows_sample(struct engine *e, const struct query_context *q,
+                                                    const struct row_sample *sample,
+                                                    struct row_sample_result *out)
+{
+    return e->ops->rows_sample(e, q, sample, out);
 }
 
 /* The trace that a span ID belongs to (the newest, where several do). ERR_NOT_FOUND. Reads the span ID

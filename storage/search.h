@@ -51,6 +51,14 @@ NODISCARD enum err search_trace_get(const struct segment_source *source,
 NODISCARD enum err search_trace_walk(const struct segment_source *source,
                                      const struct query_context *q, const struct trace_walk *walk,
                                      trace_item_fn *on_item, void *context);
+/* See engine_rows_scan() and engine_rows_sample(). */
+NODISCARD enum err search_rows_scan(const struct segment_source *source,
+                                    const struct query_context *q, const struct row_scan *asked,
+                                    row_scan_fn *on_row, void *context,
+                                    struct row_scan_result *out);
+NODISCARD enum err search_rows_sample(const struct segment_source *source,
+                                      const struct query_context *q, const struct row_sample *asked,
+                                      struct row_sample_result *out);
 /* In total order: by start or duration, latest or longest first; equal ones by trace ID, ascending. */
 NODISCARD enum err search_traces(const struct segment_source *source, const struct query_context *q,
                                  const struct trace_query *query, struct trace_result *out);

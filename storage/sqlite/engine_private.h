@@ -260,6 +260,12 @@ void retention_run(struct sqlite_engine *e);
 extern const struct engine_ops sqlite_engine_ops; /* in sqlite_engine.c */
 NODISCARD enum err sqlite_trace_get(struct engine *e, const struct query_context *q,
                                     const struct trace_id *id, struct bytes *out);
+NODISCARD enum err sqlite_rows_scan(struct engine *e, const struct query_context *q,
+                                    const struct row_scan *scan, row_scan_fn *on_row, void *context,
+                                    struct row_scan_result *out);
+NODISCARD enum err sqlite_rows_sample(struct engine *e, const struct query_context *q,
+                                      const struct row_sample *sample,
+                                      struct row_sample_result *out);
 NODISCARD enum err sqlite_trace_walk(struct engine *e, const struct query_context *q,
                                      const struct trace_walk *walk, trace_item_fn *on_item,
                                      void *context);

@@ -222,6 +222,31 @@ enum err sqlite_trace_walk(struct engine *e, const struct query_context *q,
     return error;
 }
 
+enum err sqlite_rows_scan(struct engine *e, const struct query_context *q,
+                          const struct row_scan *scan, row_scan_fn *on_row, void *context,
+                          struct row_scan_result *out)
+{
+    struct query_source s;
+    enum err error = source_begin(&s, e, scan->signal, q);
+    if (error != ERR_OK)
+        return error;
+    error = search_rows_scan(&s.source, q, scan, on_row, context, out);
+    source_end(&s);
+    return error;
+}
+
+enum err sqlite_rows_sample(struct engine *e, const struct query_context *q,
+                            const struct row_sample *sample, struct row_sample_result *out)
+{
+    struct query_source s;
+    enum err error = source_begin(&s, e, sample->signal, q);
+    if (error != ERR_OK)
+        return error;
+    error = search_rows_sample(&s.source, q, sample, out);
+    source_end(&s);
+    return error;
+}
+
 enum err sqlite_span_trace(struct engine *e, const struct query_context *q,
                            const struct span_id *id, struct trace_id *out)
 {
