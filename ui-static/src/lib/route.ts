@@ -126,7 +126,7 @@ const routes = {
   logs: { path: '/logs', params: { q: text(), live: flag(), cols: list(), wrap: flag(), at: text() } },
   status: {
     path: '/status',
-    params: { tab: oneOf(['pipeline', 'storage', 'instrumentation', 'config'], 'pipeline') },
+    params: { tab: oneOf(['pipeline', 'storage', 'instrumentation'], 'pipeline') },
   },
   id: { path: '/id/:hex', params: {} },
   settings: { path: '/settings', params: {} },
