@@ -266,6 +266,8 @@ static int open_engine(struct serving *s)
         .partition_age_ns = s->options.partition_age,
         .retention_age_ns = s->options.retention_age,
         .retention_bytes = s->options.retention_size,
+        .min_free_bytes = s->options.min_free_disk,
+        .ballast_bytes = s->options.disk_ballast,
         .metrics = s->metrics,
     };
     enum err e = sqlite_engine_open(&options, &s->engine, &message);

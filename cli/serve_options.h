@@ -84,6 +84,13 @@
     X(DURATION, retention_age, "retention-age", "0s", "TIME",                                      \
       "Remove spans and log records this long after they were received, a partition at a time; "   \
       "time that passes counts, the wall clock does not. 0s: keep them.")                          \
+    X(SIZE, min_free_disk, "min-free-disk", "0", "SIZE",                                           \
+      "With less than this free, requests are refused until there is more. Where it or "           \
+      "--retention-size is given, the oldest partitions go when less than twice that is free. "    \
+      "0: 256MiB, or a sixteenth of a small disk, and nothing goes.")                              \
+    X(SIZE, disk_ballast, "disk-ballast", "64MiB", "SIZE",                                         \
+      "A file that is given up when the disk is full, so that room can be made; at most a "        \
+      "quarter of --min-free-disk. 0: none.")                                                      \
     X(SIZE, retention_size, "retention-size", "0", "SIZE",                                         \
       "Remove the oldest partition when the data directory is larger than this; 0: any size.")
 /* clang-format on */

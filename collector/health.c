@@ -255,6 +255,13 @@ static void write_storage(const struct engine_statistics *s, struct json_writer 
     json_u64(w, s->journal_bytes);
     json_key(w, "diskBytes");
     json_u64(w, s->disk_bytes);
+    json_key(w, "disk");
+    json_object_begin(w);
+    json_key(w, "status");
+    json_text(w, disk_state_text(s->disk_state));
+    json_key(w, "freeBytes");
+    json_u64(w, s->disk_free_bytes);
+    json_object_end(w);
     json_object_end(w);
 }
 
@@ -264,7 +271,8 @@ static void on_health(struct exchange *x, void *context)
     enum collector_state state = collector_state(c);
     struct engine_statistics statistics;
     engine_statistics(c->engine, &statistics);
-    bool is_well = state == COLLECTOR_READY && statistics.is_writable && !is_damaged(&statistics);
+    bool is_well = state == COLLECTOR_READY && statistics.is_writable && !is_damaged(&statistics) &&
+                   statistics.disk_state != DISK_LOW;
 
     struct buffer body;
     struct json_writer w;

@@ -198,6 +198,10 @@ struct attribute_value {
     uint64_t count;
 };
 
+/* How much room the disk has, where the engine has one: see storage/sqlite/disk_guard.h. */
+enum disk_state { DISK_OK, DISK_LOW, DISK_CRITICAL, DISK_RECOVER, DISK_STATE_COUNT };
+const char *disk_state_text(enum disk_state state);
+
 struct engine_statistics {
     uint64_t spans, logs;                  /* retrievable now */
     uint64_t journal_items, journal_bytes; /* acknowledged, not yet in row groups */
@@ -209,6 +213,8 @@ struct engine_statistics {
     bool is_writable; /* false: read-only, with the reason */
     const char *not_writable_reason;
     bool is_durable; /* durability = fsync */
+    enum disk_state disk_state;
+    uint64_t disk_free_bytes; /* 0: not known */
 };
 
 struct engine_ops {

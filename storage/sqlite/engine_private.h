@@ -31,6 +31,7 @@
 #include "base/budget.h"
 #include "storage/sqlite/dedup.h"
 #include "storage/sqlite/derived.h"
+#include "storage/sqlite/disk_guard.h"
 #include "storage/sqlite/operations.h"
 #include "storage/sqlite/partition.h"
 #include "storage/sqlite/retention_clock.h"
@@ -101,6 +102,7 @@ struct storage_metrics {
     struct metric *pending_bytes, *wal_bytes, *writable;
     struct metric *commit_duration, *build_duration;
     struct metric *expired_items[SIGNAL_COUNT][EXPIRY_COUNT];
+    struct metric *disk_free_bytes, *disk_state[DISK_STATE_COUNT];
     struct metric *expired_bytes[EXPIRY_COUNT], *expired_partitions[EXPIRY_COUNT];
 };
 
@@ -197,6 +199,9 @@ struct sqlite_engine {
     struct writer writer;
     struct builder builder;
     struct maintain maintain;
+    struct disk_guard disk;
+    disk_free_fn *disk_free; /* NULL: statvfs() */
+    void *disk_free_context;
 };
 
 static inline struct sqlite_engine *sqlite_engine_from(struct engine *e)

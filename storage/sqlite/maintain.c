@@ -23,6 +23,7 @@ static void maintain_tick(struct sqlite_engine *e)
 {
     struct maintain *m = &e->maintain;
     uint64_t now = clock_mono_ns();
+    disk_guard_run(e);
     retention_run(e);
     if (now - m->clock_stored_mono_ns >= CLOCK_STORE_NS &&
         writer_task_run(e, clock_store, NULL) == ERR_OK)

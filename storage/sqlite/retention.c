@@ -57,6 +57,8 @@ static enum err expiry_choose(struct sqlite_engine *e, void *context)
         step->reason = EXPIRY_AGE;
     else if (e->retention_bytes != 0 && bytes_kept(e) > e->retention_bytes)
         step->reason = EXPIRY_SIZE;
+    else if (atomic_exchange(&e->disk.evict_is_due, false))
+        step->reason = EXPIRY_DISK;
     else
         return ERR_OK;
     step->partition = partition_retain(p);

@@ -160,6 +160,29 @@ static void age_is_time_that_passed(void **state)
     clock_fake_off();
 }
 
+#if SPINDLE_FAULTS
+/* The control: by the wall clock, a jump forward removes what nobody asked to lose. */
+static void wall_clock_is_noticed(void **state)
+{
+    (void)state;
+    struct store s;
+    (void)setenv("SPINDLE_DEFECT", "retention-wall-clock", 1);
+    clock_fake_set(START_NS, 1000 * NS_PER_S);
+    store_init(&s, 5);
+    s.options.retention_age_ns = 30 * NS_PER_DAY;
+    store_open(&s);
+    fill(&s, 0, 24, 8);
+    uint64_t before = partitions(&s);
+    clock_fake_set(START_NS + 3650 * NS_PER_DAY, 1001 * NS_PER_S);
+    assert_true(wait_for_at_most(&s, before - 1, PATIENCE) < before);
+    s.ledger.is_quiet = true;
+    assert_false(ledger_check(&s.ledger, s.engine));
+    store_deinit(&s);
+    clock_fake_off();
+    (void)unsetenv("SPINDLE_DEFECT");
+}
+#endif
+
 /* The clock itself: what is stored, and what a new start of the system makes of it. */
 static void clock_goes_on_after_a_restart(void **state)
 {
@@ -284,6 +307,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(age_is_time_that_passed),
+#if SPINDLE_FAULTS
+        cmocka_unit_test(wall_clock_is_noticed),
+#endif
         cmocka_unit_test(clock_goes_on_after_a_restart),
         cmocka_unit_test(size_is_kept_within_one_partition),
         cmocka_unit_test(operations_expire_with_their_spans),

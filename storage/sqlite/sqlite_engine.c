@@ -481,6 +481,20 @@ static enum err load_all(struct sqlite_engine *e, char **out_message)
 
 /* ---- Opening and closing --------------------------------------------------------------------- */
 
+static void disk_metrics_register(struct sqlite_engine *e, struct metrics *m)
+{
+    for (int s = 0; s < DISK_STATE_COUNT; s++) {
+        char labels[64];
+        (void)snprintf(labels, sizeof labels, "state=\"%s\"", disk_state_text((enum disk_state)s));
+        e->metrics.disk_state[s] =
+            metrics_gauge(m, "spindle_disk_state", labels,
+                          "1 for the state that the disk is in; critical: requests are refused");
+        metric_set(e->metrics.disk_state[s], s == DISK_OK);
+    }
+    e->metrics.disk_free_bytes =
+        metrics_gauge(m, "spindle_disk_free_bytes", NULL, "What is free of the data's disk");
+}
+
 static void expiry_metrics_register(struct sqlite_engine *e, struct metrics *m)
 {
     static const char *const reasons[EXPIRY_COUNT] = { "age", "size", "disk" };
@@ -520,6 +534,7 @@ static void metrics_register(struct sqlite_engine *e, struct metrics *m)
     e->metrics.build_duration = metrics_histogram(m, "spindle_build_duration_seconds", NULL,
                                                   "Time of building a row group");
     expiry_metrics_register(e, m);
+    disk_metrics_register(e, m);
 }
 
 /* Stops the threads; what is queued is answered. */
@@ -576,6 +591,11 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
     e->retention_age_ns = o->retention_age_ns;
     e->retention_bytes = o->retention_bytes;
     e->maintain_interval_ns = o->maintain_interval_ns != 0 ? o->maintain_interval_ns : NS_PER_S;
+    e->disk.min_bytes = o->min_free_bytes;
+    e->disk.ballast_bytes = o->ballast_bytes;
+    e->disk.evicts = o->min_free_bytes != 0 || o->retention_bytes != 0;
+    e->disk_free = o->disk_free;
+    e->disk_free_context = o->disk_free_context;
     /* Partitions go whole: what is kept too long, or too much, is one of them. */
     if (e->retention_age_ns != 0 && e->partition_age_ns > e->retention_age_ns / UNITS)
         e->partition_age_ns = e->retention_age_ns / UNITS;
@@ -684,6 +704,9 @@ static void sqlite_statistics(struct engine *base, struct engine_statistics *out
     (void)pthread_mutex_unlock(&e->partitions_lock);
     damaged = atomic_load(&e->damaged_partitions);
     const char *reason = atomic_load(&e->not_writable);
+    enum disk_state disk = atomic_load(&e->disk.state);
+    if (reason == NULL && disk == DISK_CRITICAL)
+        reason = "little of the disk is free";
     *out = (struct engine_statistics){
         .spans = pending[SIGNAL_TRACES] + atomic_load(&e->stored_items[SIGNAL_TRACES]),
         .logs = pending[SIGNAL_LOGS] + atomic_load(&e->stored_items[SIGNAL_LOGS]),
@@ -699,6 +722,8 @@ static void sqlite_statistics(struct engine *base, struct engine_statistics *out
         .is_writable = reason == NULL,
         .not_writable_reason = reason,
         .is_durable = e->durability == DURABILITY_FSYNC,
+        .disk_state = disk,
+        .disk_free_bytes = atomic_load(&e->disk.free_bytes),
     };
 }
 

@@ -14,6 +14,9 @@
 
 enum durability { DURABILITY_FSYNC, DURABILITY_PROCESS };
 
+/* What is free of a disk, and its size; false: it cannot be said. */
+typedef bool disk_free_fn(void *context, uint64_t *out_free_bytes, uint64_t *out_total_bytes);
+
 struct sqlite_engine_options {
     const char *directory; /* made with mode 0700 when absent */
     enum durability durability;
@@ -22,8 +25,15 @@ struct sqlite_engine_options {
     uint64_t builder_age_ns; /* ... or when the oldest pending one is this old (0: 5 s) */
     uint64_t partition_bytes_max,
         partition_age_ns; /* a partition is closed at either; 0: 1 GiB, 1 h; less where retention is short */
-    uint64_t retention_age_ns;     /* partitions go this long after they were closed; 0: never */
-    uint64_t retention_bytes;      /* the oldest goes when all are larger than this; 0: any size */
+    uint64_t retention_age_ns; /* partitions go this long after they were closed; 0: never */
+    uint64_t retention_bytes;  /* the oldest goes when all are larger than this; 0: any size */
+    uint64_t
+        min_free_bytes; /* of the disk: with less, requests are refused; 0: see disk_min_bytes().
+                                When set, and when retention_bytes is, the oldest partitions go when
+                                less than twice that is free. */
+    uint64_t ballast_bytes;  /* kept for the moment when the disk is full; 0: none */
+    disk_free_fn *disk_free; /* tests: instead of asking the disk; NULL */
+    void *disk_free_context;
     uint64_t maintain_interval_ns; /* between looks at partitions and what has expired; 0: 1 s */
     struct metrics *metrics;
     const char *vfs; /* SQLite VFS name, NULL for the default: tests put faults here */

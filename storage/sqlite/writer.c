@@ -151,6 +151,8 @@ static enum err group_store(struct sqlite_engine *e, size_t count)
     struct writer *w = &e->writer;
     if (atomic_load(&e->not_writable) != NULL && clock_mono_ns() < w->retry_mono_ns)
         return w->refusal;
+    if (atomic_load_explicit(&e->disk.state, memory_order_relaxed) == DISK_CRITICAL)
+        return ERR_FULL; /* row groups are built all the same: that makes room */
     enum err error = writer_partition_ensure(e);
     if (error != ERR_OK)
         return error;
