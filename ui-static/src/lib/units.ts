@@ -6,7 +6,7 @@ const significant = new Intl.NumberFormat('en-GB', { maximumSignificantDigits: 3
 
 const three = (n: number): string => {
   const digits = n >= 100 ? 0 : n >= 10 ? 1 : 2;
-  return n.toFixed(digits).replace(/\.?0+$/, (zeros) => (zeros.startsWith('.') ? '' : zeros));
+  return digits === 0 ? n.toFixed(0) : n.toFixed(digits).replace(/\.?0+$/, '');
 };
 
 /** "812 ns", "41 ms", "2.31 s", "4 min 12 s", "3 h 5 min", "2 d 4 h". */

@@ -26,7 +26,7 @@ export default function Finder() {
   }, [found.data]);
   const back = <a href={href('traces')}>Search traces</a>;
   return (
-    <Page title={['Find', hex]}>
+    <Page title={['Find an ID']}>
       {!isId ? (
         <Empty icon="search" title="This is not an ID." action={back}>
           A trace has 32 hexadecimal digits, a span 16.
