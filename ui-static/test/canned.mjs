@@ -39,7 +39,7 @@ export function canned({ services = 60, seed = 1, state = 'full', namespaces = t
   const all = system.nodes.filter((n) => n.kind === 'service');
   const impact = (n) => n.rate * (n.p95 ?? 0), total = all.reduce((a, n) => a + impact(n), 0) || 1;
   const common = (w) => ({ from: String(w.from), to: String(w.to), window_s: w.window_s, t0: String(w.t0), step_s: 60, points: 15, partial: true, bound: 0.0055, took_ms: 1.9 });
-  const sparkP95 = (n, k) => n.spark.map((_, i) => (n.p95 === null ? null : Math.round(n.p95 * (0.8 + 0.4 * random(k + i)()))));
+  const sparkP95 = (n, k) => n.spark.map((_, i) => (n.p95 === null ? null : Math.round(n.p95 * (0.75 + 0.5 * random(k * 7919 + i * 104729 + 1)()))));
 
   function answer(path, query) {
     const w = windowOf(query);

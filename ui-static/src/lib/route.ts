@@ -94,10 +94,12 @@ const routes = {
     path: '/services/:name',
     params: {
       tab: oneOf(['overview', 'operations', 'dependencies', 'instances', 'errors', 'logs'], 'overview'),
+      ns: text(),
       op: text(),
       kind: text(),
-      by: text(),
+      by: oneOf(['none', 'operation', 'kind', 'status', 'env'], 'none'),
       sort: text(),
+      table: flag(),
     },
   },
   traces: {
