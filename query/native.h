@@ -42,6 +42,7 @@ enum err native_trace(struct call *c);
 enum err native_trace_logs(struct call *c);
 enum err native_trace_span(struct call *c);
 enum err native_trace_skeleton(struct call *c);
+enum err native_trace_find(struct call *c);
 enum err native_heatmap(struct call *c);
 enum err native_logs_histogram(struct call *c);
 enum err native_logs(struct call *c);

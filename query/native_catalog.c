@@ -71,9 +71,9 @@ static void write_facts(struct json_writer *j, const struct query_facts *f)
 
 enum err native_meta(struct call *c)
 {
-    static const char *const features[] = { "traces",     "logs",   "search",
-                                            "attributes", "jaeger", "skeleton",
-                                            "heatmap",    "box",    "logs_histogram" };
+    static const char *const features[] = { "traces",         "logs",     "search",  "attributes",
+                                            "jaeger",         "skeleton", "heatmap", "box",
+                                            "logs_histogram", "find" };
     struct engine_statistics s = { 0 };
     enum err e = parameters_check(c, no_parameters);
     if (e != ERR_OK)

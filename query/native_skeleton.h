@@ -12,6 +12,8 @@
  * ERR_NOT_FOUND, also when the trace has another version now. */
 NODISCARD enum err native_skeleton_take(struct call *c, const struct trace_id *id,
                                         struct kept_skeleton **out);
+/* The answer to /trace/{id}/logs with format=rows. */
+NODISCARD enum err native_trace_log_rows(struct call *c, const struct trace_id *id);
 void native_write_version(struct json_writer *j, const struct skeleton *s);
 
 #endif

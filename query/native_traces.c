@@ -4,7 +4,7 @@
 #include "query/box.h"
 #include "query/native.h"
 #include "query/native_counts.h"
-#include "query/skeletons.h"
+#include "query/native_skeleton.h"
 
 #include <stdio.h>
 
@@ -256,12 +256,18 @@ enum err native_trace(struct call *c)
 
 enum err native_trace_logs(struct call *c)
 {
-    static const char *const known[] = { NULL };
+    static const char *const known[] = { "format", "version", NULL };
+    static const char *const formats[] = { "otlp", "rows", NULL };
+    size_t format = 0;
     struct trace_id id;
     struct bytes data = { 0 };
     enum err e = parameters_check(c, known);
     if (e == ERR_OK)
+        e = parameter_word(c, "format", formats, &format);
+    if (e == ERR_OK)
         e = native_trace_id(c, &id);
+    if (e == ERR_OK && format == 1)
+        return native_trace_log_rows(c, &id);
     if (e == ERR_OK)
         e = engine_trace_logs(c->options->engine, &c->context, &id, &data);
     if (e == ERR_CORRUPT && data.len > 0) {

@@ -185,7 +185,7 @@ static void ask(struct fixture *f, const char *path, unsigned status)
 static void assert_contains(const char *part)
 {
     if (strstr(last.body, part) == NULL)
-        fail_msg("%.3000s\n  does not contain\n%s", last.body, part);
+        fail_msg("%.600s\n  does not contain\n%s", last.body, part);
 }
 
 static void text_after(const char *key, char *out, size_t size)
@@ -264,6 +264,37 @@ static void check_span(struct fixture *f, unsigned n)
     assert_null(strstr(strstr(last.body, "\"spanId\"") + 1, "\"spanId\""));
 }
 
+static void check_found(struct fixture *f, const char *version)
+{
+    char path[300];
+    uint64_t began = clock_mono_ns();
+    /* As people type it: any case, part of a value. */
+    (void)snprintf(path, sizeof path, TRACE "/find?q=URL.FULL,%%20number%%2077777,&version=%s",
+                   version);
+    ask(f, path, 200);
+    assert_contains("\"total\":1,\"complete\":true");
+    print_message("text found in %lu ms\n", (unsigned long)((clock_mono_ns() - began) / NS_PER_MS));
+    ask(f, TRACE "/find?q=service-3", 200); /* in the resource */
+    assert_contains("\"total\":12000,");    /* 6 of 50 bodies */
+    ask(f, TRACE "/find?q=%7Bstatus=error%7D", 200);
+    assert_contains("\"total\":100,");
+    ask(f, TRACE "/find?q=%7Bname=%22operation%200%22%26%26span:childCount%3E0%7D", 200);
+    assert_contains("\"rows\":[0,");
+    assert_contains("\"total\":32,"); /* 400 * i that have a child: under 12,500 */
+    ask(f, TRACE "/find?q=%7BrootName=%22operation%200%22%7D", 200);
+    assert_contains("\"total\":100000,");
+    ask(f, TRACE "/find?q=%7B%7D", 200);
+    assert_contains("\"total\":100000,");
+    ask(f, TRACE "/find?q=nowhere", 200);
+    assert_contains("\"rows\":[],\"total\":0,");
+    ask(f, TRACE "/logs?format=rows", 200);
+    assert_contains("{\"t\":\"1700000000000000100\",\"span_ix\":");
+    assert_contains("\"sev\":17,\"sev_text\":\"\",\"svc\":\"\",\"span\":\"0000000000000004\","
+                    "\"body\":\"first said\",\"log\":{");
+    assert_contains("{\"t\":\"1700000000000000101\",\"span_ix\":-1,");
+    assert_contains("\"total\":2,\"complete\":true");
+}
+
 static void check_large(struct fixture *f, const char *where)
 {
     char version[32];
@@ -288,15 +319,19 @@ static void check_large(struct fixture *f, const char *where)
                   (unsigned long)(header_ns / NS_PER_MS), (unsigned long)(all_ns / NS_PER_MS),
                   (unsigned long)((clock_mono_ns() - began) / NS_PER_MS));
     check_span(f, 0);
+    check_found(f, version);
     /* What is kept is charged, and all else was given back. */
     assert_in_range(budget_used(&f->budget), 44 * LARGE, 64 * LARGE);
 }
 
 static void check_refusals(struct fixture *f)
 {
-    static const char *const wrong[] = { TRACE "/skeleton?part=6", TRACE "/skeleton?part=-1",
-                                         TRACE "/skeleton?other=1",
-                                         TRACE "/skeleton?version=1&part=0", TRACE "/span/xyz" };
+    static const char *const wrong[] = {
+        TRACE "/skeleton?part=6",  TRACE "/skeleton?part=-1",
+        TRACE "/skeleton?other=1", TRACE "/skeleton?version=1&part=0",
+        TRACE "/span/xyz",         TRACE "/find",
+        TRACE "/find?q=%7Bbad",    TRACE "/logs?format=x"
+    };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         ask(f, wrong[i], 400);
     ask(f, "/api/spindle/v1/trace/beef/skeleton", 404);
