@@ -10,7 +10,7 @@ import { roundUp, timeLabels, timeTicks } from './axis.ts';
 export interface Line {
   readonly label: string;
   readonly values: readonly (number | null)[];
-  /** A token: 'accent', 'err', 's3'. Later lines are drawn over earlier ones and named before them. */
+  /** A token: 'accent', 'err', 's3'. */
   readonly color: string;
   readonly width?: number;
   readonly dash?: readonly number[];
@@ -25,6 +25,7 @@ export interface ChartProps {
   summary: string;
   t0: string;
   step_s: number;
+  /** In the order of their weight: named so, and drawn so that the first lie on top, filled ones below all. */
   lines: readonly Line[];
   format: (value: number | null | undefined) => string;
   /** Calls behind each point: shown with the point, which is grey under `few`. */
@@ -76,7 +77,8 @@ export function Chart(props: ChartProps) {
     const font = `11px ${getComputedStyle(root.current!).fontFamily}`;
     const x = Array.from({ length: n }, (_, i) => i * step_s);
     const data: (number | null)[][] = [x], series: uPlot.Series[] = [{}];
-    for (const line of lines) {
+    const below = lines.filter((l) => l.fill !== undefined), above = lines.filter((l) => l.fill === undefined).reverse();
+    for (const line of [...below, ...above]) {
       const { main, weak } = counts === undefined ? { main: line.values as (number | null)[], weak: null } : parted(line.values, counts, few);
       const look = (values: (number | null)[], color: string, width: number): void => {
         data.push(values);
@@ -91,7 +93,7 @@ export function Chart(props: ChartProps) {
     const box = root.current!.querySelector<HTMLElement>('.chart-box')!;
     const u = new uPlot({
       width: Math.max(120, box.clientWidth), height: heightOf(props),
-      padding: [8, 12, 0, 0],
+      padding: [8, 20, 0, 0],
       legend: { show: false },
       scales: {
         x: { time: false, range: (_u, min, max) => [min, max > min ? max : min + step_s] },
@@ -157,7 +159,7 @@ export function Chart(props: ChartProps) {
     e.preventDefault();
     e.stopPropagation();
   };
-  const i = at.value, told = lines.filter((l) => l.quiet !== true).reverse(), all = lines.indexOf.bind(lines);
+  const i = at.value, told = lines.filter((l) => l.quiet !== true), all = lines.indexOf.bind(lines);
   return (
     <figure class="chart" ref={root} tabIndex={0} aria-label={`${title}. ${props.summary}`} onKeyDown={onKey} onBlur={() => plot.current !== null && point(plot.current, -10, -10)}>
       <figcaption>

@@ -73,9 +73,10 @@ function at(c: Curve, i: number, t: number): [number, number] {
   return [a * c[i]! + b * c[i + 2]! + d * c[i + 4]! + f * c[i + 6]!, a * c[i + 1]! + b * c[i + 3]! + d * c[i + 5]! + f * c[i + 7]!];
 }
 
-export function middle(c: Curve): [number, number] {
-  const pieces = c.length / 8;
-  return at(c, Math.floor((pieces - 1) / 2) * 8, pieces % 2 === 1 ? 0.5 : 1);
+/** A point of the curve, by the share of its pieces that lie before it. */
+export function pointOn(c: Curve, share: number): [number, number] {
+  const t = Math.min(0.999999, Math.max(0, share)) * (c.length / 8), piece = Math.floor(t);
+  return at(c, piece * 8, t - piece);
 }
 
 /** The direction in which the curve arrives. */

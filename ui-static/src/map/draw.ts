@@ -2,7 +2,7 @@
 // The map on its canvas. Lines and bodies are drawn in the graph's coordinates, batched by style; texts on the screen's.
 import type { Palette } from '../charts/colors.ts';
 import { formatDuration, formatPercent, formatRate } from '../lib/units.ts';
-import { arrival, middle, type Curve } from './curves.ts';
+import { arrival, pointOn, type Curve } from './curves.ts';
 import { ERR_SEEN, width, type Link, type Vertex } from './graph.ts';
 
 export const COLORS = ['bg', 'surface-1', 'surface-2', 'surface-3', 'border', 'edge', 'text', 'text-2', 'text-3', 'accent',
@@ -337,12 +337,21 @@ function texts(c: CanvasRenderingContext2D, scene: Scene, camera: Camera, look: 
   scene.edges.forEach((e, i) => {
     if (look.node >= 0 && (e.s === look.node || e.t === look.node)) edges.add(i);
   });
+  const bodies: Box[] = [];
+  for (let i = 0; i < scene.nodes.length; i++) {
+    const x = scene.x[i]! * zoom + camera.x, y = scene.y[i]! * zoom + camera.y, r = scene.r[i]! * zoom;
+    bodies.push({ l: x - r, r: x + r, t: y - r, b: y + r });
+  }
   for (const i of edges) {
     if (i < 0) continue;
-    const e = scene.edges[i]!, [mx, my] = middle(scene.curves[i]!), text = edgeText(e);
-    const x = mx * zoom + camera.x, y = my * zoom + camera.y, w = measured(c, text) + 10;
-    const box: Box = { l: x - w / 2, r: x + w / 2, t: y - 8, b: y + 8 };
-    if (meets(box, taken) && i !== look.edge && i !== look.hoverEdge) continue;
+    const e = scene.edges[i]!, text = edgeText(e), w = measured(c, text) + 10, wanted = i === look.edge || i === look.hoverEdge;
+    const spots = [0.5, 0.38, 0.62, 0.28, 0.72].map((share): Box => {
+      const [mx, my] = pointOn(scene.curves[i]!, share), x = mx * zoom + camera.x, y = my * zoom + camera.y;
+      return { l: x - w / 2, r: x + w / 2, t: y - 8, b: y + 8 };
+    });
+    const free = spots.find((spot) => !meets(spot, taken) && !meets(spot, bodies));
+    if (free === undefined && !wanted) continue;
+    const box = free ?? spots[0]!, x = (box.l + box.r) / 2, y = (box.t + box.b) / 2;
     taken.push(box);
     c.fillStyle = k['surface-1']!;
     c.strokeStyle = i === look.edge ? k.accent! : k.border!;

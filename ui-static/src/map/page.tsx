@@ -3,11 +3,12 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { useApi } from '../api/client.ts';
 import { navigate, params } from '../lib/route.ts';
-import { rangeQuery, range } from '../lib/time.ts';
+import { range, rangeQuery, refresh } from '../lib/time.ts';
 import { formatCount, plural } from '../lib/units.ts';
 import { startWorker } from '../lib/worker.ts';
 import { Page } from '../shell/page.tsx';
 import { hasData } from '../shell/server.tsx';
+import { FirstRun } from '../status/firstrun.tsx';
 import { Choice, Chip, FindField, Select } from '../ui/button.tsx';
 import { Dialog } from '../ui/popup.tsx';
 import { Answer, Empty, Note, reasonText, Skeleton } from '../ui/states.tsx';
@@ -148,6 +149,17 @@ export default function MapPage() {
     if (found !== null && found.size > 0 && found.size <= 3) centreOn([...found][0]!);
   }, [p.find]);
 
+  // From the first span on, ask every second until it is on the map.
+  const waiting = useRef(false);
+  if (hasData.value === false) waiting.current = true;
+  if (data !== null) waiting.current = false;
+  const asks = waiting.current && hasData.value === true;
+  useEffect(() => {
+    if (!asks) return;
+    const timer = setInterval(refresh, 1000);
+    return () => clearInterval(timer);
+  }, [asks]);
+
   const gaps = data?.gaps ?? [];
   const bar = (
     <>
@@ -233,7 +245,7 @@ export default function MapPage() {
       onPanelClose={() => navigate('map', { sel: '' }, 'push')} hold={p.sel === '' ? '' : 'something is selected'} class="map-page">
       <Answer of={answer} skeleton={<MapSkeleton />} class="map-answer">
         {(got) => {
-          if (got.nodes.length === 0) return <Nothing reason={got.reason} />;
+          if (got.nodes.length === 0) return waiting.current ? <FirstRun /> : <Nothing reason={got.reason} />;
           if (isMatrix && view !== null) {
             return (
               <>

@@ -60,19 +60,19 @@ function linesOf(data: SeriesAnswer): { rate: Line[]; err: Line[]; time: Line[] 
   const s = data.series, before = data.prev?.series;
   if (data.by !== undefined) {
     const parts = data.by.slice(0, PARTS), of = (pick: (k: (typeof parts)[number]) => (number | null)[]): Line[] =>
-      parts.map((part, i) => ({ label: part.key === '' ? '(none)' : part.key, values: pick(part), color: `s${i}` })).reverse();
+      parts.map((part, i) => ({ label: part.key === '' ? '(none)' : part.key, values: pick(part), color: `s${i}` }));
     return { rate: of((part) => part.series.rate), err: of((part) => part.series.err), time: of((part) => part.series.p95) };
   }
   const old = (values: (number | null)[] | undefined, label = 'before'): Line[] =>
     (values === undefined ? [] : [{ label, values, color: 'edge', width: 1, dash: FINE }]);
   return {
-    rate: [...old(before?.rate), { label: 'calls', values: s.rate, color: 'accent', fill: 'accent-bg' }],
-    err: [...old(before?.err), { label: 'errors', values: s.err, color: 'err', fill: 'err-bg' }],
+    rate: [{ label: 'calls', values: s.rate, color: 'accent', fill: 'accent-bg' }, ...old(before?.rate)],
+    err: [{ label: 'errors', values: s.err, color: 'err', fill: 'err-bg' }, ...old(before?.err)],
     time: [
-      ...old(before?.p95, 'p95 before'),
-      { label: 'p99', values: s.p99, color: 'accent', width: 1, dash: DASH },
-      { label: 'p95', values: s.p95, color: 'accent', width: 2.5 },
       { label: 'p50', values: s.p50, color: 'accent', width: 1 },
+      { label: 'p95', values: s.p95, color: 'accent', width: 2.5 },
+      { label: 'p99', values: s.p99, color: 'accent', width: 1, dash: DASH },
+      ...old(before?.p95, 'p95 before'),
     ],
   };
 }
@@ -88,7 +88,7 @@ function Charts({ data, criteria, by }: { data: SeriesAnswer; criteria: SpanCrit
     ...(many ? {} : { counts: data.series.count, bound: data.bound }),
   };
   const totals = (list: readonly Line[], pick: (red: Red) => number | null): (number | null)[] | undefined =>
-    (many ? data.by!.slice(0, PARTS).map(pick).reverse() : list.map((line) =>
+    (many ? data.by!.slice(0, PARTS).map(pick) : list.map((line) =>
       (line.label === 'before' ? (data.prev === undefined ? null : pick(data.prev)) : line.label === 'p95 before' ? data.prev?.p95 ?? null
         : line.label === 'p99' ? data.p99 : line.label === 'p50' ? data.p50 : pick(data))));
   const hidden = (data.by?.length ?? 0) - PARTS + (data.by_hidden ?? 0);

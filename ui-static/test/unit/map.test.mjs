@@ -221,7 +221,7 @@ test('scene: every curve starts and ends at the rims, arrows of level ends point
 
 test('curves: the distance of a point on one is nothing, and of one far away the limit', () => {
   const c = map.curveOf({ sx: 0, sy: 0, sr: 10, tx: 200, ty: 80, tr: 10 }, { flow: true, self: false, back: false, bow: false }, []);
-  const [x, y] = map.middle(c);
+  const [x, y] = map.pointOn(c, 0.5);
   assert.ok(map.distance(c, x, y, 50) < 1);
   assert.equal(map.distance(c, 900, 900, 50), 50);
 });
