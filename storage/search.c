@@ -29,13 +29,26 @@ void search_init(struct search *s, const struct segment_source *source,
     arena_init(&s->scratch, search_scratch_bytes(q), q->arena->budget);
 }
 
+static void close_one(struct search *s, size_t slot)
+{
+    struct segment *segment = s->open[slot].segment;
+    if (segment != NULL && s->source->close != NULL)
+        s->source->close(s->source->context, s->open[slot].index, segment);
+    else if (segment != NULL)
+        segment->ops->close(segment);
+    s->open[slot].segment = NULL;
+    s->open[slot].last_use = 0;
+}
+
+void search_close_all(struct search *s)
+{
+    for (size_t i = 0; i < SEARCH_OPEN_MAX; i++)
+        close_one(s, i);
+}
+
 void search_deinit(struct search *s)
 {
-    for (size_t i = 0; i < SEARCH_OPEN_MAX; i++) {
-        if (s->open[i].segment != NULL)
-            s->open[i].segment->ops->close(s->open[i].segment);
-        s->open[i].segment = NULL;
-    }
+    search_close_all(s);
     arena_deinit(&s->scratch);
 }
 
@@ -63,16 +76,6 @@ enum err search_pass_damage(struct search *s, size_t index, enum err e)
     return ERR_OK;
 }
 
-void search_close_all(struct search *s)
-{
-    for (size_t i = 0; i < SEARCH_OPEN_MAX; i++) {
-        if (s->open[i].segment != NULL)
-            s->open[i].segment->ops->close(s->open[i].segment);
-        s->open[i].segment = NULL;
-        s->open[i].last_use = 0;
-    }
-}
-
 enum err search_open(struct search *s, size_t index, struct segment **out)
 {
     size_t oldest = 0;
@@ -91,10 +94,7 @@ enum err search_open(struct search *s, size_t index, struct segment **out)
     const struct budget *budget = s->q->arena->budget;
     if (budget != NULL && budget_used(budget) > budget->limit_bytes / 4)
         search_close_all(s); /* what they have decoded is worth less than room for the next */
-    if (s->open[oldest].segment != NULL)
-        s->open[oldest].segment->ops->close(s->open[oldest].segment);
-    s->open[oldest].segment = NULL;
-    s->open[oldest].last_use = 0;
+    close_one(s, oldest);
     struct segment *segment = NULL;
     e = search_pass_damage(s, index, s->source->open(s->source->context, index, s->q, &segment));
     if (e != ERR_OK)

@@ -118,8 +118,9 @@ NODISCARD enum err rowgroup_segment_open(const struct rowgroup_source *take_sour
                                          struct arena *arena, struct segment **out);
 
 /* Between two uses of an open segment: forget what was read for rows, and the scratch. What the arena holds
- * stays: header, directory, and of what rows share that which was asked for. */
-void rowgroup_segment_rest(struct segment *s);
+ * stays: header, directory, and of what rows share that which was asked for. False when its last use failed:
+ * it should be closed. */
+bool rowgroup_segment_rest(struct segment *s);
 /* Use it again. Rows are charged to the arena's budget as it is now. scratch: as rowgroup_source's. */
 void rowgroup_segment_wake(struct segment *s, struct rowgroup_scratch *scratch);
 

@@ -442,9 +442,11 @@ static const struct segment_ops rowgroup_ops = {
     .close = segment_close,
 };
 
-void rowgroup_segment_rest(struct segment *s)
+bool rowgroup_segment_rest(struct segment *s)
 {
-    group_rest(group_from(s));
+    struct group *g = group_from(s);
+    group_rest(g);
+    return g->error == ERR_OK;
 }
 
 void rowgroup_segment_wake(struct segment *s, struct rowgroup_scratch *scratch)

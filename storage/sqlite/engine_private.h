@@ -29,6 +29,7 @@
 #define SPINDLE_STORAGE_SQLITE_ENGINE_PRIVATE_H
 
 #include "base/budget.h"
+#include "storage/sqlite/group_cache.h"
 #include "storage/sqlite/dedup.h"
 #include "storage/sqlite/derived.h"
 #include "storage/sqlite/disk_guard.h"
@@ -176,6 +177,7 @@ struct sqlite_engine {
     struct storage_metrics metrics;
     struct budget budget; /* queued and pending requests */
     struct view view;
+    struct group_cache group_cache; /* queries' */
 
     /* Counts of spans in row groups. Written by the writer together with the view's swap, both
      * under the write lock, so that nobody sees a span in neither or in both. */

@@ -560,6 +560,7 @@ static void sqlite_close(struct engine *base)
 {
     struct sqlite_engine *e = sqlite_engine_from(base);
     engine_stop(e);
+    group_cache_deinit(&e->group_cache);
     view_deinit(&e->view);
     for (size_t i = 0; i < e->partitions_count; i++)
         partition_release(e->partitions[i]);
@@ -604,6 +605,7 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
     if (e->builder_rows > ROWGROUP_ROWS_MAX / 2)
         e->builder_rows = ROWGROUP_ROWS_MAX / 2;
     budget_init(&e->budget, e->memory_bytes / 2, NULL);
+    group_cache_init(&e->group_cache, e->memory_bytes / GROUP_CACHE_SHARE);
     metrics_register(e, o->metrics);
 }
 

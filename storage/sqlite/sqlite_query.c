@@ -6,18 +6,10 @@
 #include "storage/search.h"
 #include "storage/sqlite/engine_private.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 /* ---- A snapshot as a source of segments ------------------------------------------------------ */
-
-/* One row group that a query has open. Its memory goes at the next opening after it was closed,
- * since the segment closes its source before it is done with itself. */
-struct opened_group {
-    struct opened_group *next;
-    struct rowgroup_source inner;
-    struct arena arena;
-    bool is_closed;
-};
 
 #define SEGMENT_BYTES_MAX                                                                          \
     ((size_t)512 << 20) /* of one open row group: a million rows of columns  \
@@ -30,66 +22,111 @@ struct query_source {
     struct pending **bodies; /* those set aside, then pending ones; in the query's arena */
     size_t bodies_count;
     struct opened_group *opened;
+    struct rowgroup_scratch scratch; /* of all of them */
     struct reader_set readers;
     struct segment_source source;
 };
 
+/* A group from the cache has its file opened when something is read that was not asked for before. */
+static enum err group_reader_open(struct opened_group *o)
+{
+    struct db *db = NULL;
+    if (o->has_inner)
+        return ERR_OK;
+    enum err e = reader_set_take(&o->by->readers, &o->group->partition->readers, &db);
+    if (e == ERR_OK)
+        e = partition_group_open(db, o->group, &o->inner);
+    o->has_inner = e == ERR_OK;
+    return e;
+}
+
 static enum err group_source_read(void *context, uint64_t offset, size_t len, uint8_t *out)
 {
     struct opened_group *o = context;
-    return o->inner.read(o->inner.context, offset, len, out);
+    enum err e = group_reader_open(o);
+    return e == ERR_OK ? o->inner.read(o->inner.context, offset, len, out) : e;
 }
 
 static void group_source_close(void *context)
 {
     struct opened_group *o = context;
-    o->inner.close(o->inner.context);
-    o->is_closed = true;
+    if (o->has_inner)
+        o->inner.close(o->inner.context);
+    o->has_inner = false;
 }
 
-static void opened_sweep(struct query_source *s, bool all)
+/* One that was open before. */
+static enum err group_reopen(struct query_source *s, struct opened_group *o,
+                             const struct query_context *q)
 {
-    struct opened_group **link = &s->opened;
-    while (*link != NULL) {
-        struct opened_group *o = *link;
-        if (!o->is_closed && all)
-            group_source_close(o);
-        if (!o->is_closed) {
-            link = &o->next;
-            continue;
-        }
-        *link = o->next;
-        arena_deinit(&o->arena);
-        mem_free(o);
+    struct budget *budget = q->arena->budget;
+    if (budget != NULL && !budget_reserve(budget, o->arena.held_bytes)) {
+        group_cache_give(&s->engine->group_cache, o, clock_mono_ns());
+        return ERR_BUDGET;
     }
+    o->arena.budget = budget;
+    rowgroup_segment_wake(o->segment, &s->scratch);
+    return ERR_OK;
 }
 
-static enum err group_open(struct query_source *s, const struct group *g,
-                           const struct query_context *q, struct segment **out)
+static enum err group_open(struct opened_group *o)
 {
-    opened_sweep(s, false);
-    struct db *db = NULL;
-    enum err e = reader_set_take(&s->readers, &g->partition->readers, &db);
+    enum err e = group_reader_open(o);
     if (e != ERR_OK)
         return e;
-    struct opened_group *o = mem_zalloc(sizeof *o);
-    if (o == NULL)
-        return ERR_NOMEM;
-    e = partition_group_open(db, g, &o->inner);
-    if (e != ERR_OK) {
-        mem_free(o);
-        return e;
-    }
-    arena_init(&o->arena, SEGMENT_BYTES_MAX, q->arena->budget);
-    o->next = s->opened;
-    s->opened = o;
     struct rowgroup_source source = {
         .context = o,
         .size = o->inner.size,
         .read = group_source_read,
         .close = group_source_close,
+        .scratch = &o->by->scratch,
     };
-    return rowgroup_segment_open(&source, &o->arena, out);
+    return rowgroup_segment_open(&source, &o->arena, &o->segment);
+}
+
+static enum err group_take(struct query_source *s, const struct group *g,
+                           const struct query_context *q, struct segment **out)
+{
+    enum err e;
+    struct opened_group *o = group_cache_take(&s->engine->group_cache, g->serial);
+    if (o != NULL) {
+        e = group_reopen(s, o, q);
+        if (e != ERR_OK)
+            return e;
+        o->by = s;
+        o->group = g;
+    } else {
+        o = mem_zalloc(sizeof *o);
+        if (o == NULL)
+            return ERR_NOMEM;
+        *o = (struct opened_group){ .serial = g->serial, .by = s, .group = g };
+        arena_init(&o->arena, SEGMENT_BYTES_MAX, q->arena->budget);
+        e = group_open(o);
+        if (e != ERR_OK) {
+            opened_group_free(o);
+            return e;
+        }
+    }
+    o->next = s->opened;
+    s->opened = o;
+    *out = o->segment;
+    return ERR_OK;
+}
+
+/* Kept for the next query, unless its use failed. */
+static void group_give(struct query_source *s, struct opened_group *o)
+{
+    if (!rowgroup_segment_rest(o->segment)) {
+        opened_group_free(o);
+        return;
+    }
+    group_source_close(o);
+    if (o->arena.budget != NULL)
+        budget_release(o->arena.budget, o->arena.held_bytes);
+    o->arena.budget = NULL;
+    o->by = NULL;
+    o->group = NULL;
+    group_cache_give(&s->engine->group_cache, o, clock_mono_ns());
 }
 
 static void source_bounds(void *context, size_t index, struct segment_bounds *out)
@@ -123,11 +160,26 @@ static enum err source_open(void *context, size_t index, const struct query_cont
 {
     struct query_source *s = context;
     if (index < s->snapshot.groups->count)
-        return group_open(s, s->snapshot.groups->groups[index], q, out);
+        return group_take(s, s->snapshot.groups->groups[index], q, out);
     const struct pending *p = s->bodies[index - s->snapshot.groups->count];
     struct segment_bounds bounds;
     source_bounds(s, index, &bounds);
     return body_segment_open_bounded(&bounds, p->body, q->arena, out);
+}
+
+static void source_close(void *context, size_t index, struct segment *segment)
+{
+    struct query_source *s = context;
+    if (index >= s->snapshot.groups->count) {
+        segment->ops->close(segment);
+        return;
+    }
+    struct opened_group **link = &s->opened;
+    while ((*link)->segment != segment)
+        link = &(*link)->next;
+    struct opened_group *o = *link;
+    *link = o->next;
+    group_give(s, o);
 }
 
 static void source_damaged(void *context, size_t index)
@@ -149,7 +201,8 @@ static void bodies_take(struct query_source *s, const struct pending_range *rang
 
 static void source_end(struct query_source *s)
 {
-    opened_sweep(s, true);
+    assert(s->opened == NULL);
+    group_cache_scratch_give(&s->engine->group_cache, &s->scratch);
     reader_set_deinit(&s->readers);
     snapshot_release(&s->snapshot);
 }
@@ -159,6 +212,7 @@ static enum err source_begin(struct query_source *s, struct engine *base, enum s
 {
     struct sqlite_engine *e = sqlite_engine_from(base);
     *s = (struct query_source){ .engine = e, .signal = signal };
+    group_cache_scratch_take(&e->group_cache, &s->scratch);
     view_snapshot(&e->view, signal, &s->snapshot);
     size_t bodies = s->snapshot.aside.count + s->snapshot.pending.count;
     s->bodies = arena_alloc_array(q->arena, bodies + 1, sizeof(struct pending *));
@@ -174,6 +228,7 @@ static enum err source_begin(struct query_source *s, struct engine *base, enum s
         .bounds = source_bounds,
         .may_contain = source_may_contain,
         .open = source_open,
+        .close = source_close,
         .on_damaged = source_damaged,
         .content_key = &e->content_key,
     };

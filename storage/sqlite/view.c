@@ -196,12 +196,15 @@ void pending_range_release(struct pending_range *r)
 
 /* ---- Row groups ------------------------------------------------------------------------------ */
 
+static _Atomic uint64_t last_serial; /* of the process's groups */
+
 struct group *group_new(struct bytes trace_filter)
 {
     struct group *g = mem_zalloc(sizeof *g + trace_filter.len);
     if (g == NULL)
         return NULL;
     atomic_init(&g->references, 1);
+    g->serial = atomic_fetch_add_explicit(&last_serial, 1, memory_order_relaxed) + 1;
     uint8_t *copy = (uint8_t *)(g + 1);
     if (trace_filter.len != 0)
         memcpy(copy, trace_filter.data, trace_filter.len);
