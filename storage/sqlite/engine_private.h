@@ -29,10 +29,10 @@
 #define SPINDLE_STORAGE_SQLITE_ENGINE_PRIVATE_H
 
 #include "base/budget.h"
-#include "storage/sqlite/group_cache.h"
 #include "storage/sqlite/dedup.h"
 #include "storage/sqlite/derived.h"
 #include "storage/sqlite/disk_guard.h"
+#include "storage/sqlite/group_cache.h"
 #include "storage/sqlite/operations.h"
 #include "storage/sqlite/partition.h"
 #include "storage/sqlite/retention_clock.h"

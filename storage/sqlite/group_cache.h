@@ -54,6 +54,7 @@ struct group_cache {
     size_t scratches_count;
 };
 
+/* Empty; its lock lives until deinit. */
 void group_cache_init(struct group_cache *c, size_t limit_bytes);
 void group_cache_deinit(struct group_cache *c); /* safe on a zeroed one */
 /* NULL when it is not there. Charged to nobody now. */

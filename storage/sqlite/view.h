@@ -65,7 +65,7 @@ struct pending_range {
 
 struct group {
     _Atomic size_t references;
-    uint64_t serial; /* of this process: no two groups have one */
+    uint64_t serial;             /* of this process: no two groups have one */
     struct partition *partition; /* a counted reference, or NULL */
     int64_t id;
     enum signal signal;
