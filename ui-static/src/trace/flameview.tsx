@@ -70,8 +70,11 @@ export function Flame({ view }: { view: TraceView }) {
         const boxes = flameRow(index, trace.spans, d, a, b, w);
         drawn.current.set(d, boxes);
         const y = AXIS + d * ROW - top.peek();
-        for (const box of boxes) {
+        for (let k = 0; k < boxes.length; k++) {
+          const box = boxes[k]!;
           const i = box.span;
+          // Spans that run side by side lie over each other: a name has the room up to the next one.
+          const room = Math.min(box.x + box.w, boxes[k + 1]?.x ?? Infinity) - box.x;
           const slot = view.slots[trace.spans.svc[i]!];
           const isError = (trace.spans.flags[i]! & FLAG.error) !== 0;
           const fill = slot === undefined ? color('--edge') : rgb[hueOf(slot)]!;
@@ -101,12 +104,12 @@ export function Flame({ view }: { view: TraceView }) {
             context.strokeRect(box.x, y + 1, width, ROW - 2);
             context.lineWidth = 1;
           }
-          if (box.merged === 1 && box.w > 36) {
+          if (box.merged === 1 && room > 36) {
             const name = nameOf(trace, i);
             context.fillStyle = faded || striped || isMissing(trace, i) ? css(color('--text')) : inkOn(fill);
             context.save();
             context.beginPath();
-            context.rect(box.x, y, box.w - 4, ROW);
+            context.rect(box.x, y, room - 4, ROW);
             context.clip();
             context.fillText(name, box.x + 5, y + ROW / 2);
             context.restore();

@@ -207,6 +207,11 @@ function Head({ view, header, load }: { view: TraceView; header: Header; load: T
             <Icon name="warning" size={14} /> not all of it could be read
           </span>
         )}
+        {view.zoom.value !== null && (
+          <Chip label="zoom" onRemove={() => view.setZoom(null)}>
+            {describeZoom(view.trace, view.zoom.value)}
+          </Chip>
+        )}
       </div>
       <div class="trace-services">
         {header.services.map((s, i) => {
@@ -282,11 +287,6 @@ function Bar({ view, header, logs }: { view: TraceView; header: Header; logs: nu
           { label: 'OTLP as protobuf', icon: 'download', href: apiUrl(`/trace/${header.id}/raw`, { format: 'otlp-proto' }), download: `${header.id}.pb` },
         ]}
       />
-      {view.zoom.value !== null && (
-        <Chip label="zoom" onRemove={() => view.setZoom(null)}>
-          {describeZoom(view.trace, view.zoom.value)}
-        </Chip>
-      )}
     </>
   );
 }

@@ -7,8 +7,8 @@ import { navigate, params } from '../lib/route.ts';
 import { serviceEdges, type ServiceEdge } from './services.ts';
 import type { TraceView } from './view.ts';
 
-const COLUMN = 240;
-const BOX = 168;
+const COLUMN = 196;
+const BOX = 148;
 const LINE = 64;
 
 export function MapTab({ view }: { view: TraceView }) {

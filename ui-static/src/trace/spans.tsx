@@ -35,7 +35,8 @@ export function SpansTab({ view }: { view: TraceView }) {
             {COLUMNS.map(([key, text]) => (
               <th key={key} scope="col" class="num" aria-sort={by === key ? 'descending' : undefined}>
                 <button type="button" class="sort" onClick={() => (sort.value = key)}>
-                  {text} {by === key ? '▾' : ''}
+                  {text}
+                  {by === key ? '▾' : ''}
                 </button>
               </th>
             ))}

@@ -216,6 +216,7 @@ function Grid({
     const made = new VirtualList<HTMLDivElement>(scroller.current!, body.current!, filler);
     list.current = made;
     let shownActive = view.active.peek();
+    let shownZoom = view.zoom.peek();
     const first = shownActive >= 0;
     const stop = effect(() => {
       // All that a row shows.
@@ -227,8 +228,10 @@ function Grid({
       void width.value;
       const active = view.active.value;
       made.setCount(count);
-      if (active === shownActive) return;
+      // Rows come and go with the zoom: the active one stays in sight.
+      if (active === shownActive && view.zoom.peek() === shownZoom) return;
       shownActive = active;
+      shownZoom = view.zoom.peek();
       const at = active < 0 ? -1 : view.indexOf(active);
       if (at >= 0) made.reveal(at);
     });
@@ -545,11 +548,17 @@ class RowFiller {
   private placeLabel(p: Parts, box: { x: number; w: number }): void {
     const width = this.width();
     const need = p.label.textContent!.length * 6.6 + 10;
-    const after = box.x + box.w + 4;
-    const inside = after + need > width && box.x < need;
-    p.label.classList.toggle('on', inside);
-    const x = after + need <= width ? after : inside ? box.x + box.w - need : box.x - need;
-    p.label.style.transform = `translateX(${Math.max(0, x)}px)`;
+    const after = box.x + box.w + 2;
+    const { style } = p.label;
+    const on = after + need > width && box.x < need;
+    p.label.classList.toggle('on', on);
+    if (after + need <= width) {
+      style.left = `${after}px`;
+      style.right = 'auto';
+    } else {
+      style.left = 'auto';
+      style.right = `${on ? Math.max(4, width - box.x - box.w + 4) : width - box.x + 2}px`;
+    }
   }
 }
 
