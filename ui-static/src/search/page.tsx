@@ -1,11 +1,289 @@
 // SPDX-License-Identifier: Apache-2.0
+// Trace search: one query, the heatmap of what it finds, the traces themselves.
+import { useEffect } from 'preact/hooks';
+import { useApi, type Loaded } from '../api/client.ts';
+import type { Scan } from '../api/types.ts';
+import { useKeys } from '../lib/keys.ts';
+import { traceHref } from '../lib/links.ts';
+import { navigate, open, params } from '../lib/route.ts';
+import { range, rangeQuery } from '../lib/time.ts';
+import { chipsOf, hexId, withCondition, withReplaced } from '../lib/traceql.ts';
+import { formatBytes, formatCount, formatDuration, plural } from '../lib/units.ts';
 import { Page } from '../shell/page.tsx';
-import { Skeleton } from '../ui/states.tsx';
+import { meta } from '../shell/server.tsx';
+import { Button, Chip, Choice } from '../ui/button.tsx';
+import { Icon } from '../ui/icons.tsx';
+import { Answer, Empty, Note, reasonText, Skeleton } from '../ui/states.tsx';
+import { Table, type Column } from '../ui/table.tsx';
+import { serviceClass, Time } from '../ui/text.tsx';
+import { Differs } from './differs.tsx';
+import { slowBox, toUrl, UNBOUNDED, type HeatAnswer, type UrlBox } from './heat.ts';
+import { Heatmap, Scatter } from './heatmap.tsx';
+import { Builder, QueryBox } from './querybox.tsx';
+
+const LIMIT = 50;
+const SCATTER = 1000; // rows that the server gives at once
+
+interface TraceRow {
+  id: string;
+  start: string;
+  dur: string;
+  has_root: boolean;
+  root_svc?: string;
+  root_name?: string;
+  spans: number;
+  errors: number;
+  orphans: number;
+  matched: number;
+  svcs: { name: string; spans: number; errors: number; color?: number }[];
+  match_span?: string;
+}
+interface TracesAnswer extends Scan {
+  rows: TraceRow[];
+}
+
+/** The box as /traces takes it. */
+const boxQuery = (box: UrlBox): string => (box.length === 4 ? [box[0], box[1], box[2] === '0' ? '' : box[2], box[3] === UNBOUNDED ? '' : box[3]].join(',') : '');
+
+export function scanText(a: Scan): string {
+  const read = a.scanned === undefined ? '' : `read ${formatBytes(a.scanned.bytes)} in ${Math.round(a.took_ms)} ms · `;
+  return read + (a.complete ? 'complete' : 'not complete');
+}
 
 export default function SearchPage() {
+  const p = params('traces');
+  const q = p.q;
+  const box = p.box;
+  const times = rangeQuery();
+  const has = (feature: string) => meta.value?.features?.includes(feature) === true;
+
+  // A pasted ID, also one in a link, is that trace.
+  const id = hexId(q);
+  useEffect(() => {
+    if (id !== undefined) open('id', id);
+  }, [id]);
+
+  const traces = useApi<TracesAnswer>(
+    id === undefined ? '/traces' : null,
+    { q, sort: p.sort, limit: LIMIT, cursor: p.cursor, box: boxQuery(box), ...(p.cursor === '' ? times : {}) },
+  );
+  const heat = useApi<HeatAnswer>(p.view === 'heat' && has('heatmap') && id === undefined ? '/heatmap' : null, { q, cols: 90, rows: 28, ...times });
+  const scatter = useApi<TracesAnswer>(p.view === 'scatter' && id === undefined ? '/traces' : null, { q, sort: 'newest', limit: SCATTER, ...times });
+  const services = useApi<{ rows: { name: string }[] }>('/services', {}, { still: true });
+  const chips = chipsOf(q) ?? [];
+  const valueOf = (name: string): string => chips.find((c) => c.name === name && c.op === '=')?.value ?? '';
+  const serviceText = valueOf('resource.service.name');
+  const service = services.data?.rows.find((r) => JSON.stringify(r.name) === serviceText)?.name;
+  const operations = useApi<{ rows: { name: string }[] }>(service === undefined ? null : `/services/${encodeURIComponent(service)}/operations`, {}, { still: true, keepData: false });
+
+  const run = (next: string) => {
+    const found = hexId(next);
+    if (found !== undefined) open('id', found);
+    else navigate('traces', { q: next, cursor: '' }, 'replace');
+  };
+  const setBox = (next: UrlBox) => navigate('traces', { box: next, cursor: '' }, 'replace');
+  const slow = heat.data === undefined ? undefined : slowBox(heat.data);
+  const selectSlow = () => {
+    if (heat.data !== undefined && slow !== undefined) setBox(toUrl(heat.data, slow));
+  };
+  useKeys('Trace search', [
+    { keys: 'b', label: 'Box the slowest', when: () => slow !== undefined, run: selectSlow },
+    { keys: 'B', label: 'Let go of the box', run: () => setBox([]) },
+  ], [heat.data]);
+
+  const queryError = traces.error?.status === 400 ? traces.error : undefined;
+  const names = [...new Set((operations.data?.rows ?? []).map((r) => r.name))];
   return (
-    <Page title={['Traces']}>
-      <Skeleton />
+    <Page
+      title={['Traces']}
+      class="search"
+      hold={box.length > 0 ? 'a box is selected' : p.cursor !== '' ? 'an older page is shown' : undefined}
+      foot={
+        traces.data === undefined ? undefined : (
+          <>
+            {heat.data !== undefined && `${plural(heat.data.spans, 'matching span')} · `}
+            {scanText(traces.data)}
+          </>
+        )
+      }
+      bar={
+        <>
+          <Choice
+            label="View"
+            value={p.view}
+            onChange={(view) => navigate('traces', { view }, 'replace')}
+            options={[
+              ['heat', 'Heatmap'],
+              ['scatter', 'Scatter'],
+              ['list', 'List'],
+            ]}
+          />
+          {p.view === 'heat' && (
+            <Button kind="quiet" icon="clock" disabled={slow === undefined} onClick={selectSlow} title="Box the slowest 5 %  b">
+              Select slow
+            </Button>
+          )}
+          {box.length > 0 && (
+            <Chip label="the box" onRemove={() => setBox([])}>
+              {box[3] === UNBOUNDED ? `${formatDuration(Number(box[2]))} and longer` : `${formatDuration(Number(box[2]))} – ${formatDuration(Number(box[3]))}`}
+            </Chip>
+          )}
+        </>
+      }
+    >
+      <div class="search-query">
+        <QueryBox id="traces-query" signal="traces" value={q} error={queryError} onRun={run}>
+          <Builder label="Service" name="resource.service.name" value={serviceText} options={services.data?.rows.map((r) => r.name) ?? []} onPick={(c) => run(withReplaced(withReplaced(q, 'name', ''), 'resource.service.name', c))} />
+          <Builder label="Operation" name="name" value={valueOf('name')} options={names} onPick={(c) => run(withReplaced(q, 'name', c))} />
+          <Builder label="Status" name="status" value={valueOf('status')} options={['error', 'ok', 'unset']} onPick={(c) => run(withReplaced(q, 'status', c))} />
+        </QueryBox>
+      </div>
+      {p.view === 'heat' && has('heatmap') && queryError === undefined && (
+        <div class={`search-charts ${box.length > 0 ? 'with-differs' : ''}`}>
+          <Answer of={heat} class="search-chart" skeleton={<div class="search-chart bone" role="status" aria-label="Loading" />}>
+            {(h) => (
+              <>
+                {h.cells.length === 0 ? <Empty title={reasonText(h.reason, 'No span')} /> : <Heatmap heat={h} box={box} onBox={setBox} />}
+                {!h.complete && <Note kind="warn">Time ran out: columns before the bright part may lack spans. A shorter range or a narrower filter is complete.</Note>}
+                {h.approximate && <Note>The filter speaks of whole traces: spans that may match are counted.</Note>}
+              </>
+            )}
+          </Answer>
+          {box.length === 4 && has('compare') && <Differs q={q} box={box} from={times.from} to={times.to} onCondition={(c) => run(withCondition(q, c))} />}
+        </div>
+      )}
+      {p.view === 'scatter' && queryError === undefined && (
+        <div class="search-charts">
+          <Answer of={scatter} class="search-chart" skeleton={<div class="search-chart bone" role="status" aria-label="Loading" />}>
+            {(s) => (
+              <>
+                {s.rows.length === 0 ? <Empty title={reasonText(s.reason, 'No trace')} /> : <Scatter dots={s.rows} from={range.value.from} to={range.value.to} q={q} />}
+                {s.cursor !== undefined && <Note>The newest {formatCount(SCATTER)} traces. The heatmap counts all.</Note>}
+              </>
+            )}
+          </Answer>
+        </div>
+      )}
+      {queryError === undefined && <List traces={traces} q={q} />}
     </Page>
+  );
+}
+
+function List({ traces, q }: { traces: Loaded<TracesAnswer>; q: string }) {
+  const p = params('traces');
+  const longest = (traces.data?.rows ?? []).reduce((m, r) => Math.max(m, Number(r.dur)), 1);
+  const columns: Column<TraceRow>[] = [
+    { key: 'newest', head: 'Start', width: '168px', sorts: true, cell: (r) => <Time ns={r.start} /> },
+    {
+      key: 'root',
+      head: 'Entry',
+      cell: (r) => (
+        <a class="search-root" href={traceHref(r.id, r.match_span ?? '', q === '' ? {} : { a: q })}>
+          {r.has_root ? (
+            <>
+              <b>{r.root_svc === '' ? '(no name)' : r.root_svc}</b> {r.root_name}
+            </>
+          ) : (
+            <span class="dim">no root has arrived</span>
+          )}
+        </a>
+      ),
+    },
+    {
+      key: 'slowest',
+      head: 'Duration',
+      width: '190px',
+      sorts: true,
+      cell: (r) => (
+        <span class="search-dur">
+          <span class="search-dur-bar" style={{ width: `${Math.max(1, (Number(r.dur) / longest) * 100)}px` }} />
+          <span class="num">{formatDuration(Number(r.dur))}</span>
+        </span>
+      ),
+    },
+    {
+      key: 'spans',
+      head: 'Spans',
+      width: '76px',
+      align: 'right',
+      cell: (r) => (
+        <span title={r.orphans > 0 ? `${plural(r.orphans, 'orphan')}: their parent is not stored` : undefined}>
+          {formatCount(r.spans)}
+          {r.orphans > 0 && <span class="warn-text"> ⚠</span>}
+        </span>
+      ),
+    },
+    { key: 'errors', head: 'Errors', width: '68px', align: 'right', cell: (r) => (r.errors > 0 ? <span class="err-text">✖ {formatCount(r.errors)}</span> : <span class="dim">0</span>) },
+    { key: 'services', head: 'Services', width: '30%', cell: (r) => <Services row={r} /> },
+  ];
+  return (
+    <Answer of={traces} class="search-list" skeleton={<Skeleton rows={12} />}>
+      {(t) => (
+        <>
+          <div class="search-caption">
+            <span>
+              {p.cursor === '' ? (p.sort === 'newest' ? 'The newest' : 'The slowest') : 'Older'} {plural(t.rows.length, 'trace')}
+              {p.box.length > 0 ? ' with a span in the box' : ''}
+              {t.cursor === undefined && p.cursor === '' ? ', all of them' : ''}
+            </span>
+            {!t.complete && (
+              <span class="warn-text">
+                <Icon name="warning" size={14} /> Time ran out: there may be more than these.
+              </span>
+            )}
+            <span class="grow" />
+            <Choice
+              label="Order"
+              value={p.sort}
+              onChange={(sort) => navigate('traces', { sort, cursor: '' }, 'replace')}
+              options={[
+                ['newest', 'Newest first'],
+                ['slowest', 'Slowest first'],
+              ]}
+            />
+          </div>
+          {t.rows.length === 0 ? (
+            <Empty icon="search" title={reasonText(t.reason, 'No trace')} action={q !== '' && <Button onClick={() => navigate('traces', { q: '', box: [], cursor: '' }, 'replace')}>Clear the filter</Button>}>
+              {t.reason === 'no_match' && <p>A longer range or fewer conditions may find some.</p>}
+            </Empty>
+          ) : (
+            <Table
+              label="Traces"
+              columns={columns}
+              rows={t.rows}
+              rowKey={(r) => r.id}
+              sort={p.sort}
+              onSort={(key) => navigate('traces', { sort: key === 'slowest' ? 'slowest' : 'newest', cursor: '' }, 'replace')}
+              rowHref={(r) => traceHref(r.id, r.match_span ?? '', q === '' ? {} : { a: q })}
+            />
+          )}
+          {(t.cursor !== undefined || p.cursor !== '') && (
+            <div class="search-pages">
+              {p.cursor !== '' && <Button onClick={() => navigate('traces', { cursor: '' }, 'push')}>First page</Button>}
+              {t.cursor !== undefined && <Button onClick={() => navigate('traces', { cursor: t.cursor ?? '' }, 'push')}>Next {LIMIT}</Button>}
+            </div>
+          )}
+        </>
+      )}
+    </Answer>
+  );
+}
+
+function Services({ row }: { row: TraceRow }) {
+  const shown = row.svcs.slice(0, 4);
+  return (
+    <span class="search-services">
+      {shown.map((s, i) => (
+        <span key={i} class="search-service" title={`${s.name}: ${plural(s.spans, 'span')}, ${plural(s.errors, 'error')}`}>
+          {s.color !== undefined && <span class={serviceClass(s.color)} aria-hidden="true" />}
+          <span class={`cut ${s.errors > 0 ? 'err-text' : ''}`}>{s.name === '' ? '(no name)' : s.name}</span>
+        </span>
+      ))}
+      {row.svcs.length > shown.length && (
+        <span class="dim" title={row.svcs.slice(shown.length).map((s) => s.name).join(', ')}>
+          +{row.svcs.length - shown.length}
+        </span>
+      )}
+    </span>
   );
 }

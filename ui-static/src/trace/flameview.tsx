@@ -14,7 +14,7 @@ import type { TraceView } from './view.ts';
 
 const ROW = 20;
 const AXIS = 24;
-const COLORS = ['--s0', '--s1', '--s2', '--s3', '--s4', '--s5', '--s6', '--s7', '--err', '--edge', '--text', '--text-3', '--border', '--accent', '--surface-1', '--critical'];
+const COLORS = ['s0', 's1', 's2', 's3', 's4', 's5', 's6', 's7', 'err', 'edge', 'text', 'text-3', 'border', 'accent', 'surface-1', 'critical'];
 
 type Rgb = readonly [number, number, number];
 const css = (c: Rgb, alpha = 1): string => `rgba(${c[0]},${c[1]},${c[2]},${alpha})`;
@@ -50,14 +50,14 @@ export function Flame({ view }: { view: TraceView }) {
         c.height = Math.round(h * ratio);
       }
       context.setTransform(ratio, 0, 0, ratio, 0, 0);
-      context.fillStyle = css(color('--surface-1'));
+      context.fillStyle = css(color('surface-1'));
       context.fillRect(0, 0, w, h);
       context.font = font;
       context.textBaseline = 'middle';
       const [a, b] = view.window.peek();
       const { step, at } = ticks(a, b, w / 120);
       const largest = Math.max(Math.abs(a), Math.abs(b));
-      context.fillStyle = css(color('--border'), 0.7);
+      context.fillStyle = css(color('border'), 0.7);
       for (const t of at) context.fillRect(((t - a) / (b - a)) * w, AXIS, 1, h);
 
       drawn.current.clear();
@@ -77,12 +77,12 @@ export function Flame({ view }: { view: TraceView }) {
           const room = Math.min(box.x + box.w, boxes[k + 1]?.x ?? Infinity) - box.x;
           const slot = view.slots[trace.spans.svc[i]!];
           const isError = (trace.spans.flags[i]! & FLAG.error) !== 0;
-          const fill = slot === undefined ? color('--edge') : rgb[hueOf(slot)]!;
+          const fill = slot === undefined ? color('edge') : rgb[hueOf(slot)]!;
           const striped = slot !== undefined && isStriped(slot);
           const width = Math.max(box.w - (box.w > 3 ? 1 : 0), 0.75);
           const faded = matches.size > 0 && !matches.has(i);
           if (isMissing(trace, i)) {
-            context.strokeStyle = css(color('--edge'));
+            context.strokeStyle = css(color('edge'));
             context.setLineDash([3, 3]);
             context.strokeRect(box.x + 0.5, y + 1.5, Math.max(1, width - 1), ROW - 4);
             context.setLineDash([]);
@@ -91,22 +91,22 @@ export function Flame({ view }: { view: TraceView }) {
             context.fillRect(box.x, y + 1, width, ROW - 2);
           }
           if (isError) {
-            context.fillStyle = css(color('--err'));
+            context.fillStyle = css(color('err'));
             context.fillRect(box.x, y + ROW - 4, width, 3);
           }
           if (critical && trace.critical.on[i] === 1) {
-            context.fillStyle = css(color('--critical'));
+            context.fillStyle = css(color('critical'));
             context.fillRect(box.x, y + 1, width, 2);
           }
           if (i === selected) {
-            context.strokeStyle = css(color('--accent'));
+            context.strokeStyle = css(color('accent'));
             context.lineWidth = 2;
             context.strokeRect(box.x, y + 1, width, ROW - 2);
             context.lineWidth = 1;
           }
           if (box.merged === 1 && room > 36) {
             const name = nameOf(trace, i);
-            context.fillStyle = faded || striped || isMissing(trace, i) ? css(color('--text')) : inkOn(fill);
+            context.fillStyle = faded || striped || isMissing(trace, i) ? css(color('text')) : inkOn(fill);
             context.save();
             context.beginPath();
             context.rect(box.x, y, room - 4, ROW);
@@ -117,16 +117,16 @@ export function Flame({ view }: { view: TraceView }) {
         }
       }
       // The axis last: rows scroll under it.
-      context.fillStyle = css(color('--surface-1'));
+      context.fillStyle = css(color('surface-1'));
       context.fillRect(0, 0, w, AXIS);
-      context.fillStyle = css(color('--text-3'));
+      context.fillStyle = css(color('text-3'));
       for (const t of at) {
         const x = ((t - a) / (b - a)) * w;
         const text = formatOffset(t, step, largest);
         const need = context.measureText(text).width;
         context.fillText(text, Math.min(x + 4, w - need - 4), AXIS / 2);
       }
-      context.fillStyle = css(color('--border'));
+      context.fillStyle = css(color('border'));
       context.fillRect(0, AXIS - 1, w, 1);
     };
     const later = () => {

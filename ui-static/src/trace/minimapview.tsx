@@ -2,7 +2,7 @@
 // All spans in one strip. Dragging chooses what the waterfall shows; its edges and the bright part can be dragged on.
 import { useComputed, useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
-import { preferences } from '../lib/store.ts';
+import { onTheme, readColors } from '../charts/colors.ts';
 import { formatDuration } from '../lib/units.ts';
 import { hueOf, isStriped } from './colors.ts';
 import { MINIMAP_ERROR } from './minimap.ts';
@@ -10,31 +10,20 @@ import { MINIMAP_HEIGHT, MINIMAP_WIDTH } from './model.ts';
 import { describeZoom } from './waterfall.tsx';
 import type { TraceView } from './view.ts';
 
-/** A colour of the page's stylesheet as red, green, blue. */
+/** Colours of the page's stylesheet as red, green, blue. */
 export function rgbOf(names: readonly string[]): [number, number, number][] {
-  const probe = document.createElement('span');
-  probe.hidden = true;
-  document.body.append(probe);
-  const out = names.map((name): [number, number, number] => {
-    probe.style.color = `var(${name})`;
-    const [r, g, b] = getComputedStyle(probe).color.match(/[\d.]+/g)?.map(Number) ?? [];
+  const colors = readColors(names);
+  return names.map((name) => {
+    const [r, g, b] = colors[name]!.match(/[\d.]+/g)?.map(Number) ?? [];
     return [r ?? 128, g ?? 128, b ?? 128];
   });
-  probe.remove();
-  return out;
 }
 
 /** Counts changes of the colours in force, so that canvases are drawn again. */
-export function useTheme(): string {
-  const dark = useSignal(matchMedia('(prefers-color-scheme: dark)').matches);
-  useEffect(() => {
-    const media = matchMedia('(prefers-color-scheme: dark)');
-    const change = () => (dark.value = media.matches);
-    media.addEventListener('change', change);
-    return () => media.removeEventListener('change', change);
-  }, []);
-  const { theme } = preferences.value;
-  return theme === 'system' ? (dark.value ? 'dark' : 'light') : theme;
+export function useTheme(): number {
+  const changes = useSignal(0);
+  useEffect(() => onTheme(() => changes.value++), []);
+  return changes.value;
 }
 
 export function Minimap({ view }: { view: TraceView }) {
@@ -47,7 +36,7 @@ export function Minimap({ view }: { view: TraceView }) {
   useEffect(() => {
     const c = canvas.current!;
     const context = c.getContext('2d')!;
-    const colors = rgbOf(['--s0', '--s1', '--s2', '--s3', '--s4', '--s5', '--s6', '--s7', '--err', '--edge']);
+    const colors = rgbOf(['s0', 's1', 's2', 's3', 's4', 's5', 's6', 's7', 'err', 'edge']);
     const image = context.createImageData(MINIMAP_WIDTH, MINIMAP_HEIGHT);
     for (let k = 0; k < trace.minimap.length; k++) {
       const v = trace.minimap[k]!;
@@ -60,7 +49,7 @@ export function Minimap({ view }: { view: TraceView }) {
     // The critical path as one line at the foot.
     const { critical } = trace;
     const scale = MINIMAP_WIDTH / (trace.hi - trace.lo);
-    const [line] = rgbOf(['--critical']);
+    const [line] = rgbOf(['critical']);
     context.fillStyle = `rgb(${line!.join(',')})`;
     if (view.criticalMode.value !== 'off')
       critical.span.forEach((_, k) => {
