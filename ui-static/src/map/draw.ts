@@ -277,71 +277,110 @@ interface Box {
 }
 const meets = (a: Box, list: readonly Box[]): boolean => list.some((o) => a.l < o.r && a.r > o.l && a.t < o.b && a.b > o.t);
 
-function texts(c: CanvasRenderingContext2D, scene: Scene, camera: Camera, look: Look): void {
-  const { zoom } = camera, k = look.colors, taken: Box[] = [];
-  const far = zoom < 0.5, second = zoom >= 0.75;
-  // Names grow a little with the zoom and never get too small to read.
-  const scale = Math.min(1.25, Math.max(1, zoom));
+/** A node's words with the place they were given. */
+interface Label {
+  node: number;
+  name: string;
+  /** "830/s · 41 ms" and "2.1 %", each may be ''. */
+  line: string;
+  err: string;
+  x: number;
+  y: number;
+  box: Box;
+  left: number; // width of `line`
+}
+
+const nameFont = (look: Look, bold: boolean, scale: number): string => `${bold ? 600 : 400} ${12 * scale}px ${look.sans}`;
+const lineFont = (look: Look, scale: number): string => `${11 * scale}px ${look.sans}`;
+// Words grow a little with the zoom and never get too small to read.
+const wordScale = (zoom: number): number => Math.min(1.25, Math.max(1, zoom));
+const isFar = (zoom: number): boolean => zoom < 0.5;
+const isBold = (scene: Scene, look: Look, i: number): boolean => i === look.node || scene.nodes[i]!.kind === 'group';
+
+function bodiesOf(scene: Scene, camera: Camera): Box[] {
+  const out: Box[] = [];
+  for (let i = 0; i < scene.nodes.length; i++) {
+    const x = scene.x[i]! * camera.zoom + camera.x, y = scene.y[i]! * camera.zoom + camera.y, r = scene.r[i]! * camera.zoom;
+    out.push({ l: x - r, r: x + r, t: y - r, b: y + r });
+  }
+  return out;
+}
+
+/** Gives places to the names, the most worthy first; what finds none is left out until one zooms in. */
+function place(c: CanvasRenderingContext2D, scene: Scene, camera: Camera, look: Look, bodies: readonly Box[]): Label[] {
+  const { zoom } = camera, far = isFar(zoom), scale = wordScale(zoom), out: Label[] = [], taken: Box[] = [];
   const special = new Set([look.node, look.hoverNode, ...scene.labels.slice(0, 10)]);
-  const order = [look.node, look.hoverNode, ...(look.found ?? []), ...scene.labels];
   const done = new Set<number>();
-  c.textAlign = 'center';
-  c.textBaseline = 'top';
-  for (const i of order) {
+  for (const i of [look.node, look.hoverNode, ...(look.found ?? []), ...scene.labels]) {
     if (i < 0 || done.has(i)) continue;
     done.add(i);
-    const v = scene.nodes[i]!, wanted = special.has(i) || look.found?.has(i) === true;
-    if (far && !wanted && v.kind !== 'group') continue;
+    const v = scene.nodes[i]!, own = i === look.node || i === look.hoverNode;
+    if (far && !special.has(i) && look.found?.has(i) !== true && v.kind !== 'group') continue;
     const x = scene.x[i]! * zoom + camera.x, y = (scene.y[i]! + scene.r[i]! * TALL[shapeOf(v)]) * zoom + camera.y + 5;
     if (x < -80 || x > camera.width + 80 || y < -60 || y > camera.height + 20) continue;
-    const dim = (look.found !== null && !look.found.has(i)) || v.rate === 0 || v.outside;
-    const size = 12 * scale, bold = i === look.node || v.kind === 'group';
-    c.font = `${bold ? 600 : 400} ${size}px ${look.sans}`;
-    const name = fit(c, v.name, i === look.node || i === look.hoverNode ? 320 : 132 * scale);
-    const err = (v.err ?? 0) >= TOLD ? formatPercent(v.err) : '';
-    const line = second && v.rate > 0 ? figures(v) : '';
-    let wide = measured(c, name);
-    c.font = `${11 * scale}px ${look.sans}`;
-    const left = line === '' ? 0 : measured(c, line), gap = err !== '' && left > 0 ? 6 : 0;
-    const right = err === '' ? 0 : measured(c, err);
-    wide = Math.max(wide, left + gap + right);
-    const box: Box = { l: x - wide / 2 - 2, r: x + wide / 2 + 2, t: y, b: y + size + 2 + (left + right > 0 ? 11 * scale + 3 : 0) };
-    if (meets(box, taken) && i !== look.node && i !== look.hoverNode) continue;
-    taken.push(box);
-    // A plate, so that lines do not strike the text through.
-    c.fillStyle = k.bg!;
-    c.globalAlpha = 0.82;
-    c.fillRect(box.l, box.t, box.r - box.l, box.b - box.t);
-    c.globalAlpha = dim ? 0.55 : 1;
-    c.font = `${bold ? 600 : 400} ${size}px ${look.sans}`;
-    c.fillStyle = i === look.node ? k.accent! : k.text!;
-    c.fillText(name, x, y);
-    if (left + right > 0) {
-      c.font = `${11 * scale}px ${look.sans}`;
-      c.textAlign = 'left';
-      const start = x - (left + gap + right) / 2, below = y + size + 3;
-      c.fillStyle = k['text-3']!;
-      c.fillText(line, start, below);
-      if (err !== '') {
-        c.fillStyle = k.err!;
-        c.fillText(err, start + left + gap, below);
+    c.font = nameFont(look, isBold(scene, look, i), scale);
+    const name = fit(c, v.name, own ? 320 : 132 * scale), wide = measured(c, name);
+    c.font = lineFont(look, scale);
+    const err = (v.err ?? 0) >= TOLD ? formatPercent(v.err) : '', right = err === '' ? 0 : measured(c, err);
+    const full = zoom >= 0.62 && v.rate > 0 ? figures(v) : '';
+    // With its figures; without them where they would lie on another node; its name alone where words would meet.
+    for (const [line, told] of [[full, err], ['', err], ['', '']] as const) {
+      const left = line === '' ? 0 : measured(c, line), both = left + (told === '' ? 0 : right) + (left > 0 && told !== '' ? 6 : 0);
+      const half = Math.max(wide, both) / 2 + 2, box: Box = { l: x - half, r: x + half, t: y, b: y + 12 * scale + 2 + (both > 0 ? 11 * scale + 3 : 0) };
+      const last = line === '' && told === '';
+      if (meets(box, taken) && !own) {
+        if (last) break;
+        continue;
       }
-      c.textAlign = 'center';
+      if (line !== '' && !own && bodies.some((body, k) => k !== i && meets(box, [body]))) continue;
+      taken.push(box);
+      out.push({ node: i, name, line, err: told, x, y, box, left });
+      break;
     }
-    c.globalAlpha = 1;
   }
-  if (far) return;
+  return out;
+}
+
+/** Plates under the words, so that lines do not strike them through. */
+function plates(c: CanvasRenderingContext2D, labels: readonly Label[], look: Look): void {
+  c.fillStyle = look.colors.bg!;
+  c.globalAlpha = 0.82;
+  for (const { box } of labels) c.fillRect(box.l, box.t, box.r - box.l, box.b - box.t);
+  c.globalAlpha = 1;
+}
+
+function write(c: CanvasRenderingContext2D, scene: Scene, labels: readonly Label[], look: Look, zoom: number): void {
+  const k = look.colors, scale = wordScale(zoom);
+  c.textBaseline = 'top';
+  for (const { node, name, line, err, x, y, left } of labels) {
+    const v = scene.nodes[node]!;
+    c.globalAlpha = (look.found !== null && !look.found.has(node)) || v.rate === 0 || v.outside ? 0.6 : 1;
+    c.textAlign = 'center';
+    c.font = nameFont(look, isBold(scene, look, node), scale);
+    c.fillStyle = node === look.node ? k.accent! : k.text!;
+    c.fillText(name, x, y);
+    if (line === '' && err === '') continue;
+    c.font = lineFont(look, scale);
+    c.textAlign = 'left';
+    const gap = err !== '' && left > 0 ? 6 : 0, start = x - (left + gap + (err === '' ? 0 : measured(c, err))) / 2, below = y + 12 * scale + 3;
+    c.fillStyle = k['text-3']!;
+    c.fillText(line, start, below);
+    c.fillStyle = k.err!;
+    c.fillText(err, start + left + gap, below);
+  }
+  c.globalAlpha = 1;
+}
+
+function edgeWords(c: CanvasRenderingContext2D, scene: Scene, camera: Camera, look: Look, labels: readonly Label[], bodies: readonly Box[]): void {
+  const { zoom } = camera, k = look.colors, taken = labels.map((l) => l.box);
+  c.textAlign = 'center';
+  if (isFar(zoom)) return;
   c.font = `11px ${look.sans}`;
   c.textBaseline = 'middle';
   const edges = new Set([look.edge, look.hoverEdge, ...(look.node >= 0 ? [] : scene.edgeLabels.slice(0, 10))]);
   scene.edges.forEach((e, i) => {
     if (look.node >= 0 && (e.s === look.node || e.t === look.node)) edges.add(i);
   });
-  const bodies: Box[] = [];
-  for (let i = 0; i < scene.nodes.length; i++) {
-    const x = scene.x[i]! * zoom + camera.x, y = scene.y[i]! * zoom + camera.y, r = scene.r[i]! * zoom;
-    bodies.push({ l: x - r, r: x + r, t: y - r, b: y + r });
-  }
   for (const i of edges) {
     if (i < 0) continue;
     const e = scene.edges[i]!, text = edgeText(e), w = measured(c, text) + 10, wanted = i === look.edge || i === look.hoverEdge;
@@ -389,13 +428,18 @@ export function draw(c: CanvasRenderingContext2D, scene: Scene, ready: Prepared,
     one(c, e, scene.curves[i]!, failing ? k.err! : chosen || own ? k.accent! : k['text-2']!, thin, chosen ? 1.5 : 0);
   });
   c.setLineDash([]);
+  const bodies = bodiesOf(scene, camera), labels = place(c, scene, camera, look, bodies);
+  c.setTransform(dpr, 0, 0, dpr, 0, 0);
+  plates(c, labels, look);
+  c.setTransform(dpr * zoom, 0, 0, dpr * zoom, dpr * camera.x, dpr * camera.y);
   for (let i = 0; i < scene.nodes.length; i++) {
     const x = scene.x[i]! * zoom + camera.x, y = scene.y[i]! * zoom + camera.y, r = (scene.r[i]! + 14) * zoom;
     if (x + r < 0 || x - r > camera.width || y + r < 0 || y - r > camera.height) continue;
     body(c, scene, i, look, Math.max(2, 1.2 / zoom));
   }
   c.setTransform(dpr, 0, 0, dpr, 0, 0);
-  texts(c, scene, camera, look);
+  write(c, scene, labels, look, zoom);
+  edgeWords(c, scene, camera, look, labels, bodies);
 }
 
 /** The whole graph, small, with the part that is seen. */

@@ -23,7 +23,7 @@ export interface Places {
 }
 
 /** What a node's label needs below its circle, and what is left free around both. */
-export const GAP = 40;
+export const GAP = 48;
 /** How wide labels may be, side by side. */
 export const LABEL = 132;
 

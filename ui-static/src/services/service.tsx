@@ -180,7 +180,7 @@ export default function ServicePage() {
     <Page title={[{ text: 'Services', href: href('services') }, p.name]} bar={bar} foot={foot} class="service-page">
       <TabPanel tab={tab} class="pad stack">
         <header class="service-head">
-          <Answer of={series}>{(data) => <Headline answer={data} criteria={criteria} />}</Answer>
+          {series.data !== undefined ? <Headline answer={series.data} criteria={criteria} /> : <span />}
           <div class="service-doors">
             <a class="button plain" href={href('map', '', { find: p.name })}>On the map</a>
             <a class="button plain" href={tracesHref(criteria)}>Traces</a>

@@ -113,7 +113,7 @@ export function Dependencies({ data, service, short = false }: { data: Dependenc
           </svg>
           <figcaption>
             {overlaps ? (
-              <span>Calls overlap: together they take {formatPercent(waiting)} of the service’s time.</span>
+              <span>Calls overlap: together they take {waiting.toFixed(1)} times the service’s own time.</span>
             ) : (
               <span><i class="key key-own" /> own work {formatPercent(own)}</span>
             )}
