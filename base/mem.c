@@ -2,6 +2,8 @@
 /* mem.c - malloc, counted and made to fail in builds with SPINDLE_FAULTS. */
 #include "base/mem.h"
 
+#include "base/page_cache.h"
+
 #include <malloc.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -126,18 +128,19 @@ void mem_free(void *block)
 
 void *mem_map(size_t size)
 {
-    if (fault_hits() || size == 0)
-        return NULL;
-    void *block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (block == MAP_FAILED)
-        return NULL;
+    void *block = fault_hits() || size == 0 ? NULL : page_cache_take(size);
     count_block(block, 1);
     return block;
 }
 
 void *mem_map_resize(void *block, size_t size, size_t new_size)
 {
-    void *moved = fault_hits() ? MAP_FAILED : mremap(block, size, new_size, MREMAP_MAYMOVE);
+    size_t from = page_cache_rounded(size), to = page_cache_rounded(new_size);
+    if (fault_hits() || to == 0)
+        return NULL;
+    if (from == to)
+        return block;
+    void *moved = mremap(block, from, to, MREMAP_MAYMOVE);
     return moved == MAP_FAILED ? NULL : moved;
 }
 
@@ -145,11 +148,12 @@ void mem_unmap(void *block, size_t size)
 {
     count_block(block, -1);
     if (block != NULL)
-        (void)munmap(block, size);
+        page_cache_give(block, size);
 }
 
 void mem_trim(void)
 {
+    page_cache_drop();
     (void)malloc_trim(0);
 }
 

@@ -22,13 +22,14 @@ void mem_free(void *block);
 /* A NUL-terminated copy of text[0..len). */
 char *mem_text(const void *text, size_t len);
 
-/* Whole pages straight from the kernel, zeroed, which go back there at once when they are freed: for large
- * things that live for a moment, between which the heap would keep holes. `size` is what was asked for. */
+/* Whole pages, contents undefined, past the heap: for large things that live for a moment, between which the
+ * heap would keep holes. When freed they go back to the kernel, but for what base/page_cache.h keeps. `size`
+ * is what was asked for. */
 void *mem_map(size_t size);
 /* As mem_realloc(). */
 void *mem_map_resize(void *block, size_t size, size_t new_size);
 void mem_unmap(void *block, size_t size);
-/* Give pages of the heap in which nothing is left back to the system: after a burst. Takes milliseconds; the
+/* Give pages in which nothing is left, the heap's and the kept ones, back to the system: after a burst. Takes milliseconds; the
  * heap keeps them otherwise for as long as anything younger lies behind them. */
 void mem_trim(void);
 

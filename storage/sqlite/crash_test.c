@@ -26,7 +26,7 @@
 
 #define BATCHES_A_LIFE 48                  /* what a process sends that is not killed */
 #define LIVES          5                   /* kills of one directory */
-#define EXPIRY_BYTES   ((uint64_t)5 << 20) /* with the catalogue, and files of at least half a MiB */
+#define EXPIRY_BYTES   ((uint64_t)1 << 20) /* the catalogue and a few partitions */
 #define KEPT_BATCHES   2                   /* of the last acknowledged: they are never that old */
 
 static const char *const points[] = {

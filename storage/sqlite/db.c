@@ -199,7 +199,7 @@ static enum err settings_apply(struct db *db, enum db_role role, enum durability
         return e;
     if (role == DB_READER)
         return db_exec(db, "PRAGMA query_only=ON; PRAGMA cache_size=-1024;");
-    e = db_exec(db, "PRAGMA page_size=65536");
+    e = db_exec(db, "PRAGMA page_size=8192" /* DB_PAGE_BYTES */);
     if (e == ERR_OK)
         e = shrinkable_set(db);
     if (e != ERR_OK)
