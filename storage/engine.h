@@ -250,6 +250,8 @@ struct engine_ops {
                                  size_t *out_count, struct find_progress *out_progress);
     enum err (*red)(struct engine *e, const struct query_context *q, const struct red_query *query,
                     struct red_result *out);
+    enum err (*edges)(struct engine *e, const struct query_context *q,
+                      const struct edge_query *query, struct edge_result *out);
     void (*statistics)(struct engine *e, struct engine_statistics *out);
     enum err (*settle)(struct engine *e);
     void (*close)(struct engine *e);
@@ -374,6 +376,14 @@ NODISCARD static inline enum err engine_red(struct engine *e, const struct query
                                             const struct red_query *query, struct red_result *out)
 {
     return e->ops->red(e, q, query, out);
+}
+
+/* The edges of the service map, and the halves that found no partner. In no order. ERR_INVALID as above. */
+NODISCARD static inline enum err engine_edges(struct engine *e, const struct query_context *q,
+                                              const struct edge_query *query,
+                                              struct edge_result *out)
+{
+    return e->ops->edges(e, q, query, out);
 }
 
 /* Cheap: counters only. From any thread, event loops included. */

@@ -1,24 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "storage/derive/intake.h"
-
 #include "base/hash.h"
 #include "base/mem.h"
+#include "storage/derive/intake_private.h"
 #include "storage/derive/weight.h"
 
 #include <assert.h>
 
 #define CONTEXTS_MAX (1u << 20) /* as many as a row group has rows */
 
-struct intake_context {
-    bool is_known;
-    uint32_t identity;
-    struct bytes service, namespace, environment;
-};
-
 struct intake_slot {
     uint64_t hash;
     struct bytes name; /* as sent, borrowed */
-    uint32_t identity, series_plus_one;
+    uint32_t node, series_plus_one;
     uint8_t kind, status;
 };
 
@@ -27,7 +20,7 @@ void intake_init(struct intake *in, size_t bytes_max)
     *in = (struct intake){ 0 };
     arena_init(&in->arena, bytes_max, NULL);
     tally_init(&in->tally, &in->arena, TALLY_MINUTE_NS);
-    intern_init(&in->identities, CONTEXTS_MAX);
+    intern_init(&in->nodes, CONTEXTS_MAX);
     buffer_init(&in->scratch, (size_t)4 << 20);
     buffer_init(&in->cleaned, (size_t)4 << 20);
 }
@@ -35,12 +28,13 @@ void intake_init(struct intake *in, size_t bytes_max)
 void intake_deinit(struct intake *in)
 {
     tally_deinit(&in->tally);
-    intern_deinit(&in->identities);
+    intern_deinit(&in->nodes);
     arena_deinit(&in->arena);
     buffer_deinit(&in->scratch);
     buffer_deinit(&in->cleaned);
     mem_free(in->contexts);
     mem_free(in->slots);
+    intake_edges_deinit(in);
     *in = (struct intake){ 0 };
 }
 
@@ -49,21 +43,15 @@ void intake_reset(struct intake *in)
     tally_deinit(&in->tally);
     arena_reset(&in->arena);
     tally_init(&in->tally, &in->arena, TALLY_MINUTE_NS);
-    intern_reset(&in->identities);
+    intern_reset(&in->nodes);
     if (in->contexts_capacity > 0)
         memset(in->contexts, 0, in->contexts_capacity * sizeof *in->contexts);
     if (in->slots != NULL)
         memset(in->slots, 0, (in->slot_mask + 1u) * sizeof *in->slots);
     in->slots_used = 0;
+    intake_edges_reset(in);
     in->spans = 0;
     in->error = ERR_OK;
-}
-
-static bool failed(struct intake *in, enum err e)
-{
-    if (e != ERR_OK && in->error == ERR_OK)
-        in->error = e;
-    return in->error != ERR_OK;
 }
 
 /* ---- Resources ------------------------------------------------------------------------------- */
@@ -112,7 +100,7 @@ static struct intake_context *context_get(struct intake *in, uint32_t number, st
             capacity *= 2;
         struct intake_context *grown = mem_realloc(in->contexts, capacity * sizeof *grown);
         if (grown == NULL) {
-            (void)failed(in, ERR_NOMEM);
+            (void)intake_failed(in, ERR_NOMEM);
             return NULL;
         }
         memset(grown + in->contexts_capacity, 0,
@@ -125,14 +113,12 @@ static struct intake_context *context_get(struct intake *in, uint32_t number, st
         return c;
     *c = (struct intake_context){ 0 };
     resource_read(resource, c);
-    buffer_reset(&in->scratch);
     struct derived_node node = { .kind = NODE_SERVICE,
                                  .name = c->service,
                                  .namespace = c->namespace,
                                  .environment = c->environment };
-    node_key_put(&in->scratch, &node);
-    if (failed(in, buffer_error(&in->scratch)) ||
-        failed(in, intern_put(&in->identities, buffer_bytes(&in->scratch), &c->identity)))
+    c->node = intake_node(in, &node);
+    if (c->node == HALF_NONE)
         return NULL;
     c->is_known = true;
     return c;
@@ -188,23 +174,24 @@ static enum err slots_grow(struct intake *in)
 static bool series_find(struct intake *in, const struct intake_context *c, struct bytes name,
                         uint32_t kind, uint32_t status, uint32_t *out)
 {
-    if ((in->slots == NULL || in->slots_used >= in->slot_mask / 2) && failed(in, slots_grow(in)))
+    if ((in->slots == NULL || in->slots_used >= in->slot_mask / 2) &&
+        intake_failed(in, slots_grow(in)))
         return false;
-    uint64_t hash = hash_bytes_seeded(name, (uint64_t)c->identity << 8 | kind << 2 | status);
+    uint64_t hash = hash_bytes_seeded(name, (uint64_t)c->node << 8 | kind << 2 | status);
     uint32_t at = (uint32_t)hash & in->slot_mask;
     for (; in->slots[at].series_plus_one != 0; at = (at + 1) & in->slot_mask) {
         const struct intake_slot *s = &in->slots[at];
-        if (s->hash == hash && s->identity == c->identity && s->kind == kind &&
-            s->status == status && bytes_equal(s->name, name)) {
+        if (s->hash == hash && s->node == c->node && s->kind == kind && s->status == status &&
+            bytes_equal(s->name, name)) {
             *out = s->series_plus_one - 1;
             return true;
         }
     }
-    if (failed(in, series_make(in, c, name, kind, status, out)))
+    if (intake_failed(in, series_make(in, c, name, kind, status, out)))
         return false;
     in->slots[at] = (struct intake_slot){ .hash = hash,
                                           .name = name,
-                                          .identity = c->identity,
+                                          .node = c->node,
                                           .series_plus_one = *out + 1,
                                           .kind = (uint8_t)kind,
                                           .status = (uint8_t)status };
@@ -223,42 +210,33 @@ static struct derived_exemplar exemplar_of(const struct derive_span *s)
     return x;
 }
 
-static uint64_t add_saturating(uint64_t a, uint64_t b)
-{
-    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
-}
-
-/* Spans with made-up times would make a point each: over a bound they are counted in the minute 0. */
-static uint64_t intake_time(const struct intake *in, uint64_t unix_ns)
-{
-    return in->tally.points_count < INTAKE_POINTS_MAX ? unix_ns : 0;
-}
-
-static void red_count(struct intake *in, const struct intake_context *c,
-                      const struct derive_span *s, uint64_t weight)
+/* UINT32_MAX after a failure, else the series. */
+static uint32_t red_count(struct intake *in, const struct intake_context *c,
+                          const struct derive_span *s, uint64_t weight)
 {
     uint32_t kind = s->kind <= 5 ? s->kind : 0, status = s->status <= 2 ? s->status : 0;
     uint32_t series;
     struct tally_point *p;
     if (!series_find(in, c, s->name, kind, status, &series) ||
-        failed(in, tally_at(&in->tally, series, intake_time(in, s->start_unix_ns), &p)) ||
-        failed(in, histogram_record(&p->first, s->duration_ns, 1)))
-        return;
+        intake_failed(in, tally_at(&in->tally, series, intake_time(in, s->start_unix_ns), &p)) ||
+        intake_failed(in, histogram_record(&p->first, s->duration_ns, 1)))
+        return UINT32_MAX;
     p->calls++;
     p->bytes += s->message.len;
-    p->estimated_calls = add_saturating(p->estimated_calls, weight);
+    p->estimated_calls = intake_add_saturating(p->estimated_calls, weight);
     if (!p->slowest.is_set || s->duration_ns >= p->slowest.duration_ns) {
         struct derived_exemplar x = exemplar_of(s);
         if (tally_is_slower(&x, &p->slowest))
             p->slowest = x;
     }
     if (status != 2)
-        return;
+        return series;
     p->errors++;
-    p->estimated_errors = add_saturating(p->estimated_errors, weight);
+    p->estimated_errors = intake_add_saturating(p->estimated_errors, weight);
     struct derived_exemplar x = exemplar_of(s);
     if (tally_is_later(&x, &p->failed))
         p->failed = x;
+    return series;
 }
 
 void intake_add(struct intake *in, uint32_t context, struct bytes resource,
@@ -271,7 +249,9 @@ void intake_add(struct intake *in, uint32_t context, struct bytes resource,
         return;
     uint64_t weight = s->trace_state.len == 0 ? WEIGHT_ONE : weight_of_trace_state(s->trace_state);
     in->spans++;
-    red_count(in, c, s, weight);
+    uint32_t series = red_count(in, c, s, weight);
+    if (!in->skips_edges && series != UINT32_MAX && s->kind >= 2 && s->kind <= 5)
+        intake_span_edges(in, c, s, series, weight != WEIGHT_ONE);
 }
 
 /* ---- Bodies ---------------------------------------------------------------------------------- */

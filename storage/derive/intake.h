@@ -13,6 +13,7 @@
 #include "storage/derive/clean_name.h"
 #include "storage/derive/derive_key.h"
 #include "storage/derive/derive_span.h"
+#include "storage/derive/half.h"
 #include "storage/derive/tally.h"
 
 /* What spans without service.name are counted under, as OpenTelemetry's SDKs call it. */
@@ -26,17 +27,29 @@ typedef void intake_admit_fn(void *context, struct bytes raw, enum clean_result 
 /* Of one row group; about 25 MB then. */
 #define INTAKE_POINTS_MAX 65536u
 
+typedef void intake_admit_edge_fn(void *context, struct edge_key *key);
+
 struct intake {
     struct arena arena;
     struct tally tally;
-    intake_admit_fn *admit; /* NULL: everything is as it is */
+    intake_admit_fn *admit;           /* NULL: everything is as it is */
+    intake_admit_edge_fn *admit_edge; /* likewise */
     void *admit_context;
     struct intake_context *contexts; /* by the caller's numbers */
     uint32_t contexts_capacity;
-    struct intern identities;  /* distinct (service, namespace, environment), as parts of keys */
+    struct intern nodes; /* services (with namespace and environment) and peers, as parts of keys */
     struct intake_slot *slots; /* (identity, name, kind, status) to series */
     uint32_t slots_used, slot_mask;
+    /* What is known of the edges: halves without their other sides, edges by numbers of nodes, and of each series
+     * the peer that its last span named. */
+    struct half *halves;
+    size_t halves_count, halves_capacity;
+    struct intake_edge *edges;
+    uint32_t edges_used, edges_mask;
+    struct intake_peer *peers;
+    uint32_t peers_capacity;
     struct buffer scratch, cleaned;
+    bool skips_edges; /* for who asks for series only */
     uint64_t spans;
     enum err error;
 };

@@ -152,6 +152,30 @@ bool tally_is_later(const struct derived_exemplar *a, const struct derived_exemp
     return ids_compare(a, than) > 0;
 }
 
+static uint64_t add_saturating(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+enum err tally_point_add(struct tally_point *into, const struct tally_point *from)
+{
+    enum err e = histogram_merge(&into->first, &from->first);
+    if (e == ERR_OK)
+        e = histogram_merge(&into->second, &from->second);
+    if (e != ERR_OK)
+        return e;
+    into->calls = add_saturating(into->calls, from->calls);
+    into->errors = add_saturating(into->errors, from->errors);
+    into->estimated_calls = add_saturating(into->estimated_calls, from->estimated_calls);
+    into->estimated_errors = add_saturating(into->estimated_errors, from->estimated_errors);
+    into->bytes = add_saturating(into->bytes, from->bytes);
+    if (tally_is_slower(&from->slowest, &into->slowest))
+        into->slowest = from->slowest;
+    if (tally_is_later(&from->failed, &into->failed))
+        into->failed = from->failed;
+    return ERR_OK;
+}
+
 /* ---- Order ----------------------------------------------------------------------------------- */
 
 struct ranked {

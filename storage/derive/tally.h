@@ -59,6 +59,8 @@ static inline struct bytes tally_key(const struct tally *t, uint32_t series)
 {
     return intern_get(&t->keys, series);
 }
+/* Add what another point has. */
+NODISCARD enum err tally_point_add(struct tally_point *into, const struct tally_point *from);
 /* Whether an exemplar takes the place of another: the longer call; the later failure. Ties go by IDs, so that
  * the order in which they come does not matter. */
 bool tally_is_slower(const struct derived_exemplar *a, const struct derived_exemplar *than);

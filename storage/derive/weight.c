@@ -64,11 +64,3 @@ uint64_t weight_of_trace_state(struct bytes state)
     }
     return WEIGHT_ONE;
 }
-
-uint64_t weight_of_rate(double one_of)
-{
-    if (!(one_of >= 1))
-        return WEIGHT_ONE;
-    double weight = one_of * (double)WEIGHT_ONE;
-    return weight < (double)WEIGHT_MAX ? (uint64_t)weight : WEIGHT_MAX;
-}

@@ -4,8 +4,7 @@
  * Role       estimates beside the counts: what the telemetry itself says about its sampling.
  * Threads    pure.
  * Source     tracestate `ot=th:...`, OpenTelemetry's consistent probability sampling: the rejection threshold
- *            of 56 bits as hex without trailing zeros, count 2^56 / (2^56 - T). The attribute SampleRate, a
- *            number N >= 1: one of N was kept. */
+ *            of 56 bits as hex without trailing zeros, count 2^56 / (2^56 - T). */
 #ifndef SPINDLE_STORAGE_DERIVE_WEIGHT_H
 #define SPINDLE_STORAGE_DERIVE_WEIGHT_H
 
@@ -16,6 +15,5 @@
 
 /* In parts of WEIGHT_ONE; WEIGHT_ONE where the state says nothing. */
 uint64_t weight_of_trace_state(struct bytes trace_state);
-uint64_t weight_of_rate(double one_of);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/sqlite/derived.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "storage/sqlite/engine_private.h"
 #include "storage/sqlite/schema.h"
@@ -15,6 +16,7 @@ static void delta_init(struct derived_delta *d)
 {
     *d = (struct derived_delta){ 0 };
     buffer_init(&d->minutes, BLOB_BYTES_MAX);
+    buffer_init(&d->halves, BLOB_BYTES_MAX);
     buffer_init(&d->merged_minutes, BLOB_BYTES_MAX);
     buffer_init(&d->merged_hours, BLOB_BYTES_MAX);
     buffer_init(&d->merged_days, BLOB_BYTES_MAX);
@@ -23,20 +25,23 @@ static void delta_init(struct derived_delta *d)
 static void delta_deinit(struct derived_delta *d)
 {
     buffer_deinit(&d->minutes);
+    buffer_deinit(&d->halves);
     buffer_deinit(&d->merged_minutes);
     buffer_deinit(&d->merged_hours);
     buffer_deinit(&d->merged_days);
 }
 
-void derived_init(struct derived *d)
+enum err derived_init(struct derived *d)
 {
     *d = (struct derived){ 0 };
     intake_init(&d->intake, INTAKE_BYTES_MAX);
     delta_init(&d->delta);
+    return half_table_init(&d->halves);
 }
 
 void derived_deinit(struct derived *d)
 {
+    half_table_deinit(&d->halves);
     intake_deinit(&d->intake);
     delta_deinit(&d->delta);
     mem_free(d->rows);
@@ -91,7 +96,13 @@ enum err derived_build_end(struct sqlite_engine *e, struct retirement *r)
     if (error == ERR_OK)
         error = rows_reserve(e, 2);
     if (error == ERR_OK)
+        error = pairing_run(&d->intake, &d->halves, r->built_unix_ns, &d->delta.pairing);
+    if (error == ERR_OK)
         error = tally_encode(&d->intake.tally, &d->delta.minutes, &d->delta.span);
+    if (error == ERR_OK) {
+        half_changes_encode(&d->delta.pairing.changes, &d->delta.halves);
+        error = buffer_error(&d->delta.halves);
+    }
     if (error != ERR_OK)
         return error;
     assert(d->intake.spans == r->summary.rows);
@@ -128,11 +139,37 @@ static enum err row_insert(struct db *db, uint32_t level, uint64_t built_unix_ns
     return e;
 }
 
+/* What is older than a half waits is of no use. */
+static enum err halves_insert(struct db *db, int64_t id, uint64_t built_unix_ns,
+                              const struct buffer *halves)
+{
+    sqlite3_stmt *s = NULL;
+    enum err e = db_prepare(
+        db, "INSERT INTO half (id, tenant, built_unix_ns, data) VALUES (?1, 0, ?2, ?3)", &s);
+    if (e == ERR_OK) {
+        (void)sqlite3_bind_int64(s, 1, id);
+        db_bind_u64(s, 2, built_unix_ns);
+        db_bind_bytes(s, 3, buffer_bytes(halves));
+        e = db_run(db, s);
+    }
+    (void)sqlite3_finalize(s);
+    s = NULL;
+    if (e == ERR_OK)
+        e = db_prepare(db, "DELETE FROM half WHERE built_unix_ns < ?1", &s);
+    if (e == ERR_OK) {
+        db_bind_u64(s, 1, built_unix_ns > HALF_LIFETIME_NS ? built_unix_ns - HALF_LIFETIME_NS : 0);
+        e = db_run(db, s);
+    }
+    (void)sqlite3_finalize(s);
+    return e;
+}
+
 enum err derived_store(struct partition *p, struct derived_delta *d, uint64_t built_unix_ns)
 {
     if (d == NULL || !d->is_used)
         return ERR_OK;
-    return row_insert(&p->db, 0, built_unix_ns, &d->span, &d->minutes, NULL, NULL, &d->id);
+    enum err e = row_insert(&p->db, 0, built_unix_ns, &d->span, &d->minutes, NULL, NULL, &d->id);
+    return e == ERR_OK ? halves_insert(&p->db, d->id, built_unix_ns, &d->halves) : e;
 }
 
 void derived_publish(struct sqlite_engine *e, struct partition *p,
@@ -145,6 +182,17 @@ void derived_publish(struct sqlite_engine *e, struct partition *p,
     d->rows[d->rows_count++] = (struct derived_row){
         .partition = p, .id = delta->id, .bytes = delta->minutes.len, .span = delta->span
     };
+    half_table_apply(&d->halves, &delta->pairing.changes);
+}
+
+/* Spans are worth more than what is counted of them: what is damaged is left out, and the rest goes on. */
+static enum err damage_report(const struct partition *p, enum err error)
+{
+    if (error != ERR_CORRUPT)
+        return error;
+    log_line(LOG_ERROR, "storage", "rollups or halves of edges in partition %llu are damaged",
+             (unsigned long long)p->id);
+    return ERR_OK;
 }
 
 /* ---- The opener ------------------------------------------------------------------------------ */
@@ -179,5 +227,70 @@ enum err derived_load(struct sqlite_engine *e, struct partition *p)
     }
     (void)sqlite3_finalize(s);
     reader_pool_give(&p->readers, reader);
+    return damage_report(p, error);
+}
+
+/* When the last row group was built of which a partition knows; 0: of none. */
+static enum err halves_newest(struct partition *p, uint64_t *out_unix_ns)
+{
+    struct db *reader = NULL;
+    int64_t newest = 0;
+    enum err e = reader_pool_take(&p->readers, &reader);
+    if (e == ERR_OK)
+        e = db_integer(reader, "SELECT max(built_unix_ns) FROM half", 0, &newest);
+    reader_pool_give(&p->readers, reader);
+    *out_unix_ns = (uint64_t)newest;
+    return e;
+}
+
+static enum err halves_replay(struct derived *d, struct partition *p, uint64_t from_unix_ns)
+{
+    struct db *reader = NULL;
+    sqlite3_stmt *s = NULL;
+    bool is_row = true;
+    enum err e = reader_pool_take(&p->readers, &reader);
+    if (e == ERR_OK)
+        e = db_prepare(reader,
+                       "SELECT data, built_unix_ns FROM half WHERE built_unix_ns >= ?1 ORDER BY id",
+                       &s);
+    if (e == ERR_OK)
+        db_bind_u64(s, 1, from_unix_ns);
+    while (e == ERR_OK) {
+        e = db_step(reader, s, &is_row);
+        if (e != ERR_OK || !is_row)
+            break;
+        e = damage_report(
+            p, half_table_replay(&d->halves, db_column_bytes(s, 0), db_column_u64(s, 1)));
+    }
+    (void)sqlite3_finalize(s);
+    reader_pool_give(&p->readers, reader);
+    return damage_report(p, e);
+}
+
+static bool has_halves(const struct partition *p)
+{
+    return p->version >= SCHEMA_VERSION && !p->is_damaged && p->state != PARTITION_REMOVING;
+}
+
+/* Nothing older than the last group less the lifetime still waits, so few partitions are asked. */
+enum err derived_halves_load(struct sqlite_engine *e)
+{
+    uint64_t newest = 0;
+    size_t first = e->partitions_count;
+    enum err error = ERR_OK;
+    while (first > 0 && error == ERR_OK) {
+        struct partition *p = e->partitions[first - 1];
+        if (newest != 0 && p->closed_unix_ns != 0 && p->closed_unix_ns + HALF_LIFETIME_NS < newest)
+            break;
+        uint64_t of_this = 0;
+        if (has_halves(p))
+            error = damage_report(p, halves_newest(p, &of_this));
+        newest = of_this > newest ? of_this : newest;
+        first--;
+    }
+    uint64_t from = newest > HALF_LIFETIME_NS ? newest - HALF_LIFETIME_NS : 0;
+    for (size_t i = first; error == ERR_OK && i < e->partitions_count; i++)
+        if (has_halves(e->partitions[i]))
+            error = halves_replay(&e->derived, e->partitions[i], from);
     return error;
 }

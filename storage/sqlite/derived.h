@@ -10,7 +10,7 @@
 #ifndef SPINDLE_STORAGE_SQLITE_DERIVED_H
 #define SPINDLE_STORAGE_SQLITE_DERIVED_H
 
-#include "storage/derive/intake.h"
+#include "storage/derive/pairing.h"
 #include "storage/rowgroup/rowgroup.h"
 #include "storage/sqlite/db.h"
 
@@ -35,8 +35,9 @@ struct derived_row {
 /* What a retirement adds. */
 struct derived_delta {
     bool is_used; /* false: nothing to store */
-    struct buffer minutes;
+    struct buffer minutes, halves;
     struct tally_span span;
+    struct pairing pairing; /* lies in the intake */
     /* In the same transaction these rows become one. */
     struct partition *merged_in; /* NULL: no merge */
     int64_t merged_ids[DERIVED_MERGE_ROWS];
@@ -52,13 +53,14 @@ struct derived {
     /* Guarded by the engine's operations_lock; changed by the writer alone. */
     struct derived_row *rows;
     size_t rows_count, rows_capacity;
+    struct half_table halves;
     /* The builder's. */
     struct intake intake;
     struct derived_delta delta;
 };
 
 /* Empty; deinit is safe twice. */
-void derived_init(struct derived *d);
+NODISCARD enum err derived_init(struct derived *d);
 void derived_deinit(struct derived *d);
 
 /* ---- Builder --------------------------------------------------------------------------------- */
@@ -84,7 +86,8 @@ NODISCARD enum err derived_seal(struct db *catalog, struct db *partition, uint64
 
 /* ---- The opener ------------------------------------------------------------------------------ */
 
-/* List what is stored in a partition. */
+/* List what is stored in a partition; when all are listed, find again what waits for its other half. */
 NODISCARD enum err derived_load(struct sqlite_engine *e, struct partition *p);
+NODISCARD enum err derived_halves_load(struct sqlite_engine *e);
 
 #endif

@@ -65,8 +65,11 @@ struct collect {
     bool skips_durations;
     tally_map_fn *map; /* from stored keys to those of the answer */
     void *map_context;
-    struct tally tally; /* in the query's arena */
+    bool wants_edges;
+    uint64_t patience_ns; /* of edges: how long a half is waited for */
+    struct tally tally;   /* in the query's arena */
     struct snapshot snapshot;
+    struct half_table halves; /* a copy, where edges are wanted */
     struct derived_row *rows; /* in the query's arena */
     size_t rows_count;
 };
@@ -86,7 +89,10 @@ static enum err snapshot_take(struct collect *c)
             if (d->rows[i].span.max_unix_ns + (TALLY_DAY_NS - 1) >= c->window.min &&
                 d->rows[i].span.min_unix_ns < c->window.end)
                 rows[count++] = d->rows[i];
-        view_snapshot(&e->view, SIGNAL_TRACES, &c->snapshot);
+        if (c->wants_edges)
+            error = half_table_copy(&d->halves, c->q->arena, &c->halves);
+        if (error == ERR_OK)
+            view_snapshot(&e->view, SIGNAL_TRACES, &c->snapshot);
     }
     (void)pthread_rwlock_unlock(&e->operations_lock);
     if (error == ERR_OK) {
@@ -162,6 +168,10 @@ static enum err rows_add(struct collect *c)
         }
         if (e == ERR_OK)
             e = is_row ? row_add(c, s, true) : ERR_NOT_FOUND;
+        if (e == ERR_CORRUPT) {
+            metric_add(c->engine->metrics.damaged_rollups, 1);
+            e = ERR_OK; /* its hash is looked at first: nothing of it was counted */
+        }
         if (s != NULL)
             (void)sqlite3_reset(s);
     }
@@ -172,11 +182,25 @@ static enum err rows_add(struct collect *c)
 
 /* Bodies that wait for their row group are counted as it will count them, by minutes, and stored in a
  * moment's buffer: so that what maps and sums up stored keys does it here too. */
+static enum err edges_add(struct collect *c, struct intake *intake)
+{
+    struct pairing pairing;
+    uint64_t now = clock_unix_ns();
+    enum err e = pairing_run(intake, &c->halves, 0, &pairing);
+    if (e == ERR_OK && now >= c->patience_ns)
+        e = pairing_count_waiting(intake, &c->halves, &pairing, now - c->patience_ns);
+    /* What is pending came seconds ago. */
+    if (e == ERR_OK && c->patience_ns == 0)
+        e = pairing_count_new(intake, &pairing);
+    return e;
+}
+
 static enum err pending_add(struct collect *c)
 {
     struct intake intake;
     struct buffer stored;
     intake_init(&intake, c->q->arena->limit_bytes);
+    intake.skips_edges = !c->wants_edges;
     buffer_init(&stored, c->q->arena->limit_bytes);
     enum err e = ERR_OK;
     const struct pending_range *ranges[] = { &c->snapshot.aside, &c->snapshot.pending };
@@ -191,9 +215,11 @@ static enum err pending_add(struct collect *c)
     struct tally_span span;
     if (e == ERR_OK)
         e = intake_error(&intake);
-    if (e == ERR_OK && intake.spans > 0)
+    if (e == ERR_OK && c->wants_edges)
+        e = edges_add(c, &intake);
+    if (e == ERR_OK && intake.tally.points_count > 0)
         e = tally_encode(&intake.tally, &stored, &span);
-    if (e == ERR_OK && intake.spans > 0)
+    if (e == ERR_OK && intake.tally.points_count > 0)
         e = stored_add(c, buffer_bytes(&stored), c->window.min, c->window.end, 0, 0);
     buffer_deinit(&stored);
     intake_deinit(&intake);
@@ -339,5 +365,225 @@ enum err sqlite_red(struct engine *base, const struct query_context *q,
         e = red_fill(&c, out);
     tally_deinit(&c.tally);
     buffer_deinit(&map.key);
+    return e;
+}
+
+/* ---- Edges ----------------------------------------------------------------------------------- */
+
+/* Edges and gaps pass as they are; of series, the services are noted. */
+struct edge_map {
+    struct intern services; /* keys of nodes */
+    struct intern names;    /* of them; each once */
+    uint32_t *first;        /* [names.count]: the first service of that name */
+    uint32_t first_capacity;
+    struct buffer key;
+    enum err error;
+};
+
+static enum err service_note(struct edge_map *m, const struct red_key *k)
+{
+    struct derived_node node = { .kind = NODE_SERVICE,
+                                 .name = k->service,
+                                 .namespace = k->namespace,
+                                 .environment = k->environment };
+    uint32_t service = 0, name = 0, services = m->services.count, names = m->names.count;
+    buffer_reset(&m->key);
+    node_key_put(&m->key, &node);
+    enum err e = buffer_error(&m->key);
+    if (e == ERR_OK)
+        e = intern_put(&m->services, buffer_bytes(&m->key), &service);
+    if (e != ERR_OK || service < services)
+        return e;
+    if (names == m->first_capacity) {
+        uint32_t capacity = names == 0 ? 64 : 2 * names;
+        uint32_t *grown = mem_realloc(m->first, capacity * sizeof *grown);
+        if (grown == NULL)
+            return ERR_NOMEM;
+        m->first = grown;
+        m->first_capacity = capacity;
+    }
+    e = intern_put(&m->names, k->service, &name);
+    if (e == ERR_OK && name == names)
+        m->first[name] = service;
+    return e;
+}
+
+static bool edge_map(void *context, struct bytes key, struct bytes *out_key)
+{
+    struct edge_map *m = context;
+    struct red_key k;
+    *out_key = key;
+    if (!red_key_read(key, &k))
+        return true;
+    if (m->error == ERR_OK)
+        m->error = service_note(m, &k);
+    return false;
+}
+
+/* A peer that is named like a service that sends spans is that service. */
+static void node_join(const struct edge_map *m, struct derived_node *n)
+{
+    uint32_t name = n->kind == NODE_EXTERNAL ? intern_find(&m->names, n->name) : UINT32_MAX;
+    if (name == UINT32_MAX)
+        return;
+    struct derived_node first, same = *n;
+    bool is_read = node_key_read(intern_get(&m->services, m->first[name]), &first);
+    assert(is_read);
+    (void)is_read;
+    /* The one of the caller's environment, if there is. */
+    struct buffer key;
+    buffer_init(&key, 4096);
+    same.kind = NODE_SERVICE;
+    same.namespace = n->namespace.len > 0 ? n->namespace : first.namespace;
+    node_key_put(&key, &same);
+    bool is_there =
+        key.error == ERR_OK && intern_find(&m->services, buffer_bytes(&key)) != UINT32_MAX;
+    buffer_deinit(&key);
+    *n = is_there ? same : first;
+}
+
+static enum err edges_join(const struct edge_map *m, const struct tally *from, struct tally *to)
+{
+    struct buffer key;
+    enum err e = ERR_OK;
+    buffer_init(&key, (size_t)1 << 20);
+    for (uint32_t i = 0; i < from->points_count && e == ERR_OK; i++) {
+        const struct tally_point *p = tally_point(from, i);
+        struct bytes text = tally_key(from, p->series);
+        struct edge_key k;
+        struct tally_point *into;
+        uint32_t series = 0;
+        if (edge_key_read(text, &k)) {
+            node_join(m, &k.client);
+            node_join(m, &k.server);
+            buffer_reset(&key);
+            edge_key_put(&key, &k);
+            text = buffer_bytes(&key);
+        }
+        e = buffer_error(&key);
+        if (e == ERR_OK)
+            e = tally_series(to, text, &series);
+        if (e == ERR_OK)
+            e = tally_at(to, series, p->start_unix_ns, &into);
+        if (e == ERR_OK)
+            e = tally_point_add(into, p);
+    }
+    buffer_deinit(&key);
+    return e;
+}
+
+static void edge_point_fill(const struct tally_point *p, uint64_t start, struct edge_point *out)
+{
+    *out = (struct edge_point){
+        .start_unix_ns = start,
+        .calls = p->calls,
+        .failed = p->errors,
+        .client = p->first,
+        .server = p->second,
+        .slowest = p->slowest,
+        .failed_example = p->failed,
+    };
+}
+
+static void sample_add(struct unpaired *u, const struct derived_exemplar *x)
+{
+    for (size_t i = 0; i < u->samples_count; i++)
+        if (memcmp(u->samples[i].b, x->trace_id.b, sizeof x->trace_id.b) == 0)
+            return;
+    if (x->is_set && u->samples_count < UNPAIRED_SAMPLES_MAX)
+        u->samples[u->samples_count++] = x->trace_id;
+}
+
+/* Points of one key, which has been copied to the arena. */
+static void edge_fill_one(const struct collect *c, struct bytes key,
+                          struct tally_point *const *points, size_t count,
+                          struct edge_point *filled, struct edge_result *out)
+{
+    struct edge_key edge;
+    struct unpaired_key gap;
+    if (edge_key_read(key, &edge)) {
+        for (size_t i = 0; i < count; i++)
+            edge_point_fill(points[i], c->step_ns == 0 ? c->window.min : points[i]->start_unix_ns,
+                            &filled[i]);
+        out->edges[out->count++] = (struct edge){ .client = edge.client,
+                                                  .server = edge.server,
+                                                  .type = edge.type,
+                                                  .via = edge.via,
+                                                  .points = filled,
+                                                  .points_count = count };
+    } else if (unpaired_key_read(key, &gap)) {
+        struct unpaired *u = &out->unpaired[out->unpaired_count++];
+        *u = (struct unpaired){ .node = gap.node, .reason = gap.reason };
+        for (size_t i = count; i-- > 0;) {
+            u->count += points[i]->calls;
+            sample_add(u, &points[i]->failed);
+            sample_add(u, &points[i]->slowest);
+        }
+    }
+}
+
+static enum err edges_fill(struct collect *c, const struct tally *t, struct edge_result *out)
+{
+    struct arena *arena = c->q->arena;
+    struct tally_point **points = NULL;
+    enum err e = tally_sorted(t, &points);
+    if (e != ERR_OK)
+        return e;
+    size_t total = t->points_count, keys = t->keys.count;
+    struct edge_result result = {
+        .edges = arena_alloc_array(arena, keys + 1, sizeof *result.edges),
+        .unpaired = arena_alloc_array(arena, keys + 1, sizeof *result.unpaired),
+    };
+    struct edge_point *filled = arena_alloc_array(arena, total + 1, sizeof *filled);
+    if (result.edges == NULL || result.unpaired == NULL || filled == NULL)
+        return arena_failure(arena);
+    for (size_t begin = 0, end; begin < total; begin = end) {
+        for (end = begin + 1; end < total && points[end]->series == points[begin]->series;)
+            end++;
+        struct bytes key;
+        e = arena_dup(arena, tally_key(t, points[begin]->series), &key);
+        if (e != ERR_OK)
+            return e;
+        edge_fill_one(c, key, &points[begin], end - begin, &filled[begin], &result);
+    }
+    *out = result;
+    return ERR_OK;
+}
+
+enum err sqlite_edges(struct engine *base, const struct query_context *q,
+                      const struct edge_query *query, struct edge_result *out)
+{
+    if (query->range.step_ns % DERIVED_STEP_MIN_NS != 0)
+        return ERR_INVALID;
+    struct edge_map map = { 0 };
+    intern_init(&map.services, OPERATIONS_MAX);
+    intern_init(&map.names, OPERATIONS_MAX);
+    buffer_init(&map.key, (size_t)1 << 20);
+    struct collect c = {
+        .engine = sqlite_engine_from(base),
+        .q = q,
+        .window = window_of(&query->range),
+        .step_ns = query->range.step_ns,
+        .skips_durations = !query->wants_durations,
+        .map = edge_map,
+        .map_context = &map,
+        .wants_edges = true,
+        .patience_ns = query->patience_ns,
+    };
+    struct tally joined;
+    tally_init(&joined, q->arena, c.step_ns);
+    enum err e = collect_run(&c);
+    if (e == ERR_OK)
+        e = map.error;
+    if (e == ERR_OK)
+        e = edges_join(&map, &c.tally, &joined);
+    if (e == ERR_OK)
+        e = edges_fill(&c, &joined, out);
+    tally_deinit(&joined);
+    tally_deinit(&c.tally);
+    buffer_deinit(&map.key);
+    intern_deinit(&map.services);
+    intern_deinit(&map.names);
+    mem_free(map.first);
     return e;
 }

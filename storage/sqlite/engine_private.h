@@ -87,6 +87,7 @@
       "Damaged things found")                                                                      \
     X(damaged_partitions, "spindle_storage_damaged_total", "what=\"partition\"",                   \
       "Damaged things found")                                                                      \
+    X(damaged_rollups, "spindle_storage_damaged_total", "what=\"rollup\"", "Damaged things found") \
     X(lost_groups, "spindle_storage_lost_groups_total", NULL,                                      \
       "Acknowledged group commits that were not in the file at start")                             \
     X(operations_overflow, "spindle_storage_operations_overflow_total", NULL,                      \
@@ -304,6 +305,8 @@ NODISCARD enum err sqlite_attribute_values(struct engine *e, const struct query_
 
 NODISCARD enum err sqlite_red(struct engine *e, const struct query_context *q,
                               const struct red_query *query, struct red_result *out);
+NODISCARD enum err sqlite_edges(struct engine *e, const struct query_context *q,
+                                const struct edge_query *query, struct edge_result *out);
 
 /* ---- sqlite_engine.c ------------------------------------------------------------------------- */
 

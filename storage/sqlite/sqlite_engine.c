@@ -465,6 +465,8 @@ static enum err load_all(struct sqlite_engine *e, char **out_message)
         if (e->partitions[i]->state != PARTITION_REMOVING)
             error = load_partition(&l, e->partitions[i]);
     if (error == ERR_OK)
+        error = derived_halves_load(e);
+    if (error == ERR_OK)
         error = groups_show(&l);
     if (error == ERR_OK)
         error = open_for_writing(&l);
@@ -657,15 +659,18 @@ enum err sqlite_engine_open(const struct sqlite_engine_options *options, struct 
     e->base.ops = &sqlite_engine_ops;
     e->lock_fd = -1;
     operations_init(&e->operations);
-    derived_init(&e->derived);
     (void)pthread_rwlock_init(&e->operations_lock, NULL);
     (void)pthread_mutex_init(&e->partitions_lock, NULL);
     maintain_init(e);
     options_take(e, options);
     enum err error = writer_init(e);
-    enum err builder_error = builder_init(e); /* all three, so that closing finds them made */
+    enum err builder_error = builder_init(e); /* all of them, so that closing finds them made */
     enum err view_error = view_init(&e->view);
-    error = error != ERR_OK ? error : builder_error != ERR_OK ? builder_error : view_error;
+    enum err derived_error = derived_init(&e->derived);
+    error = error != ERR_OK           ? error
+            : builder_error != ERR_OK ? builder_error
+            : view_error != ERR_OK    ? view_error
+                                      : derived_error;
     if (error == ERR_OK)
         error = engine_begin(e, options, &message);
     if (error != ERR_OK) {
@@ -744,6 +749,7 @@ const struct engine_ops sqlite_engine_ops = {
     .attribute_keys = sqlite_attribute_keys,
     .attribute_values = sqlite_attribute_values,
     .red = sqlite_red,
+    .edges = sqlite_edges,
     .statistics = sqlite_statistics,
     .settle = sqlite_settle,
     .close = sqlite_close,

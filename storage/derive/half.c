@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/derive/half.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "storage/derive/varint.h"
+
+#include <assert.h>
+
+#define HALF_FORMAT  1
+#define NODES_MAX    65536u
+#define NODES_TIDY   4096u /* so many before looking whether all are in use */
+#define BUCKETS_MASK (HALVES_MAX - 1)
+
+enum err half_table_init(struct half_table *t)
+{
+    *t = (struct half_table){ .free = { HALF_NONE, HALF_NONE, 0 },
+                              .waiting = { HALF_NONE, HALF_NONE, 0 },
+                              .paired = { HALF_NONE, HALF_NONE, 0 } };
+    intern_init(&t->nodes, NODES_MAX);
+    t->nodes_tidy_at = NODES_TIDY;
+    t->entries = mem_map(HALVES_MAX * sizeof *t->entries);
+    t->buckets = mem_map(HALVES_MAX * sizeof *t->buckets);
+    if (t->entries != NULL && t->buckets != NULL)
+        return ERR_OK;
+    half_table_deinit(t);
+    return ERR_NOMEM;
+}
+
+void half_table_deinit(struct half_table *t)
+{
+    if (t->entries != NULL)
+        mem_unmap(t->entries, HALVES_MAX * sizeof *t->entries);
+    if (t->buckets != NULL)
+        mem_unmap(t->buckets, HALVES_MAX * sizeof *t->buckets);
+    intern_deinit(&t->nodes);
+    *t = (struct half_table){ 0 };
+}
+
+static uint32_t bucket_of(const struct half *h)
+{
+    uint64_t v = (h->span ^ h->trace_low) * UINT64_C(0x9E3779B97F4A7C15) ^ h->trace_high;
+    return (uint32_t)((v * UINT64_C(0xD6E8FEB86659FD93)) >> 40) & BUCKETS_MASK;
+}
+
+static uint32_t find_from(const struct half_table *t, uint32_t at, const struct half *key)
+{
+    while (at != HALF_NONE && !half_same_key(&t->entries[at].half, key))
+        at = t->entries[at].next_in_bucket;
+    return at;
+}
+
+uint32_t half_first(const struct half_table *t, const struct half *key)
+{
+    return find_from(t, t->buckets[bucket_of(key)] - 1, key);
+}
+
+uint32_t half_next(const struct half_table *t, uint32_t entry)
+{
+    return find_from(t, t->entries[entry].next_in_bucket, &t->entries[entry].half);
+}
+
+/* ---- Lists ----------------------------------------------------------------------------------- */
+
+static void list_append(struct half_table *t, struct half_list *l, uint32_t at)
+{
+    struct half_entry *e = &t->entries[at];
+    e->before = l->last;
+    e->after = HALF_NONE;
+    if (l->last != HALF_NONE)
+        t->entries[l->last].after = at;
+    else
+        l->first = at;
+    l->last = at;
+    l->count++;
+}
+
+static void list_remove(struct half_table *t, struct half_list *l, uint32_t at)
+{
+    struct half_entry *e = &t->entries[at];
+    if (e->before != HALF_NONE)
+        t->entries[e->before].after = e->after;
+    else
+        l->first = e->after;
+    if (e->after != HALF_NONE)
+        t->entries[e->after].before = e->before;
+    else
+        l->last = e->before;
+    assert(l->count > 0);
+    l->count--;
+}
+
+static struct half_list *list_of(struct half_table *t, uint32_t at)
+{
+    return t->entries[at].is_paired ? &t->paired : &t->waiting;
+}
+
+static void entry_remove(struct half_table *t, uint32_t at)
+{
+    uint32_t bucket = bucket_of(&t->entries[at].half);
+    uint32_t next = t->entries[at].next_in_bucket;
+    if (t->buckets[bucket] - 1 == at) {
+        t->buckets[bucket] = next + 1; /* HALF_NONE + 1 is 0: empty */
+    } else {
+        uint32_t before = t->buckets[bucket] - 1;
+        while (t->entries[before].next_in_bucket != at)
+            before = t->entries[before].next_in_bucket;
+        t->entries[before].next_in_bucket = next;
+    }
+    list_remove(t, list_of(t, at), at);
+    list_append(t, &t->free, at);
+}
+
+static uint32_t entry_take(struct half_table *t)
+{
+    if (t->free.count == 0 && t->used < HALVES_MAX)
+        return t->used++;
+    if (t->free.count == 0 && t->paired.count > 0)
+        entry_remove(t, t->paired.first);
+    if (t->free.count == 0)
+        return HALF_NONE;
+    uint32_t at = t->free.first;
+    list_remove(t, &t->free, at);
+    return at;
+}
+
+/* ---- Changes --------------------------------------------------------------------------------- */
+
+/* The table's number of a node of another set. */
+static uint32_t node_take(struct half_table *t, const struct intern *from, uint32_t number)
+{
+    uint32_t mine = 0;
+    if (number == HALF_NONE)
+        return HALF_NONE;
+    if (t->nodes.count >= NODES_MAX)
+        return HALF_NONE;
+    return intern_put(&t->nodes, intern_get(from, number), &mine) == ERR_OK ? mine : HALF_NONE;
+}
+
+static void entry_add(struct half_table *t, const struct half_changes *c, const struct half *h,
+                      bool is_paired)
+{
+    uint32_t node = node_take(t, c->nodes, h->node), peer = node_take(t, c->nodes, h->peer);
+    uint32_t at = node == HALF_NONE ? HALF_NONE : entry_take(t);
+    if (at == HALF_NONE) {
+        t->lost += is_paired ? 0 : 1;
+        return;
+    }
+    struct half_entry *e = &t->entries[at];
+    uint32_t bucket = bucket_of(h);
+    *e = (struct half_entry){ .half = *h,
+                              .arrival_unix_ns = t->now_unix_ns,
+                              .next_in_bucket = t->buckets[bucket] - 1,
+                              .is_paired = is_paired };
+    e->half.node = node;
+    e->half.peer = peer;
+    t->buckets[bucket] = at + 1;
+    list_append(t, list_of(t, at), at);
+}
+
+static void expire(struct half_table *t, struct half_list *l)
+{
+    while (l->first != HALF_NONE &&
+           t->now_unix_ns - t->entries[l->first].arrival_unix_ns >= HALF_LIFETIME_NS)
+        entry_remove(t, l->first);
+}
+
+/* All waiting ones of a key and a side. */
+static void waiting_end(struct half_table *t, const struct half *key, uint32_t side,
+                        bool becomes_paired)
+{
+    uint32_t at = half_first(t, key);
+    while (at != HALF_NONE) {
+        uint32_t next = half_next(t, at);
+        struct half_entry *e = &t->entries[at];
+        if (!e->is_paired && (e->half.flags & HALF_SERVER) == side) {
+            if (becomes_paired) {
+                list_remove(t, &t->waiting, at);
+                e->is_paired = true;
+                e->arrival_unix_ns = t->now_unix_ns; /* where lists are by arrival, it goes last */
+                list_append(t, &t->paired, at);
+            } else {
+                entry_remove(t, at);
+            }
+        }
+        at = next;
+    }
+}
+
+static enum err nodes_move(struct half_table *t, const struct half_list *l, struct intern *to)
+{
+    enum err e = ERR_OK;
+    for (uint32_t at = l->first; at != HALF_NONE && e == ERR_OK; at = t->entries[at].after) {
+        struct half *h = &t->entries[at].half;
+        uint32_t mine;
+        e = intern_put(to, intern_get(&t->nodes, h->node), &mine);
+        if (e == ERR_OK && h->peer != HALF_NONE)
+            e = intern_put(to, intern_get(&t->nodes, h->peer), &mine);
+    }
+    return e;
+}
+
+static void nodes_renumber(struct half_table *t, const struct half_list *l, const struct intern *to)
+{
+    for (uint32_t at = l->first; at != HALF_NONE; at = t->entries[at].after) {
+        struct half *h = &t->entries[at].half;
+        h->node = intern_find(to, intern_get(&t->nodes, h->node));
+        if (h->peer != HALF_NONE)
+            h->peer = intern_find(to, intern_get(&t->nodes, h->peer));
+    }
+}
+
+/* Names of nodes that no half has any more are let go of when there are many; without memory, later. */
+static void nodes_tidy(struct half_table *t)
+{
+    if (t->nodes.count < t->nodes_tidy_at)
+        return;
+    struct intern kept;
+    intern_init(&kept, NODES_MAX);
+    if (nodes_move(t, &t->waiting, &kept) != ERR_OK || nodes_move(t, &t->paired, &kept) != ERR_OK) {
+        intern_deinit(&kept);
+        return;
+    }
+    nodes_renumber(t, &t->waiting, &kept);
+    nodes_renumber(t, &t->paired, &kept);
+    intern_deinit(&t->nodes);
+    t->nodes = kept;
+    t->nodes_tidy_at = kept.count < NODES_TIDY / 2 ? NODES_TIDY : 2 * kept.count;
+}
+
+void half_table_apply(struct half_table *t, const struct half_changes *c)
+{
+    if (c->built_unix_ns > t->now_unix_ns)
+        t->now_unix_ns = c->built_unix_ns;
+    for (size_t i = 0; i < c->servers_taken_count; i++)
+        waiting_end(t, &c->servers_taken[i], HALF_SERVER, false);
+    for (size_t i = 0; i < c->clients_met_count; i++)
+        waiting_end(t, &c->clients_met[i], 0, true);
+    for (size_t i = 0; i < c->dropped_count; i++)
+        waiting_end(t, &c->dropped[i], c->dropped[i].flags & HALF_SERVER, false);
+    expire(t, &t->waiting);
+    expire(t, &t->paired);
+    nodes_tidy(t);
+    for (size_t i = 0; i < c->waits_count; i++)
+        entry_add(t, c, &c->waits[i], false);
+    for (size_t i = 0; i < c->pairs_count; i++)
+        entry_add(t, c, &c->pairs[i], true);
+}
+
+/* ---- Stored form ----------------------------------------------------------------------------- */
+
+static void u64_put(struct buffer *out, uint64_t v)
+{
+    uint8_t raw[8];
+    store_le64(raw, v);
+    buffer_append(out, raw, sizeof raw);
+}
+
+static bool u64_take(struct bytes *from, uint64_t *out)
+{
+    if (from->len < 8)
+        return false;
+    *out = load_le64(from->data);
+    *from = bytes_slice(*from, 8, SIZE_MAX);
+    return true;
+}
+
+static void key_put(struct buffer *out, const struct half *h)
+{
+    u64_put(out, h->trace_high);
+    u64_put(out, h->trace_low);
+    u64_put(out, h->span);
+}
+
+static bool key_take(struct bytes *from, struct half *out)
+{
+    return u64_take(from, &out->trace_high) && u64_take(from, &out->trace_low) &&
+           u64_take(from, &out->span);
+}
+
+static void half_put(struct buffer *out, const struct half *h)
+{
+    key_put(out, h);
+    varint_put(out, h->flags);
+    if ((h->flags & HALF_SERVER) != 0)
+        u64_put(out, h->own);
+    if ((h->flags & HALF_LINK) != 0) {
+        u64_put(out, h->own_high);
+        u64_put(out, h->own_low);
+    }
+    varint_put(out, h->start_unix_ns);
+    varint_put(out, h->duration_ns);
+    varint_put(out, h->node);
+    varint_put(out, h->peer == HALF_NONE ? 0 : (uint64_t)h->peer + 1);
+}
+
+static bool half_take(struct bytes *from, uint32_t nodes_count, struct half *out)
+{
+    uint64_t flags, node, peer;
+    if (!key_take(from, out) || !varint_take(from, &flags) || flags > HALF_FLAGS_ALL)
+        return false;
+    out->flags = (uint32_t)flags;
+    out->own = out->span;
+    out->own_high = out->trace_high;
+    out->own_low = out->trace_low;
+    if (((flags & HALF_SERVER) != 0 && !u64_take(from, &out->own)) ||
+        ((flags & HALF_LINK) != 0 &&
+         (!u64_take(from, &out->own_high) || !u64_take(from, &out->own_low))) ||
+        !varint_take(from, &out->start_unix_ns) || !varint_take(from, &out->duration_ns) ||
+        !varint_take(from, &node) || !varint_take(from, &peer) || node >= nodes_count ||
+        peer > nodes_count)
+        return false;
+    out->node = (uint32_t)node;
+    out->peer = peer == 0 ? HALF_NONE : (uint32_t)peer - 1;
+    return true;
+}
+
+static void keys_put(struct buffer *out, const struct half *keys, size_t count)
+{
+    varint_put(out, count);
+    for (size_t i = 0; i < count; i++)
+        key_put(out, &keys[i]);
+}
+
+void half_changes_encode(const struct half_changes *c, struct buffer *out)
+{
+    size_t mark = out->len;
+    buffer_append_byte(out, HALF_FORMAT);
+    uint32_t nodes = c->nodes == NULL ? 0 : c->nodes->count;
+    varint_put(out, nodes);
+    for (uint32_t i = 0; i < nodes; i++)
+        varint_put_bytes(out, intern_get(c->nodes, i));
+    keys_put(out, c->servers_taken, c->servers_taken_count);
+    keys_put(out, c->clients_met, c->clients_met_count);
+    varint_put(out, c->dropped_count);
+    for (size_t i = 0; i < c->dropped_count; i++) {
+        key_put(out, &c->dropped[i]);
+        buffer_append_byte(out, (uint8_t)(c->dropped[i].flags & HALF_SERVER));
+    }
+    varint_put(out, c->waits_count);
+    for (size_t i = 0; i < c->waits_count; i++)
+        half_put(out, &c->waits[i]);
+    varint_put(out, c->pairs_count);
+    for (size_t i = 0; i < c->pairs_count; i++)
+        half_put(out, &c->pairs[i]);
+    if (out->error == ERR_OK)
+        u64_put(out, hash_bytes(bytes_of(out->data + mark, out->len - mark)));
+}
+
+/* What is read, in one array: servers taken, clients met, dropped, waiting, paired. */
+struct replay {
+    struct half *halves;
+    size_t count, capacity;
+};
+
+static enum err replay_add(struct replay *r, const struct half *h)
+{
+    if (r->count == r->capacity) {
+        size_t capacity = r->capacity == 0 ? 256 : 2 * r->capacity;
+        struct half *grown = mem_realloc(r->halves, capacity * sizeof *grown);
+        if (grown == NULL)
+            return ERR_NOMEM;
+        r->halves = grown;
+        r->capacity = capacity;
+    }
+    r->halves[r->count++] = *h;
+    return ERR_OK;
+}
+
+enum replay_part { REPLAY_KEYS, REPLAY_SIDES, REPLAY_HALVES };
+
+static enum err replay_read(struct replay *r, struct bytes *at, enum replay_part part,
+                            uint32_t nodes_count, size_t *out_count)
+{
+    uint64_t count = 0;
+    if (!varint_take(at, &count))
+        return ERR_CORRUPT;
+    for (uint64_t i = 0; i < count; i++) {
+        struct half h = { 0 };
+        bool is_read = part == REPLAY_HALVES ? half_take(at, nodes_count, &h) : key_take(at, &h);
+        if (is_read && part == REPLAY_SIDES) {
+            is_read = at->len > 0 && at->data[0] <= HALF_SERVER;
+            if (is_read) {
+                h.flags = at->data[0];
+                *at = bytes_slice(*at, 1, SIZE_MAX);
+            }
+        }
+        enum err e = is_read ? replay_add(r, &h) : ERR_CORRUPT;
+        if (e != ERR_OK)
+            return e;
+    }
+    *out_count = (size_t)count;
+    return ERR_OK;
+}
+
+enum err half_table_replay(struct half_table *t, struct bytes stored, uint64_t built_unix_ns)
+{
+    if (stored.len < 9 || stored.data[0] != HALF_FORMAT ||
+        load_le64(stored.data + stored.len - 8) !=
+            hash_bytes(bytes_slice(stored, 0, stored.len - 8)))
+        return ERR_CORRUPT;
+    struct bytes at = bytes_slice(stored, 1, stored.len - 9), node;
+    uint64_t nodes_count = 0;
+    struct intern nodes;
+    struct replay r = { 0 };
+    struct half_changes c = { .nodes = &nodes, .built_unix_ns = built_unix_ns };
+    intern_init(&nodes, UINT32_MAX / 2);
+    enum err e = varint_take(&at, &nodes_count) ? ERR_OK : ERR_CORRUPT;
+    for (uint64_t i = 0; i < nodes_count && e == ERR_OK; i++) {
+        uint32_t number = 0;
+        e = varint_take_bytes(&at, &node) ? intern_put(&nodes, node, &number) : ERR_CORRUPT;
+        if (e == ERR_OK && number != i)
+            e = ERR_CORRUPT;
+    }
+    if (e == ERR_OK)
+        e = replay_read(&r, &at, REPLAY_KEYS, 0, &c.servers_taken_count);
+    if (e == ERR_OK)
+        e = replay_read(&r, &at, REPLAY_KEYS, 0, &c.clients_met_count);
+    if (e == ERR_OK)
+        e = replay_read(&r, &at, REPLAY_SIDES, 0, &c.dropped_count);
+    if (e == ERR_OK)
+        e = replay_read(&r, &at, REPLAY_HALVES, nodes.count, &c.waits_count);
+    if (e == ERR_OK)
+        e = replay_read(&r, &at, REPLAY_HALVES, nodes.count, &c.pairs_count);
+    if (e == ERR_OK && at.len > 0)
+        e = ERR_CORRUPT;
+    if (e == ERR_OK) {
+        c.servers_taken = r.halves;
+        c.clients_met = c.servers_taken == NULL ? NULL : c.servers_taken + c.servers_taken_count;
+        c.dropped = c.clients_met == NULL ? NULL : c.clients_met + c.clients_met_count;
+        c.waits = c.dropped == NULL ? NULL : c.dropped + c.dropped_count;
+        c.pairs = c.waits == NULL ? NULL : c.waits + c.waits_count;
+        half_table_apply(t, &c);
+    }
+    mem_free(r.halves);
+    intern_deinit(&nodes);
+    return e;
+}
+
+enum err half_table_copy(const struct half_table *t, struct arena *arena, struct half_table *out)
+{
+    struct half_table copy = *t;
+    copy.entries = arena_alloc_array(arena, (size_t)t->used + 1, sizeof *copy.entries);
+    copy.buckets = arena_alloc_array(arena, HALVES_MAX, sizeof *copy.buckets);
+    struct bytes *nodes = arena_alloc_array(arena, (size_t)t->nodes.count + 1, sizeof *nodes);
+    if (copy.entries == NULL || copy.buckets == NULL || nodes == NULL)
+        return arena_failure(arena);
+    if (t->used > 0) {
+        memcpy(copy.entries, t->entries, t->used * sizeof *copy.entries);
+        memcpy(copy.buckets, t->buckets, HALVES_MAX * sizeof *copy.buckets);
+    }
+    for (uint32_t i = 0; i < t->nodes.count; i++) {
+        enum err e = arena_dup(arena, intern_get(&t->nodes, i), &nodes[i]);
+        if (e != ERR_OK)
+            return e;
+    }
+    copy.nodes = (struct intern){ .entries = nodes, .count = t->nodes.count };
+    *out = copy;
+    return ERR_OK;
+}

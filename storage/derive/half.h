@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* half.h - the two sides of calls, and the table in which one waits for the other.
+ *
+ * Role       a CLIENT or PRODUCER span is half an edge, under its own ID; a SERVER or CONSUMER span the other
+ *            half, under its parent's or its link's. They come in any order, in any batch, minutes apart. What is
+ *            not complete when its row group is built waits here, and, by the entries that are stored with
+ *            the group, is found again after a start.
+ * Bound      HALVES_MAX entries of about 100 bytes. Halves wait HALF_LIFETIME_NS; callers that were paired stay
+ *            as long as there is room, for the other calls that they may have made.
+ * Threads    one changes it; others copy it under the owner's lock. */
+#ifndef SPINDLE_STORAGE_DERIVE_HALF_H
+#define SPINDLE_STORAGE_DERIVE_HALF_H
+
+#include "base/intern.h"
+#include "storage/derived.h"
+
+#define HALVES_MAX 131072u
+#define HALF_LIFETIME_NS                                                                           \
+    (UINT64_C(900) * 1000000000) /* by arrival, that is: by the group's building */
+#define HALF_NONE UINT32_MAX
+/* Of one group, of those that have met a server in it: a second one may come later, but seldom does. */
+#define HALF_PAIRS_KEPT 4096u
+
+enum half_flag {
+    HALF_SERVER = 1,    /* else client */
+    HALF_MESSAGING = 2, /* PRODUCER, CONSUMER, and CLIENT spans that send */
+    HALF_ERROR = 4,
+    HALF_SAMPLED = 8, /* its span says that others were sampled away */
+    HALF_LINK = 16,   /* a server half by a link: alone it says nothing */
+    HALF_NAMED = 32,  /* of messages: the destination is known, so alone it is complete */
+    HALF_FLAGS_ALL = 63
+};
+
+struct half {
+    uint64_t trace_high, trace_low, span; /* what both halves have in common */
+    uint64_t own_high, own_low, own;      /* of its own span; the trace differs only for links */
+    uint64_t start_unix_ns, duration_ns;
+    uint32_t node; /* number of its service, in the owner's set of nodes */
+    uint32_t peer; /* of whom its span names; HALF_NONE */
+    uint32_t flags;
+};
+
+struct half_entry {
+    struct half half;
+    uint64_t arrival_unix_ns;
+    uint32_t next_in_bucket;
+    uint32_t before, after; /* in the list it is in, by arrival */
+    bool is_paired;         /* a client that has met its server */
+};
+
+struct half_list {
+    uint32_t first, last, count;
+};
+
+struct half_table {
+    struct half_entry
+        *entries;      /* [HALVES_MAX], straight from the kernel: only what is used takes memory */
+    uint32_t *buckets; /* [HALVES_MAX], number + 1 */
+    uint32_t used;     /* entries that were ever in use */
+    struct half_list free, waiting, paired;
+    struct intern nodes; /* keys of nodes, by the halves' numbers */
+    uint32_t nodes_tidy_at;
+    uint64_t now_unix_ns; /* of the last group; never goes back */
+    uint64_t lost;        /* for want of memory, since the start */
+};
+
+/* ERR_NOMEM. deinit is safe on a zeroed one. */
+NODISCARD enum err half_table_init(struct half_table *t);
+void half_table_deinit(struct half_table *t);
+
+/* The first entry under a key, then the next one; HALF_NONE. */
+uint32_t half_first(const struct half_table *t, const struct half *key);
+uint32_t half_next(const struct half_table *t, uint32_t entry);
+static inline bool half_same_key(const struct half *a, const struct half *b)
+{
+    return a->span == b->span && a->trace_low == b->trace_low && a->trace_high == b->trace_high;
+}
+
+/* What a row group does to the table. */
+struct half_changes {
+    const struct half *waits; /* new ones; numbers of nodes are those of `nodes` */
+    size_t waits_count;
+    const struct half
+        *pairs; /* clients that met a server in their own group, HALF_PAIRS_KEPT at most */
+    size_t pairs_count;
+    const struct half *servers_taken; /* waiting servers of these keys have met their client */
+    size_t servers_taken_count;
+    const struct half *clients_met; /* waiting clients of these keys have met a server */
+    size_t clients_met_count;
+    const struct half *dropped; /* given up for want of room; keys and sides */
+    size_t dropped_count;
+    const struct intern *nodes;
+    uint64_t built_unix_ns; /* what arrived HALF_LIFETIME_NS before leaves */
+};
+
+/* Cannot fail: what finds no memory is lost and counted. */
+void half_table_apply(struct half_table *t, const struct half_changes *changes);
+
+/* The stored form: docs/FORMAT.md, "Halves". Errors: the buffer's. */
+void half_changes_encode(const struct half_changes *changes, struct buffer *out);
+/* Apply what was stored. ERR_CORRUPT, ERR_NOMEM. */
+NODISCARD enum err half_table_replay(struct half_table *t, struct bytes stored,
+                                     uint64_t built_unix_ns);
+
+/* A copy to look at, in the arena: entries, buckets and nodes. */
+NODISCARD enum err half_table_copy(const struct half_table *t, struct arena *arena,
+                                   struct half_table *out);
+
+#endif

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* intake_edges.c - what one span says of edges: calls that are complete, and halves of others. */
+#include "base/mem.h"
+#include "storage/derive/intake_private.h"
+#include "storage/derive/peer.h"
+
+#include <assert.h>
+
+#define LINKS_MAX 128u /* of one span that are looked at */
+
+struct intake_edge {
+    uint32_t client, server, via, series_plus_one;
+    uint8_t type;
+};
+
+struct intake_peer {
+    bool is_known;
+    enum peer_role role;
+    struct peer_parts parts;
+    uint32_t node; /* HALF_NONE: they name nobody */
+};
+
+void intake_edges_deinit(struct intake *in)
+{
+    mem_free(in->halves);
+    mem_free(in->edges);
+    mem_free(in->peers);
+}
+
+void intake_edges_reset(struct intake *in)
+{
+    in->halves_count = 0;
+    in->edges_used = 0;
+    if (in->edges != NULL)
+        memset(in->edges, 0, (in->edges_mask + 1u) * sizeof *in->edges);
+    if (in->peers_capacity > 0)
+        memset(in->peers, 0, in->peers_capacity * sizeof *in->peers);
+}
+
+uint32_t intake_node(struct intake *in, const struct derived_node *node)
+{
+    uint32_t number = HALF_NONE;
+    buffer_reset(&in->cleaned);
+    node_key_put(&in->cleaned, node);
+    if (intake_failed(in, buffer_error(&in->cleaned)) ||
+        intake_failed(in, intern_put(&in->nodes, buffer_bytes(&in->cleaned), &number)))
+        return HALF_NONE;
+    return number;
+}
+
+/* ---- Counting -------------------------------------------------------------------------------- */
+
+static bool edges_grow(struct intake *in)
+{
+    if (in->edges != NULL && in->edges_used < in->edges_mask / 2)
+        return true;
+    uint32_t count = in->edges == NULL ? 256 : 2 * (in->edges_mask + 1);
+    struct intake_edge *edges = mem_alloc_array(count, sizeof *edges);
+    if (edges == NULL)
+        return !intake_failed(in, ERR_NOMEM);
+    struct intake_edge *old = in->edges;
+    uint32_t old_count = old == NULL ? 0 : in->edges_mask + 1;
+    in->edges = edges;
+    in->edges_mask = count - 1;
+    for (uint32_t i = 0; i < old_count; i++) {
+        if (old[i].series_plus_one == 0)
+            continue;
+        uint32_t at = (old[i].client * 31 + old[i].server * 0x9E3779B1u + old[i].via) & (count - 1);
+        while (edges[at].series_plus_one != 0)
+            at = (at + 1) & (count - 1);
+        edges[at] = old[i];
+    }
+    mem_free(old);
+    return true;
+}
+
+static bool edge_series_make(struct intake *in, const struct intake_edge *of, uint32_t *out)
+{
+    struct edge_key key = { .type = (enum connection_type)of->type };
+    struct derived_node queue;
+    bool is_read = node_key_read(intern_get(&in->nodes, of->client), &key.client) &&
+                   node_key_read(intern_get(&in->nodes, of->server), &key.server) &&
+                   (of->via == HALF_NONE || node_key_read(intern_get(&in->nodes, of->via), &queue));
+    assert(is_read);
+    (void)is_read;
+    if (of->via != HALF_NONE)
+        key.via = queue.name;
+    if (in->admit_edge != NULL)
+        in->admit_edge(in->admit_context, &key);
+    buffer_reset(&in->scratch);
+    edge_key_put(&in->scratch, &key);
+    return !intake_failed(in, buffer_error(&in->scratch)) &&
+           !intake_failed(in, tally_series(&in->tally, buffer_bytes(&in->scratch), out));
+}
+
+static bool edge_series(struct intake *in, struct intake_edge of, uint32_t *out)
+{
+    if (!edges_grow(in))
+        return false;
+    uint32_t at = (of.client * 31 + of.server * 0x9E3779B1u + of.via) & in->edges_mask;
+    for (; in->edges[at].series_plus_one != 0; at = (at + 1) & in->edges_mask) {
+        const struct intake_edge *e = &in->edges[at];
+        if (e->client == of.client && e->server == of.server && e->via == of.via &&
+            e->type == of.type) {
+            *out = e->series_plus_one - 1;
+            return true;
+        }
+    }
+    if (!edge_series_make(in, &of, out))
+        return false;
+    of.series_plus_one = *out + 1;
+    in->edges[at] = of;
+    in->edges_used++;
+    return true;
+}
+
+static struct derived_exemplar exemplar_of(const struct half *h)
+{
+    struct derived_exemplar x = { .is_set = true,
+                                  .start_unix_ns = h->start_unix_ns,
+                                  .duration_ns = h->duration_ns };
+    store_be64(x.trace_id.b, h->own_high);
+    store_be64(x.trace_id.b + 8, h->own_low);
+    store_le64(x.span_id.b, h->own);
+    return x;
+}
+
+static void point_example(struct tally_point *p, const struct half *h, bool is_failed)
+{
+    struct derived_exemplar x = exemplar_of(h);
+    if (tally_is_slower(&x, &p->slowest))
+        p->slowest = x;
+    if (is_failed && tally_is_later(&x, &p->failed))
+        p->failed = x;
+}
+
+void intake_edge(struct intake *in, uint32_t client_node, uint32_t server_node,
+                 enum connection_type type, uint32_t via, const struct half *client,
+                 const struct half *server)
+{
+    struct intake_edge of = { client_node, server_node, via, 0, (uint8_t)type };
+    const struct half *teller = client != NULL ? client : server;
+    bool is_failed = (client != NULL && (client->flags & HALF_ERROR) != 0) ||
+                     (server != NULL && (server->flags & HALF_ERROR) != 0);
+    uint32_t series;
+    struct tally_point *p;
+    if (in->error != ERR_OK || !edge_series(in, of, &series) ||
+        intake_failed(in,
+                      tally_at(&in->tally, series, intake_time(in, teller->start_unix_ns), &p)) ||
+        (client != NULL &&
+         intake_failed(in, histogram_record(&p->first, client->duration_ns, 1))) ||
+        (server != NULL && intake_failed(in, histogram_record(&p->second, server->duration_ns, 1))))
+        return;
+    p->calls++;
+    p->errors += is_failed;
+    p->estimated_calls = intake_add_saturating(p->estimated_calls, TALLY_ONE);
+    p->estimated_errors = intake_add_saturating(p->estimated_errors, is_failed ? TALLY_ONE : 0);
+    point_example(p, teller, is_failed);
+}
+
+void intake_unpaired(struct intake *in, const struct half *h, enum unpaired_reason reason)
+{
+    struct unpaired_key key = { .reason = reason };
+    uint32_t series;
+    struct tally_point *p;
+    bool is_read = node_key_read(intern_get(&in->nodes, h->node), &key.node);
+    assert(is_read);
+    (void)is_read;
+    buffer_reset(&in->scratch);
+    unpaired_key_put(&in->scratch, &key);
+    if (intake_failed(in, buffer_error(&in->scratch)) ||
+        intake_failed(in, tally_series(&in->tally, buffer_bytes(&in->scratch), &series)) ||
+        intake_failed(in, tally_at(&in->tally, series, intake_time(in, h->start_unix_ns), &p)))
+        return;
+    p->calls++;
+    p->estimated_calls = intake_add_saturating(p->estimated_calls, TALLY_ONE);
+    point_example(p, h, true); /* two samples: the longest, and the latest */
+}
+
+/* ---- A span ---------------------------------------------------------------------------------- */
+
+static void half_add(struct intake *in, const struct half *h)
+{
+    if (in->halves_count == in->halves_capacity) {
+        size_t capacity = in->halves_capacity == 0 ? 1024 : 2 * in->halves_capacity;
+        struct half *grown = mem_realloc(in->halves, capacity * sizeof *grown);
+        if (grown == NULL) {
+            (void)intake_failed(in, ERR_NOMEM);
+            return;
+        }
+        in->halves = grown;
+        in->halves_capacity = capacity;
+    }
+    in->halves[in->halves_count++] = *h;
+}
+
+/* Whom the span names. Spans of a series nearly always name the same one as the last. */
+static const struct intake_peer *peer_of(struct intake *in, const struct intake_context *c,
+                                         const struct derive_span *s, uint32_t series)
+{
+    if (series >= in->peers_capacity) {
+        uint32_t capacity = in->peers_capacity == 0 ? 256 : in->peers_capacity;
+        while (capacity <= series)
+            capacity *= 2;
+        struct intake_peer *grown = mem_realloc(in->peers, capacity * sizeof *grown);
+        if (grown == NULL) {
+            (void)intake_failed(in, ERR_NOMEM);
+            return NULL;
+        }
+        memset(grown + in->peers_capacity, 0, (capacity - in->peers_capacity) * sizeof *grown);
+        in->peers = grown;
+        in->peers_capacity = capacity;
+    }
+    struct intake_peer *p = &in->peers[series];
+    struct peer_parts parts;
+    peer_read(s->message, &parts);
+    if (p->is_known && peer_parts_equal(&p->parts, &parts))
+        return p;
+    struct derived_node node;
+    enum peer_role role = peer_role(s->kind, &parts);
+    uint32_t number = HALF_NONE;
+    if (peer_node(role, &parts, c->environment, &in->scratch, &node))
+        number = intake_node(in, &node);
+    *p = (struct intake_peer){ in->error == ERR_OK, role, parts, number };
+    return in->error == ERR_OK ? p : NULL;
+}
+
+static void links_add(struct intake *in, const struct derive_span *s, struct half h)
+{
+    struct otlp_repeated links = otlp_repeated(s->message, OTLP_SPAN_LINKS);
+    struct bytes message;
+    struct half seen[LINKS_MAX];
+    uint32_t count = 0;
+    h.flags |= HALF_LINK;
+    while (count < LINKS_MAX && otlp_repeated_next(&links, &message)) {
+        struct otlp_link link;
+        otlp_link_read(message, &link);
+        h.trace_high = load_be64(link.trace_id.b);
+        h.trace_low = load_be64(link.trace_id.b + 8);
+        h.span = load_le64(link.span_id.b);
+        /* A link to the parent says what the parent says already. */
+        bool is_known = h.span == 0 || (h.span == s->parent_id && h.trace_high == s->trace_high &&
+                                        h.trace_low == s->trace_low);
+        for (uint32_t i = 0; i < count && !is_known; i++)
+            is_known = half_same_key(&seen[i], &h);
+        if (is_known)
+            continue;
+        seen[count++] = h;
+        half_add(in, &h);
+    }
+}
+
+static void root_edge(struct intake *in, const struct intake_context *c, const struct half *h)
+{
+    struct derived_node user = { .kind = NODE_USER,
+                                 .name = BYTES_LITERAL("user"),
+                                 .environment = c->environment };
+    uint32_t client = h->peer != HALF_NONE ? h->peer : intake_node(in, &user);
+    if (client != HALF_NONE)
+        intake_edge(in, client, c->node, CONNECTION_VIRTUAL, HALF_NONE, NULL, h);
+}
+
+void intake_span_edges(struct intake *in, const struct intake_context *c,
+                       const struct derive_span *s, uint32_t series, bool is_sampled)
+{
+    const struct intake_peer *peer = peer_of(in, c, s, series);
+    if (peer == NULL || peer->role == PEER_NONE)
+        return;
+    struct half h = {
+        .trace_high = s->trace_high,
+        .trace_low = s->trace_low,
+        .span = s->span_id,
+        .own_high = s->trace_high,
+        .own_low = s->trace_low,
+        .own = s->span_id,
+        .start_unix_ns = s->start_unix_ns,
+        .duration_ns = s->duration_ns,
+        .node = c->node,
+        .peer = peer->node,
+        .flags = (s->status == 2 ? HALF_ERROR : 0u) | (is_sampled ? HALF_SAMPLED : 0u),
+    };
+    bool has_queue = false;
+    if ((peer->role == PEER_SEND || peer->role == PEER_RECEIVE)) {
+        h.flags |= HALF_MESSAGING;
+        has_queue = peer->node != HALF_NONE && peer->parts.values[PART_QUEUE].len > 0;
+        h.flags |= has_queue ? HALF_NAMED : 0u;
+    }
+    switch (peer->role) {
+    case PEER_NONE:
+        break;
+    case PEER_DATABASE:
+        intake_edge(in, c->node, h.peer, CONNECTION_DATABASE, HALF_NONE, &h, NULL);
+        break;
+    case PEER_SEND:
+        if (has_queue)
+            intake_edge(in, c->node, h.peer, CONNECTION_MESSAGING, HALF_NONE, &h, NULL);
+        half_add(in, &h);
+        break;
+    case PEER_CALL:
+        half_add(in, &h);
+        break;
+    case PEER_RECEIVE:
+        if (has_queue)
+            intake_edge(in, h.peer, c->node, CONNECTION_MESSAGING, HALF_NONE, NULL, &h);
+        h.flags |= HALF_SERVER;
+        if (s->links_count > 0)
+            links_add(in, s, h);
+        h.span = s->parent_id;
+        if (s->kind == 5 && s->parent_id != 0)
+            half_add(in, &h);
+        break;
+    case PEER_SERVE:
+        h.flags |= HALF_SERVER;
+        h.span = s->parent_id;
+        if (s->parent_id == 0)
+            root_edge(in, c, &h);
+        else
+            half_add(in, &h);
+        break;
+    }
+}

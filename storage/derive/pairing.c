@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table is not changed here: what happens to it is said in changes, which are applied, and stored, when
+ * the row group is. Marks stand for these changes meanwhile. */
+#include "storage/derive/pairing.h"
+
+#include "storage/derive/intake_private.h"
+
+#include <assert.h>
+
+/* Halves of the intake, and what became of them. */
+struct local {
+    uint32_t *buckets; /* clients by key: number + 1 */
+    uint32_t *next;
+    uint32_t mask;
+    uint8_t *is_met;
+};
+
+struct run {
+    struct intake *in;
+    const struct half_table *table;
+    struct pairing *p;
+    struct local local;
+    struct half *taken, *met, *dropped, *waits, *pairs;
+};
+
+static uint32_t bucket_of(const struct half *h)
+{
+    uint64_t v = (h->span ^ h->trace_low) * UINT64_C(0x9E3779B97F4A7C15) ^ h->trace_high;
+    return (uint32_t)((v * UINT64_C(0xD6E8FEB86659FD93)) >> 36);
+}
+
+/* A half of the table with the intake's numbers of nodes. */
+static bool half_translate(struct intake *in, const struct half_table *t, struct pairing *p,
+                           uint32_t entry, struct half *out)
+{
+    *out = t->entries[entry].half;
+    uint32_t *numbers[2] = { &out->node, &out->peer };
+    for (unsigned i = 0; i < 2; i++) {
+        uint32_t theirs = *numbers[i];
+        if (theirs == HALF_NONE)
+            continue;
+        uint32_t *mine = &p->node_numbers[theirs];
+        if (*mine == HALF_NONE &&
+            intake_failed(in, intern_put(&in->nodes, intern_get(&t->nodes, theirs), mine)))
+            return false;
+        *numbers[i] = *mine;
+    }
+    return true;
+}
+
+static void pair(struct intake *in, const struct half *client, const struct half *server)
+{
+    bool is_message = ((client->flags | server->flags) & HALF_MESSAGING) != 0;
+    uint32_t via = (client->flags & HALF_NAMED) != 0   ? client->peer
+                   : (server->flags & HALF_NAMED) != 0 ? server->peer
+                                                       : HALF_NONE;
+    intake_edge(in, client->node, server->node,
+                is_message ? CONNECTION_MESSAGING : CONNECTION_DIRECT, via, client, server);
+}
+
+/* What a half is that found no other: an edge to whom it names, or a gap. */
+static void alone(struct intake *in, const struct half *h, bool is_given_up)
+{
+    enum unpaired_reason reason = (h->flags & HALF_SAMPLED) != 0  ? UNPAIRED_SAMPLED
+                                  : is_given_up                   ? UNPAIRED_EXPIRED
+                                  : (h->flags & HALF_SERVER) != 0 ? UNPAIRED_BROKEN_PARENT
+                                                                  : UNPAIRED_NO_SERVER;
+    if ((h->flags & (HALF_LINK | HALF_NAMED)) != 0)
+        return; /* says nothing alone; or is counted to or from its queue */
+    if ((h->flags & HALF_SERVER) != 0) {
+        intake_unpaired(in, h, reason);
+        return;
+    }
+    if (h->peer != HALF_NONE) {
+        intake_edge(in, h->node, h->peer, CONNECTION_VIRTUAL, HALF_NONE, h, NULL);
+        return;
+    }
+    intake_unpaired(in, h, reason);
+    if ((h->flags & HALF_MESSAGING) != 0)
+        return;
+    struct derived_node service,
+        unknown = { .kind = NODE_UNKNOWN, .name = BYTES_LITERAL("unknown") };
+    bool is_read = node_key_read(intern_get(&in->nodes, h->node), &service);
+    assert(is_read);
+    (void)is_read;
+    unknown.environment = service.environment;
+    uint32_t node = intake_node(in, &unknown);
+    if (node != HALF_NONE)
+        intake_edge(in, h->node, node, CONNECTION_VIRTUAL, HALF_NONE, h, NULL);
+}
+
+static enum err local_init(struct run *r)
+{
+    struct intake *in = r->in;
+    size_t n = in->halves_count;
+    uint32_t count = 16;
+    while (count < 2 * n)
+        count *= 2;
+    struct local *l = &r->local;
+    l->mask = count - 1;
+    l->buckets = arena_alloc_array(&in->arena, count, sizeof *l->buckets);
+    l->next = arena_alloc_array(&in->arena, n + 1, sizeof *l->next);
+    l->is_met = arena_alloc_array(&in->arena, n + 1, sizeof *l->is_met);
+    r->taken = arena_alloc_array(&in->arena, n + 1, sizeof *r->taken);
+    r->met = arena_alloc_array(&in->arena, n + 1, sizeof *r->met);
+    r->waits = arena_alloc_array(&in->arena, n + 1, sizeof *r->waits);
+    r->pairs = arena_alloc_array(&in->arena, n + 1, sizeof *r->pairs);
+    r->p->marks = arena_alloc_array(&in->arena, (size_t)r->table->used + 1, 1);
+    size_t nodes = r->table->nodes.count;
+    r->p->node_numbers = arena_alloc_array(&in->arena, nodes + 1, sizeof *r->p->node_numbers);
+    if (l->buckets == NULL || l->next == NULL || l->is_met == NULL || r->taken == NULL ||
+        r->met == NULL || r->waits == NULL || r->pairs == NULL || r->p->marks == NULL ||
+        r->p->node_numbers == NULL)
+        return arena_failure(&in->arena);
+    memset(r->p->node_numbers, 0xFF, nodes * sizeof *r->p->node_numbers);
+    for (uint32_t i = 0; i < n; i++) {
+        if ((in->halves[i].flags & HALF_SERVER) != 0)
+            continue;
+        uint32_t bucket = bucket_of(&in->halves[i]) & l->mask;
+        l->next[i] = l->buckets[bucket];
+        l->buckets[bucket] = i + 1;
+    }
+    return ERR_OK;
+}
+
+static uint32_t local_client(const struct run *r, const struct half *key)
+{
+    uint32_t at = r->local.buckets[bucket_of(key) & r->local.mask];
+    while (at != 0 && !half_same_key(&r->in->halves[at - 1], key))
+        at = r->local.next[at - 1];
+    return at - 1; /* HALF_NONE when there is none */
+}
+
+static void server_pair(struct run *r, uint32_t number)
+{
+    struct intake *in = r->in;
+    const struct half *server = &in->halves[number];
+    uint32_t client = local_client(r, server);
+    if (client != HALF_NONE) {
+        r->local.is_met[client] = r->local.is_met[number] = 1;
+        pair(in, &in->halves[client], server);
+        return;
+    }
+    uint32_t at = half_first(r->table, server);
+    while (at != HALF_NONE && (r->table->entries[at].half.flags & HALF_SERVER) != 0)
+        at = half_next(r->table, at);
+    struct half other;
+    if (at == HALF_NONE || !half_translate(in, r->table, r->p, at, &other))
+        return;
+    r->local.is_met[number] = 1;
+    pair(in, &other, server);
+    if (!r->table->entries[at].is_paired && r->p->marks[at] == 0) {
+        r->p->marks[at] = 1;
+        r->met[r->p->changes.clients_met_count++] = *server;
+    }
+}
+
+static void client_pair(struct run *r, uint32_t number)
+{
+    struct intake *in = r->in;
+    const struct half *client = &in->halves[number];
+    bool has_taken = false;
+    for (uint32_t at = half_first(r->table, client); at != HALF_NONE;
+         at = half_next(r->table, at)) {
+        struct half other;
+        if ((r->table->entries[at].half.flags & HALF_SERVER) == 0 || r->p->marks[at] != 0 ||
+            !half_translate(in, r->table, r->p, at, &other))
+            continue;
+        r->p->marks[at] = 1;
+        pair(in, client, &other);
+        has_taken = true;
+    }
+    if (has_taken) {
+        r->local.is_met[number] = 1;
+        r->taken[r->p->changes.servers_taken_count++] = *client;
+    }
+}
+
+static void table_alone(struct run *r, uint32_t at, bool is_given_up)
+{
+    struct half h;
+    r->p->marks[at] = 1;
+    if (half_translate(r->in, r->table, r->p, at, &h))
+        alone(r->in, &h, is_given_up);
+}
+
+/* The oldest that wait give way to new ones; all of a key and side together, as they are named by these. */
+static enum err drop_oldest(struct run *r, size_t needed)
+{
+    const struct half_table *t = r->table;
+    if (needed > t->waiting.count)
+        needed = t->waiting.count;
+    r->dropped = arena_alloc_array(&r->in->arena, needed + 1, sizeof *r->dropped);
+    if (r->dropped == NULL)
+        return arena_failure(&r->in->arena);
+    size_t *count = &r->p->changes.dropped_count;
+    for (uint32_t at = t->waiting.first; at != HALF_NONE && needed > 0; at = t->entries[at].after) {
+        if (r->p->marks[at] != 0)
+            continue;
+        const struct half *key = &t->entries[at].half;
+        r->dropped[(*count)++] = *key;
+        for (uint32_t same = half_first(t, key); same != HALF_NONE; same = half_next(t, same))
+            if (!t->entries[same].is_paired && r->p->marks[same] == 0 &&
+                ((t->entries[same].half.flags ^ key->flags) & HALF_SERVER) == 0)
+                table_alone(r, same, true);
+        needed--;
+    }
+    return ERR_OK;
+}
+
+static void expire(struct run *r, uint64_t now)
+{
+    const struct half_table *t = r->table;
+    for (uint32_t at = t->waiting.first;
+         at != HALF_NONE && now - t->entries[at].arrival_unix_ns >= HALF_LIFETIME_NS;
+         at = t->entries[at].after)
+        if (r->p->marks[at] == 0)
+            table_alone(r, at, false);
+}
+
+/* New ones that wait from now on, as far as there is room. */
+static enum err leftovers(struct run *r, bool is_query)
+{
+    struct intake *in = r->in;
+    struct half_changes *c = &r->p->changes;
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < in->halves_count; i++) {
+        const struct half *h = &in->halves[i];
+        if (r->local.is_met[i] == 0)
+            r->waits[c->waits_count++] = *h;
+        else if ((h->flags & HALF_SERVER) == 0 && c->pairs_count < HALF_PAIRS_KEPT)
+            r->pairs[c->pairs_count++] = *h;
+    }
+    if (is_query)
+        return ERR_OK;
+    while (c->waits_count > HALVES_MAX)
+        alone(in, &r->waits[--c->waits_count], true);
+    size_t room = HALVES_MAX - r->table->waiting.count;
+    if (c->waits_count > room)
+        e = drop_oldest(r, c->waits_count - room);
+    return e;
+}
+
+enum err pairing_run(struct intake *in, const struct half_table *table, uint64_t now_unix_ns,
+                     struct pairing *out)
+{
+    *out = (struct pairing){ .changes = { .nodes = &in->nodes, .built_unix_ns = now_unix_ns } };
+    struct run r = { .in = in, .table = table, .p = out };
+    if (in->error != ERR_OK || intake_failed(in, local_init(&r)))
+        return in->error;
+    for (uint32_t i = 0; i < in->halves_count; i++)
+        if ((in->halves[i].flags & HALF_SERVER) != 0)
+            server_pair(&r, i);
+    for (uint32_t i = 0; i < in->halves_count; i++)
+        if ((in->halves[i].flags & HALF_SERVER) == 0)
+            client_pair(&r, i);
+    uint64_t now = now_unix_ns > table->now_unix_ns ? now_unix_ns : table->now_unix_ns;
+    if (now_unix_ns != 0)
+        expire(&r, now);
+    (void)intake_failed(in, leftovers(&r, now_unix_ns == 0));
+    out->changes.servers_taken = r.taken;
+    out->changes.clients_met = r.met;
+    out->changes.dropped = r.dropped;
+    out->changes.waits = r.waits;
+    out->changes.pairs = r.pairs;
+    return in->error;
+}
+
+enum err pairing_count_waiting(struct intake *in, const struct half_table *t, struct pairing *p,
+                               uint64_t arrived_unix_ns)
+{
+    for (uint32_t at = t->waiting.first;
+         at != HALF_NONE && t->entries[at].arrival_unix_ns <= arrived_unix_ns;
+         at = t->entries[at].after) {
+        struct half h;
+        if (p->marks[at] == 0 && half_translate(in, t, p, at, &h))
+            alone(in, &h, false);
+    }
+    return in->error;
+}
+
+enum err pairing_count_new(struct intake *in, const struct pairing *p)
+{
+    for (size_t i = 0; i < p->changes.waits_count; i++)
+        alone(in, &p->changes.waits[i], false);
+    return in->error;
+}
