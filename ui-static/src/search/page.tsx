@@ -8,7 +8,7 @@ import { traceHref } from '../lib/links.ts';
 import { navigate, open, params } from '../lib/route.ts';
 import { range, rangeQuery } from '../lib/time.ts';
 import { chipsOf, hexId, withCondition, withReplaced } from '../lib/traceql.ts';
-import { formatBytes, formatCount, formatDuration, plural } from '../lib/units.ts';
+import { formatCount, formatDuration, plural } from '../lib/units.ts';
 import { Page } from '../shell/page.tsx';
 import { meta } from '../shell/server.tsx';
 import { Button, Chip, Choice } from '../ui/button.tsx';
@@ -20,6 +20,7 @@ import { Differs } from './differs.tsx';
 import { slowBox, toUrl, UNBOUNDED, type HeatAnswer, type UrlBox } from './heat.ts';
 import { Heatmap, Scatter } from './heatmap.tsx';
 import { Builder, QueryBox } from './querybox.tsx';
+import { scanText } from './scan.ts';
 
 const LIMIT = 50;
 const SCATTER = 1000; // rows that the server gives at once
@@ -44,11 +45,6 @@ interface TracesAnswer extends Scan {
 
 /** The box as /traces takes it. */
 const boxQuery = (box: UrlBox): string => (box.length === 4 ? [box[0], box[1], box[2] === '0' ? '' : box[2], box[3] === UNBOUNDED ? '' : box[3]].join(',') : '');
-
-export function scanText(a: Scan): string {
-  const read = a.scanned === undefined ? '' : `read ${formatBytes(a.scanned.bytes)} in ${Math.round(a.took_ms)} ms · `;
-  return read + (a.complete ? 'complete' : 'not complete');
-}
 
 export default function SearchPage() {
   const p = params('traces');
@@ -139,7 +135,7 @@ export default function SearchPage() {
         </QueryBox>
       </div>
       {p.view === 'heat' && has('heatmap') && queryError === undefined && (
-        <div class={`search-charts ${box.length > 0 ? 'with-differs' : ''}`}>
+        <div class={`search-charts ${box.length > 0 && has('compare') ? 'with-differs' : ''}`}>
           <Answer of={heat} class="search-chart" skeleton={<div class="search-chart bone" role="status" aria-label="Loading" />}>
             {(h) => (
               <>
@@ -222,9 +218,9 @@ function List({ traces, q }: { traces: Loaded<TracesAnswer>; q: string }) {
         <>
           <div class="search-caption">
             <span>
-              {p.cursor === '' ? (p.sort === 'newest' ? 'The newest' : 'The slowest') : 'Older'} {plural(t.rows.length, 'trace')}
+              {t.cursor === undefined && p.cursor === '' ? '' : p.cursor === '' ? (p.sort === 'newest' ? 'The newest ' : 'The slowest ') : 'The next '}
+              {plural(t.rows.length, 'trace')}
               {p.box.length > 0 ? ' with a span in the box' : ''}
-              {t.cursor === undefined && p.cursor === '' ? ', all of them' : ''}
             </span>
             {!t.complete && (
               <span class="warn-text">

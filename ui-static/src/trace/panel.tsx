@@ -3,16 +3,16 @@
 import { useSignal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useApi } from '../api/client.ts';
-import { attributeName, filterOf, logsHref, serviceHref, traceHref, webLink } from '../lib/links.ts';
+import { filterOf, logsHref, serviceHref, traceHref } from '../lib/links.ts';
 import { href, navigate, params } from '../lib/route.ts';
-import { prefer, preferences } from '../lib/store.ts';
 import { range } from '../lib/time.ts';
 import { formatDuration, formatPercent, plural } from '../lib/units.ts';
-import { Button, Choice, Copy, FindField, IconButton } from '../ui/button.tsx';
+import { Button, Choice, Copy, FindField } from '../ui/button.tsx';
 import { Icon } from '../ui/icons.tsx';
 import { Answer, Note } from '../ui/states.tsx';
 import { Time } from '../ui/text.tsx';
-import { prettyText, valueLiteral, valueText, valueType, type AnyValue, type KeyValue } from './anyvalue.ts';
+import type { KeyValue } from './anyvalue.ts';
+import { Attribute, Attributes, type ConditionHref } from './attributes.tsx';
 import { isMissing, serviceOf, spanId } from './model.ts';
 import { LogList, type TraceLogs } from './logs.tsx';
 import { FLAG } from './tree.ts';
@@ -43,7 +43,11 @@ export interface SpanDetail {
 }
 
 const KINDS = ['unspecified', 'internal', 'server', 'client', 'producer', 'consumer'];
-type Scope = 'span' | 'resource' | 'event' | 'link' | 'instrumentation';
+/** A search for spans with this condition, around the trace. */
+const searchFrom = (t0: string) => {
+  const times = timesAround(t0);
+  return (condition: string): string => href('traces', '', { q: filterOf(condition), ...times });
+};
 
 /** The range to look in from this trace: the one that is shown, or the trace's surroundings when that lies outside. */
 function timesAround(t0: string): { from?: string; to?: string } {
@@ -51,94 +55,6 @@ function timesAround(t0: string): { from?: string; to?: string } {
   if (at >= range.value.from && at < range.value.to) return {};
   const quarter = 900_000_000_000n;
   return { from: (at - quarter).toString(), to: (at + quarter).toString() };
-}
-
-function Value({ name, value }: { name: string; value: AnyValue | undefined }) {
-  const isOpen = useSignal(false);
-  const text = valueText(value);
-  const pretty = prettyText(name, text);
-  const link = value?.stringValue === undefined ? undefined : webLink(text);
-  const isLong = text.length > 400;
-  const shown = pretty !== undefined && isOpen.value ? pretty : isLong && !isOpen.value ? text.slice(0, 400) + '…' : text;
-  return (
-    <span class="attr-value">
-      {link !== undefined ? (
-        <a href={link} target="_blank" rel="noopener noreferrer">
-          {text} <Icon name="external" size={12} />
-        </a>
-      ) : text === '' ? (
-        <span class="dim">{value === undefined || valueType(value) === 'empty' ? 'no value' : 'empty text'}</span>
-      ) : (
-        <span class={isOpen.value ? 'pre' : ''}>{shown}</span>
-      )}
-      {(pretty !== undefined || isLong) && (
-        <button type="button" class="linklike" onClick={() => (isOpen.value = !isOpen.value)}>
-          {isOpen.value ? 'as sent' : pretty !== undefined ? 'lay out' : 'show all'}
-        </button>
-      )}
-    </span>
-  );
-}
-
-function Attribute({ scope, kv, times }: { scope: Scope; kv: KeyValue; times: { from?: string; to?: string } }) {
-  const literal = valueLiteral(kv.value);
-  const name = attributeName(scope, kv.key);
-  const to = (op: string) => href('traces', '', { q: filterOf(`${name} ${op} ${literal}`), ...times });
-  const isPinned = preferences.value.pins.includes(kv.key);
-  return (
-    <div class="attr">
-      <span class="attr-key" title={`${kv.key} (${valueType(kv.value)})`}>
-        {kv.key}
-      </span>
-      <Value name={kv.key} value={kv.value} />
-      <span class="attr-acts">
-        <IconButton
-          icon="up"
-          label={isPinned ? 'Do not show first any more' : 'Show this key first'}
-          pressed={isPinned}
-          onClick={() => prefer({ pins: isPinned ? preferences.value.pins.filter((k) => k !== kv.key) : [...preferences.value.pins, kv.key] })}
-        />
-        {literal !== undefined && (
-          <>
-            <a class="button icon-only quiet" href={to('=')} aria-label={`Traces with this ${kv.key}`} title="Traces with this value">
-              <Icon name="include" size={14} />
-            </a>
-            <a class="button icon-only quiet" href={to('!=')} aria-label={`Traces with another ${kv.key}`} title="Traces with another value">
-              <Icon name="exclude" size={14} />
-            </a>
-            <Copy text={`${name} = ${literal}`} label="Copy as TraceQL" />
-          </>
-        )}
-        <Copy text={() => valueText(kv.value)} label="Copy the value" />
-      </span>
-    </div>
-  );
-}
-
-function Attributes({ title, scope, list, find, times, dropped = 0 }: {
-  title: string;
-  scope: Scope;
-  list: readonly KeyValue[];
-  find: string;
-  times: { from?: string; to?: string };
-  dropped?: number | undefined;
-}) {
-  const want = find.toLowerCase();
-  const { pins } = preferences.value;
-  const shown = list.filter((kv) => want === '' || kv.key.toLowerCase().includes(want) || valueText(kv.value).toLowerCase().includes(want));
-  const sorted = [...shown.filter((kv) => pins.includes(kv.key)), ...shown.filter((kv) => !pins.includes(kv.key))];
-  if (list.length === 0 && dropped === 0) return null;
-  return (
-    <section class="attrs">
-      <h3>
-        {title} <span class="dim">{shown.length === list.length ? list.length : `${shown.length} of ${list.length}`}</span>
-      </h3>
-      {sorted.map((kv, i) => (
-        <Attribute key={i + kv.key} scope={scope} kv={kv} times={times} />
-      ))}
-      {dropped > 0 && <p class="dim small">{plural(dropped, 'attribute')} dropped by the sender.</p>}
-    </section>
-  );
 }
 
 function Fact({ name, children }: { name: string; children: ComponentChildren }) {
@@ -234,7 +150,7 @@ export function SpanPanel({ view, row, logs }: { view: TraceView; row: number; l
                   </button>
                 </Note>
               )}
-              <Detail one={one} times={timesAround(t.header.t0)} find={find.value} onFind={(v) => (find.value = v)} tab={tab.value} onTab={(v) => (tab.value = v)} t0={BigInt(one.span.startTimeUnixNano)} logs={mine} view={view} />
+              <Detail one={one} hrefOf={searchFrom(t.header.t0)} find={find.value} onFind={(v) => (find.value = v)} tab={tab.value} onTab={(v) => (tab.value = v)} t0={BigInt(one.span.startTimeUnixNano)} logs={mine} view={view} />
             </>
           );
         }}
@@ -243,9 +159,9 @@ export function SpanPanel({ view, row, logs }: { view: TraceView; row: number; l
   );
 }
 
-function Detail({ one, times, find, onFind, tab, onTab, t0, logs, view }: {
+function Detail({ one, hrefOf, find, onFind, tab, onTab, t0, logs, view }: {
   one: SpanDetail;
-  times: { from?: string; to?: string };
+  hrefOf: ConditionHref;
   find: string;
   onFind: (v: string) => void;
   tab: 'attributes' | 'events' | 'logs' | 'links';
@@ -279,9 +195,9 @@ function Detail({ one, times, find, onFind, tab, onTab, t0, logs, view }: {
       {tab === 'attributes' && (
         <>
           <FindField label="Find in attributes" value={find} onInput={onFind} />
-          <Attributes title="Span" scope="span" list={span.attributes ?? []} find={find} times={times} dropped={span.droppedAttributesCount} />
-          <Attributes title="Resource" scope="resource" list={one.resource?.attributes ?? []} find={find} times={times} dropped={one.resource?.droppedAttributesCount} />
-          <Attributes title={`Scope ${one.scope?.name ?? ''} ${one.scope?.version ?? ''}`.trim()} scope="instrumentation" list={one.scope?.attributes ?? []} find={find} times={times} />
+          <Attributes title="Span" scope="span" list={span.attributes ?? []} find={find} hrefOf={hrefOf} dropped={span.droppedAttributesCount} />
+          <Attributes title="Resource" scope="resource" list={one.resource?.attributes ?? []} find={find} hrefOf={hrefOf} dropped={one.resource?.droppedAttributesCount} />
+          <Attributes title={`Scope ${one.scope?.name ?? ''} ${one.scope?.version ?? ''}`.trim()} scope="instrumentation" list={one.scope?.attributes ?? []} find={find} hrefOf={hrefOf} />
           {(one.scope?.attributes ?? []).length === 0 && one.scope?.name !== undefined && one.scope.name !== '' && (
             <p class="dim small">
               Scope <span class="mono">{one.scope.name}</span> {one.scope.version}
@@ -304,7 +220,7 @@ function Detail({ one, times, find, onFind, tab, onTab, t0, logs, view }: {
                 ◆ {e.name === '' ? '(no name)' : e.name} <span class="dim">+{formatDuration(Number(BigInt(e.timeUnixNano) - t0))}</span>
               </h3>
               {(e.attributes ?? []).map((kv, k) => (
-                <Attribute key={k} scope="event" kv={kv} times={times} />
+                <Attribute key={k} scope="event" kv={kv} hrefOf={hrefOf} />
               ))}
             </section>
           ))
@@ -324,7 +240,7 @@ function Detail({ one, times, find, onFind, tab, onTab, t0, logs, view }: {
                 <Copy text={l.traceId} label="Copy the trace's ID" />
               </h3>
               {(l.attributes ?? []).map((kv, k) => (
-                <Attribute key={k} scope="link" kv={kv} times={times} />
+                <Attribute key={k} scope="link" kv={kv} hrefOf={hrefOf} />
               ))}
             </section>
           ))
