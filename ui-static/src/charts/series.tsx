@@ -57,7 +57,10 @@ export function parted(values: readonly (number | null)[], counts: readonly numb
   const thin = values.map((_, i) => (counts[i] ?? 0) < few);
   return {
     main: values.map((v, i) => (thin[i] ? null : v)),
-    weak: values.map((v, i) => (thin[i] || thin[i - 1] === true || thin[i + 1] === true ? v : null)),
+    weak: values.map((v, i) => {
+      const joins = (k: number): boolean => thin[k] === true && (values[k] ?? null) !== null;
+      return thin[i] || joins(i - 1) || joins(i + 1) ? v : null;
+    }),
   };
 }
 

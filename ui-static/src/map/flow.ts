@@ -243,9 +243,9 @@ function order(g: Layers): void {
 }
 
 /**
-* The heights nearest to the wishes that keep the order and the distances, least squares: pool neighbours that would
-* be too close and give the pool the mean of its wishes.
-*/
+ * The heights nearest to the wishes that keep the order and the distances, least squares: pool neighbours that would
+ * be too close and give the pool the mean of its wishes.
+ */
 export function settle(wish: Float64Array, weight: Float64Array, apart: Float64Array): Float64Array {
   const n = wish.length, offset = new Float64Array(n), y = new Float64Array(n);
   for (let i = 1; i < n; i++) offset[i] = offset[i - 1]! + apart[i]!;

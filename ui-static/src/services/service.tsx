@@ -85,8 +85,8 @@ function Charts({ data, criteria, by }: { data: SeriesAnswer; criteria: SpanCrit
   };
   const many = data.by !== undefined, common = {
     t0: data.t0, step_s: data.step_s, group: 'service', onBrush: brush, height: 148,
-    ...(many ? {} : { counts: data.series.count, bound: data.bound }),
   };
+  const counted = many ? {} : { counts: data.series.count, bound: data.bound };
   const totals = (list: readonly Line[], pick: (red: Red) => number | null): (number | null)[] | undefined =>
     (many ? data.by!.slice(0, PARTS).map(pick) : list.map((line) =>
       (line.label === 'before' ? (data.prev === undefined ? null : pick(data.prev)) : line.label === 'p95 before' ? data.prev?.p95 ?? null
@@ -96,9 +96,9 @@ function Charts({ data, criteria, by }: { data: SeriesAnswer; criteria: SpanCrit
     <section class="card service-charts" aria-label="Over time">
       <Chart {...common} bare title="Rate" lines={lines.rate} format={formatRate} least={0.1} totals={totals(lines.rate, (r) => r.rate)}
         summary={`${formatRate(data.rate)} on average, ${plural(data.count, 'call')}.`} onOpen={door({})} />
-      <Chart {...common} bare title="Errors" lines={lines.err} format={formatPercent} least={0.01} totals={totals(lines.err, (r) => r.err)}
+      <Chart {...common} {...counted} bare title="Errors" lines={lines.err} format={formatPercent} least={0.01} totals={totals(lines.err, (r) => r.err)}
         summary={`${formatPercent(data.err)} of the calls failed.`} onOpen={door({ isError: true })} />
-      <Chart {...common} title={many ? 'Duration, p95' : 'Duration'} lines={lines.time} format={formatDuration} least={1e6} totals={totals(lines.time, (r) => r.p95)}
+      <Chart {...common} {...counted} title={many ? 'Duration, p95' : 'Duration'} lines={lines.time} format={formatDuration} least={1e6} totals={totals(lines.time, (r) => r.p95)}
         summary={`Half took at most ${formatDuration(data.p50)}, 95 % at most ${formatDuration(data.p95)}, 99 % at most ${formatDuration(data.p99)}.`}
         onOpen={door(data.p95 === null ? {} : { minDuration_ns: data.p95 })} />
       <p class="dim service-hint">

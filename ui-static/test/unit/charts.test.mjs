@@ -37,4 +37,5 @@ test('points with few calls are drawn apart, joined to their neighbours', () => 
   const { main, weak } = c.parted([1, 2, 3, 4, 5], [100, 100, 3, 100, 100], 20);
   assert.deepEqual(main, [1, 2, null, 4, 5]);
   assert.deepEqual(weak, [null, 2, 3, 4, null]);
+  assert.deepEqual(c.parted([null, 2, 3], [0, 100, 100], 20).weak, [null, null, null]);
 });
