@@ -354,6 +354,64 @@ static void check_refusals(struct fixture *f)
     }
 }
 
+/* ---- What differs ---- */
+
+static void post(struct fixture *f, const char *body, unsigned status)
+{
+    reply_free(&last);
+    client_post(f->port, "/api/spindle/v1/attributes/compare", "application/json", body, &last);
+    if (last.status != status)
+        fail_msg("%s gives %u: %s", body, last.status, last.body);
+}
+
+static void check_comparison(struct fixture *f)
+{
+    /* Those of traces 10 to 13, of 30, are the only ones of their second, and each has an n of its own. */
+    post(f,
+         "{\"q\":\"{ name = \\\"child\\\" }\",\"box\":{\"t0\":\"1700000010000000000\",\"t1\":"
+         "1700000014000000000,\"d0\":null},\"limit\":3}",
+         200);
+    assert_non_null(strstr(last.body, "\"n_sel\":4,\"n_base\":26,\"sampled_sel\":4,"
+                                      "\"sampled_base\":26,\"approximate\":false,"
+                                      "\"values_cut\":false,\"complete\":true"));
+    assert_non_null(strstr(last.body, "{\"scope\":\"span\",\"key\":\"n\",\"score\":0.25,"
+                                      "\"distinct\":30,\"values\":[{\"v\":\"10\",\"type\":\"int\","
+                                      "\"sel\":0.25,\"base\":0,\"n_sel\":1,\"n_base\":0},"));
+    /* What all have says nothing. */
+    assert_null(strstr(last.body, "\"child\""));
+    /* Failed ones against the rest, by duration: n = 5 lasts 6 ms, as 35 % 30 + 1. */
+    post(f, "{\"box\":{\"d0\":\"6000000\",\"d1\":\"6000001\"}}", 200);
+    assert_non_null(strstr(last.body, "\"n_sel\":2,\"n_base\":58,"));
+    assert_non_null(
+        strstr(last.body, "{\"scope\":\"intrinsic\",\"key\":\"status\",\"score\":0.4138,"));
+    post(f, "{\"q\":\"{ .n = 99 }\",\"box\":{}}", 200);
+    assert_non_null(strstr(last.body, "{\"attrs\":[],\"n_sel\":0,\"n_base\":0,"));
+
+    static const char *const wrong[] = {
+        "",
+        "[]",
+        "{\"box\":{}",
+        "{\"box\":{}}{}",
+        "{\"box\":{\"t0\":\"5\",\"t1\":\"5\"}}",
+        "{\"box\":{\"t0\":-1}}",
+        "{\"box\":{\"t0\":{\"x\":1}}}",
+        "{\"box\":[1]}",
+        "{\"unknown\":1}",
+        "{\"limit\":0}",
+        "{\"limit\":1,\"limit\":2}",
+        "{\"q\":\"{ name\"}",
+        "{\"from\":\"yesterday\"}",
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        post(f, wrong[i], 400);
+    reply_free(&last);
+    client_post(f->port, "/api/spindle/v1/attributes/compare", "text/plain", "{}", &last);
+    assert_int_equal(last.status, 415);
+    reply_free(&last);
+    client_get(f->port, "/api/spindle/v1/attributes/compare", "", &last);
+    assert_int_equal(last.status, 405);
+}
+
 static void what_is_stored_is_found(void **state)
 {
     (void)state;
@@ -379,10 +437,12 @@ static void what_is_stored_is_found(void **state)
     store_all(f.engine);
     check_everything(&f); /* from the journal */
     check_counts(&f);
+    check_comparison(&f);
     check_refusals(&f);
     assert_int_equal(engine_settle(f.engine), ERR_OK);
     check_everything(&f); /* from row groups */
     check_counts(&f);
+    check_comparison(&f);
 
     server_stop(f.server);
     query_close(f.service);

@@ -93,6 +93,75 @@ static enum err trace_walk(struct engine *e, const struct query_context *q,
     return result;
 }
 
+static void note_scan(struct fake_engine *f, enum signal signal, const struct expr *filter,
+                      struct time_range range)
+{
+    f->signal = signal;
+    f->range = range;
+    note_filter(f, filter);
+}
+
+static struct scanned_row row_of(enum signal signal, const struct otlp_items *at)
+{
+    struct scanned_row row = { .is_certain = true };
+    struct otlp_span span;
+    struct otlp_log log;
+    if (signal == SIGNAL_TRACES) {
+        otlp_span_read(at->item, &span);
+        row.start_unix_ns = span.start_unix_ns;
+        row.duration_ns = otlp_span_duration_ns(&span);
+    } else {
+        otlp_log_read(at->item, &log);
+        row.start_unix_ns = otlp_log_time(&log);
+    }
+    return row;
+}
+
+/* All items of the data, for each filter. */
+static enum err rows_scan(struct engine *e, const struct query_context *q,
+                          const struct row_scan *scan, row_scan_fn *on_row, void *context,
+                          struct row_scan_result *out)
+{
+    struct fake_engine *f = fake(e);
+    note_scan(f, scan->signal, scan->filters[0], scan->range);
+    if (scan->on_extent != NULL)
+        scan->on_extent(context, false, scan->range);
+    for (size_t i = 0; i < scan->filters_count; i++) {
+        struct otlp_items it =
+            otlp_items(scan->signal == SIGNAL_TRACES ? f->traces_data : f->logs_data);
+        while (otlp_items_next(&it)) {
+            struct scanned_row row = row_of(scan->signal, &it);
+            row.filter = i;
+            on_row(context, &row);
+        }
+    }
+    *out = (struct row_scan_result){ .progress = f->progress };
+    return pass(f, q);
+}
+
+static enum err rows_sample(struct engine *e, const struct query_context *q,
+                            const struct row_sample *sample, struct row_sample_result *out)
+{
+    struct fake_engine *f = fake(e);
+    struct row_sample_result result = { .progress = f->progress };
+    struct otlp_items it =
+        otlp_items(sample->signal == SIGNAL_TRACES ? f->traces_data : f->logs_data);
+    note_scan(f, sample->signal, sample->filter, sample->range);
+    while (otlp_items_next(&it)) {
+        struct scanned_row row = row_of(sample->signal, &it);
+        unsigned class = sample->class_of(sample->context, &row);
+        if (class >= ROW_CLASSES_MAX)
+            continue;
+        enum err failure = sample->on_item(sample->context, class, &it);
+        if (failure != ERR_OK)
+            return failure;
+        result.seen[class]++;
+        result.sampled[class]++;
+    }
+    *out = result;
+    return pass(f, q);
+}
+
 static enum err span_trace(struct engine *e, const struct query_context *q,
                            const struct span_id *id, struct trace_id *out)
 {
@@ -204,6 +273,8 @@ void fake_engine_init(struct fake_engine *f)
         .trace_get = trace_get,
         .trace_logs = trace_logs,
         .trace_walk = trace_walk,
+        .rows_scan = rows_scan,
+        .rows_sample = rows_sample,
         .span_trace = span_trace,
         .traces_find = traces_find,
         .logs_find = logs_find,

@@ -26,6 +26,11 @@ const struct call_route native_routes[] = {
 };
 const size_t native_route_count = sizeof native_routes / sizeof native_routes[0];
 
+const struct call_route native_posts[] = {
+    { BASE "/attributes/compare", native_compare, CALL_HEAVY },
+};
+const size_t native_post_count = sizeof native_posts / sizeof native_posts[0];
+
 /* Parameters that may differ from page to page. */
 static bool belongs_to_page(struct bytes name)
 {

@@ -73,7 +73,7 @@ enum err native_meta(struct call *c)
 {
     static const char *const features[] = { "traces",         "logs",     "search",  "attributes",
                                             "jaeger",         "skeleton", "heatmap", "box",
-                                            "logs_histogram", "find" };
+                                            "logs_histogram", "find",     "compare" };
     struct engine_statistics s = { 0 };
     enum err e = parameters_check(c, no_parameters);
     if (e != ERR_OK)
@@ -205,7 +205,7 @@ static enum err read_signal(struct call *c, enum signal *out)
     return e;
 }
 
-static const char *otlp_type_word(enum otlp_value_type type)
+const char *native_type_word(enum otlp_value_type type)
 {
     switch (type) {
     case OTLP_EMPTY:
@@ -260,7 +260,7 @@ enum err native_attributes(struct call *c)
         json_text(j, scope_word(keys[i].scope));
         native_write_text(j, "key", keys[i].key);
         json_key(j, "type");
-        json_text(j, otlp_type_word(keys[i].type));
+        json_text(j, native_type_word(keys[i].type));
         native_write_count(j, "count", keys[i].count);
         json_object_end(j);
     }
@@ -321,7 +321,7 @@ void native_write_value_text(struct call *c, const struct expr_value *v)
 static void write_value(struct call *c, const struct expr_value *v)
 {
     json_key(&c->json, "type");
-    json_text(&c->json, otlp_type_word(otlp_value_of(v).type));
+    json_text(&c->json, native_type_word(otlp_value_of(v).type));
     json_key(&c->json, "value");
     native_write_value_text(c, v);
 }

@@ -1,18 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any query string at any route: no crash, no leak, and always one complete JSON value (or
  * protobuf) as the answer. The first byte picks the route; a first line, if there is one, is the
- * path's parameter; the rest is the query string. */
+ * path's parameter; the rest is the query string, or the body of a POST. */
 #include "base/mem.h"
 #include "base/text.h"
 #include "proto/json_reader.h"
 #include "query/fake_engine.h"
 #include "query/families.h"
+#include "query/skeletons.h"
 
 #include <stdlib.h>
 
 #define PARAMETERS_MAX 256
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* One span, and one log record of it, with an attribute each. */
+static const uint8_t trace[] = {
+    0x0a, 46, 0x12, 44, 0x12, 42, /* resource, scope, span */
+    0x0a, 16, 1,    2,  3,    4,    5, 6,    7, 8,   9,   10, 11, 12, 13, 14, 15, 16, /* trace ID */
+    0x12, 8,  1,    2,  3,    4,    5, 6,    7, 8,                                    /* span ID */
+    0x2a, 1,  'n',                                                                    /* name */
+    0x4a, 9,  0x0a, 1,  'k',  0x12, 4, 0x0a, 2, 'v', 'w',                             /* k = "vw" */
+};
+static const uint8_t record[] = {
+    0x0a, 36, 0x12, 34, 0x12, 32, /* resource, scope, record */
+    0x4a, 16, 1,    2,  3,    4,  5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, /* trace ID */
+    0x52, 8,  1,    2,  3,    4,  5, 6, 7, 8,                                /* span ID */
+    0x10, 9,  0x10, 9, /* severity, twice: the last counts */
+};
 
 /* As net/ splits and decodes them. */
 static size_t split(struct bytes query, uint8_t *room, struct http_parameter *out)
@@ -48,23 +64,29 @@ static void check_json(struct bytes text)
 }
 
 static void check_route(struct fake_engine *f, enum call_api api, const struct call_route *route,
-                        struct bytes path, struct bytes query)
+                        struct bytes path, struct bytes query, bool is_post)
 {
     struct query_options options = { .engine = &f->engine,
                                      .timeout_ns = 10 * NS_PER_S,
                                      .memory_bytes = (size_t)16 << 20,
                                      .version = "fuzz" };
+    static const struct query_facts facts = { 0 };
     struct request request = { .parameters = { path, path }, .id = 1 };
+    if (is_post)
+        request.body = query;
     struct http_parameter parameters[PARAMETERS_MAX];
     uint8_t *room = malloc(query.len + 1);
     struct call c = { .request = &request,
                       .options = &options,
                       .api = api,
                       .route = route,
+                      .facts = &facts,
                       .received_mono_ns = clock_mono_ns(),
                       .parameters = parameters,
                       .content_type = "application/json" };
-    c.parameter_count = split(query, room, parameters);
+    c.parameter_count = is_post ? 0 : split(query, room, parameters);
+    if (skeletons_open(NULL, options.memory_bytes, &c.skeletons) != ERR_OK)
+        abort();
     arena_init(&c.arena, options.memory_bytes, NULL);
     buffer_init(&c.body, options.memory_bytes);
     json_init(&c.json, &c.body);
@@ -75,6 +97,7 @@ static void check_route(struct fake_engine *f, enum call_api api, const struct c
         abort();
     check_json(buffer_bytes(&c.body));
     call_deinit(&c);
+    skeletons_close(c.skeletons);
     free(room);
 }
 
@@ -84,10 +107,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         enum call_api api;
         const struct call_route *routes;
         const size_t *count;
+        bool is_post;
     } families[] = {
-        { CALL_NATIVE, native_routes, &native_route_count },
-        { CALL_JAEGER, jaeger_routes, &jaeger_route_count },
-        { CALL_JAEGER_V3, jaeger_v3_routes, &jaeger_v3_route_count },
+        { CALL_NATIVE, native_routes, &native_route_count, false },
+        { CALL_JAEGER, jaeger_routes, &jaeger_route_count, false },
+        { CALL_JAEGER_V3, jaeger_v3_routes, &jaeger_v3_route_count, false },
+        { CALL_NATIVE, native_posts, &native_post_count, true },
     };
     if (size == 0)
         return 0;
@@ -100,10 +125,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     long before = fault_live_blocks();
     struct fake_engine f;
     fake_engine_init(&f);
+    f.traces_data = bytes_of(trace, sizeof trace);
+    f.logs_data = bytes_of(record, sizeof record);
     size_t route = data[0];
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
         if (route < *families[i].count) {
-            check_route(&f, families[i].api, &families[i].routes[route], path, rest);
+            check_route(&f, families[i].api, &families[i].routes[route], path, rest,
+                        families[i].is_post);
             break;
         }
         route -= *families[i].count;

@@ -5,13 +5,15 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
-int client_send(unsigned port, const char *path, const char *headers)
+static int send_request(unsigned port, const char *method, const char *path, const char *headers,
+                        const char *body)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
@@ -24,12 +26,17 @@ int client_send(unsigned port, const char *path, const char *headers)
     assert(connected == 0);
     struct buffer b;
     buffer_init(&b, 1 << 20);
-    buffer_printf(&b, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s\r\n", path,
-                  headers);
+    buffer_printf(&b, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s\r\n%s", method,
+                  path, headers, body);
     ssize_t sent = send(fd, b.data, b.len, MSG_NOSIGNAL);
     assert(sent == (ssize_t)b.len);
     buffer_deinit(&b);
     return fd;
+}
+
+int client_send(unsigned port, const char *path, const char *headers)
+{
+    return send_request(port, "GET", path, headers, "");
 }
 
 /* Join the chunks of a body in place. */
@@ -84,4 +91,13 @@ void reply_free(struct reply *r)
 void client_get(unsigned port, const char *path, const char *headers, struct reply *out)
 {
     client_receive(client_send(port, path, headers), out);
+}
+
+void client_post(unsigned port, const char *path, const char *type, const char *body,
+                 struct reply *out)
+{
+    char headers[200];
+    (void)snprintf(headers, sizeof headers, "Content-Type: %s\r\nContent-Length: %zu\r\n", type,
+                   strlen(body));
+    client_receive(send_request(port, "POST", path, headers, body), out);
 }
