@@ -76,6 +76,12 @@ enum err search_pass_damage(struct search *s, size_t index, enum err e)
     return ERR_OK;
 }
 
+bool search_may_match(const struct search *s, size_t index, const struct expr *filter)
+{
+    return filter == NULL || s->source->may_match == NULL ||
+           s->source->may_match(s->source->context, index, filter);
+}
+
 enum err search_open(struct search *s, size_t index, struct segment **out)
 {
     size_t oldest = 0;

@@ -26,6 +26,8 @@ struct segment_source {
      * ERR_CORRUPT: it is skipped and counted, the others are served. */
     enum err (*open)(void *context, size_t index, const struct query_context *q,
                      struct segment **out);
+    /* False when it is known without opening it that no row can match; NULL: nothing is known. */
+    bool (*may_match)(void *context, size_t index, const struct expr *filter);
     /* Of what was opened; NULL: the segment's own. */
     void (*close)(void *context, size_t index, struct segment *take_segment);
     void (*on_damaged)(void *context, size_t index);

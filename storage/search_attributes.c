@@ -363,6 +363,10 @@ static enum err visit_values(struct value_search *v, const struct search_order *
                              const struct expr *filter, struct time_range range)
 {
     struct segment *segment;
+    if (!search_may_match(&v->search, at->index, filter)) {
+        v->search.progress.scanned_groups++;
+        return query_check(v->search.q);
+    }
     enum err e = search_open(&v->search, at->index, &segment);
     if (e != ERR_OK || segment == NULL)
         return e;

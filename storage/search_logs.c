@@ -249,6 +249,10 @@ static enum err search_segment(struct find *f, const struct search_order *at)
 {
     struct time_range range = range_left(f);
     bool is_counted = false;
+    if (!search_may_match(&f->search, at->index, f->query->filter)) {
+        f->search.progress.scanned_groups++;
+        return query_check(f->search.q);
+    }
     while (range.min_unix_ns < range.max_unix_ns) {
         struct segment *segment;
         enum err e = search_open(&f->search, at->index, &segment);

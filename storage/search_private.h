@@ -43,6 +43,8 @@ void search_forget(struct search *s);
 NODISCARD enum err search_open(struct search *s, size_t index, struct segment **out);
 /* Close what is open, and give its memory back. */
 void search_close_all(struct search *s);
+/* False when no row of the segment can match, as far as that is known without opening it. */
+bool search_may_match(const struct search *s, size_t index, const struct expr *filter);
 /* What an operation on a segment returned: damage is counted and passed over, ERR_OK. */
 NODISCARD enum err search_pass_damage(struct search *s, size_t index, enum err e);
 /* False when the trace cannot be in the segment. */

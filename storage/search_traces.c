@@ -48,6 +48,11 @@ enum err find_scan(struct find *f, const struct search_order *at, bool is_noted,
     const struct expr *filter = f->query->filter;
     struct time_range range = f->query->range;
     struct segment *segment;
+    if (!search_may_match(&f->search, at->index, filter)) {
+        if (is_noted)
+            find_note(f, at, false);
+        return query_check(f->search.q);
+    }
     enum err e = search_open(&f->search, at->index, &segment);
     if (e != ERR_OK || segment == NULL)
         return e;

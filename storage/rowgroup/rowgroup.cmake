@@ -3,6 +3,7 @@ pkg_check_modules(ZSTD_COLUMNS REQUIRED IMPORTED_TARGET libzstd)
 set(ROWGROUP_SOURCES
     rowgroup/rowgroup_builder.c
     rowgroup/rowgroup_columns.c
+    rowgroup/rowgroup_digest.c
     rowgroup/rowgroup_filter.c
     rowgroup/rowgroup_format.c
     rowgroup/rowgroup_group.c

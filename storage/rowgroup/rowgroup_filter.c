@@ -441,23 +441,23 @@ static bool attribute_may(struct group *g, const struct expr *part)
     return true;
 }
 
-static bool status_may(const struct group *g, const struct expr *part)
+bool filter_status_may(uint32_t status_seen, const struct expr *part)
 {
-    if (g->status_seen >> 31 != 0)
+    if (status_seen >> 31 != 0)
         return true;
     for (int64_t code = 0; code < 31; code++)
-        if ((g->status_seen >> code & 1) != 0 &&
+        if ((status_seen >> code & 1) != 0 &&
             value_satisfies(part, (struct expr_value){ .type = EXPR_STATUS, .integer = code }))
             return true;
     return false;
 }
 
 /* The longest satisfies "longer than" when any does. */
-static bool duration_may(const struct group *g, const struct expr *part)
+bool filter_duration_may(uint64_t duration_max, const struct expr *part)
 {
     if (part->op != EXPR_GT && part->op != EXPR_GE)
         return true;
-    uint64_t max = g->duration_max > INT64_MAX ? INT64_MAX : g->duration_max;
+    uint64_t max = duration_max > INT64_MAX ? INT64_MAX : duration_max;
     return value_satisfies(part,
                            (struct expr_value){ .type = EXPR_DURATION, .integer = (int64_t)max });
 }
@@ -480,9 +480,9 @@ static bool part_may(struct group *g, const struct expr *part)
     case EXPR_INTRINSIC_EVENT_NAME:
         return is_spans && dictionary_may(g, COLUMN_EVENT_NAME, part, OTLP_STRING);
     case EXPR_INTRINSIC_SPAN_STATUS:
-        return is_spans && status_may(g, part);
+        return is_spans && filter_status_may(g->status_seen, part);
     case EXPR_INTRINSIC_SPAN_DURATION:
-        return is_spans && duration_may(g, part);
+        return is_spans && filter_duration_may(g->duration_max, part);
     default:
         return true;
     }

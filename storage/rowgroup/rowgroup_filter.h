@@ -24,6 +24,11 @@ void filter_row_set(struct filter_row *r, struct chunk *c, uint32_t number);
  * dictionaries and statistics alone; also true when they cannot be read. */
 bool filter_may_match(struct group *g, const struct expr *filter);
 
+/* Whether a span with one of these status codes (as in the header), or with up to this duration, can satisfy
+ * the part. */
+bool filter_status_may(uint32_t status_seen, const struct expr *part);
+bool filter_duration_may(uint64_t duration_max, const struct expr *part);
+
 /* Which contexts and which shapes can have matching rows, by the parts that must hold. In the arena. */
 struct filter_verdicts {
     bool *contexts, *shapes;

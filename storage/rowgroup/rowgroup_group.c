@@ -437,6 +437,21 @@ struct stream *group_stream(struct group *g, uint32_t section, uint32_t column)
     return s;
 }
 
+bool group_peek(struct group *g, uint32_t column, struct stream *out)
+{
+    if (g->error == ERR_OK && g->sections[0].streams == NULL)
+        section_parse(g, 0);
+    const struct stream *s = g->error == ERR_OK ? stream_find(&g->sections[0], column) : NULL;
+    if (s == NULL)
+        return false;
+    *out = *s;
+    if (s->is_open)
+        return true;
+    out->is_of_rows = true;
+    out->is_open = stream_open(g, out);
+    return out->is_open;
+}
+
 uint32_t group_stream_count(struct group *g, uint32_t section, uint32_t column)
 {
     if (g->error == ERR_OK && g->sections[section].streams == NULL)

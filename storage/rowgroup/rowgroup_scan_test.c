@@ -162,7 +162,7 @@ static size_t compare_finds(struct segment *columns, struct segment *body, const
 static void scans_agree(void **state)
 {
     (void)state;
-    size_t matches = 0, skips = 0, found_rows = 0;
+    size_t matches = 0, skips = 0, digest_skips = 0, found_rows = 0;
     for (uint64_t seed = 1; seed <= 60; seed++) {
         enum signal signal = seed % 2 == 0 ? SIGNAL_TRACES : SIGNAL_LOGS;
         struct random r;
@@ -190,6 +190,9 @@ static void scans_agree(void **state)
         static struct found all;
         scan(columns, &arena, NULL, 0, UINT64_MAX, &all);
         found_rows += compare_finds(columns, body, &all);
+        struct buffer digest;
+        buffer_init(&digest, SIZE_MAX);
+        assert_int_equal(rowgroup_digest_make(columns, &digest), ERR_OK);
         for (unsigned n = 0; n < 400; n++) {
             struct expr *filter = random_filter(&r, &arena, (unsigned)random_below(&r, 4));
             assert_non_null(filter);
@@ -198,17 +201,24 @@ static void scans_agree(void **state)
                 min = all.rows[random_below(&r, all.count)].start_unix_ns;
                 max = all.rows[random_below(&r, all.count)].start_unix_ns;
             }
-            matches += compare_scans(columns, body, &arena, filter, min, max);
+            size_t count = compare_scans(columns, body, &arena, filter, min, max);
+            bool digest_may = rowgroup_digest_may_match(buffer_bytes(&digest), filter);
+            assert_true(count == 0 || digest_may);
+            matches += count;
             skips += !columns->ops->may_match(columns, filter, min, max);
+            digest_skips += !digest_may;
         }
         columns->ops->close(columns);
+        buffer_deinit(&digest);
         buffer_deinit(&sent);
         buffer_deinit(&group);
         buffer_deinit(&rows);
         arena_deinit(&arena);
     }
-    print_message("%zu matches, %zu skips, %zu rows found by trace\n", matches, skips, found_rows);
+    print_message("%zu matches, %zu skips, %zu by digest, %zu rows found by trace\n", matches,
+                  skips, digest_skips, found_rows);
     assert_true(matches > 10000 && skips > 1000 && found_rows > 100);
+    assert_true(digest_skips > skips / 2); /* it knows less of what is neither equal nor there */
 }
 
 int main(void)

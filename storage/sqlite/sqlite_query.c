@@ -15,6 +15,8 @@
     ((size_t)512 << 20) /* of one open row group: a million rows of columns  \
                                                */
 
+#define DIGEST_BYTES_MAX ((size_t)64 << 10)
+
 struct query_source {
     struct sqlite_engine *engine;
     enum signal signal;
@@ -23,6 +25,9 @@ struct query_source {
     size_t bodies_count;
     struct opened_group *opened;
     struct rowgroup_scratch scratch; /* of all of them */
+    struct buffer digest;            /* of one */
+    uint64_t began_mono_ns;
+    uint64_t wants_digest; /* the serial of the group whose digest was asked for and not there */
     struct reader_set readers;
     struct segment_source source;
 };
@@ -107,15 +112,28 @@ static enum err group_take(struct query_source *s, const struct group *g,
             return e;
         }
     }
+    o->wants_digest = s->wants_digest == o->serial;
     o->next = s->opened;
     s->opened = o;
     *out = o->segment;
     return ERR_OK;
 }
 
+/* What the next question about its values is answered by, without the group. */
+static void group_learn(struct query_source *s, struct opened_group *o)
+{
+    buffer_reset(&s->digest);
+    if (rowgroup_digest_make(o->segment, &s->digest) == ERR_OK)
+        group_cache_learn(&s->engine->group_cache, o->serial, buffer_bytes(&s->digest),
+                          s->began_mono_ns);
+}
+
 /* Kept for the next query, unless its use failed. */
 static void group_give(struct query_source *s, struct opened_group *o)
 {
+    if (o->wants_digest)
+        group_learn(s, o);
+    o->wants_digest = false;
     if (!rowgroup_segment_rest(o->segment)) {
         opened_group_free(o);
         return;
@@ -167,6 +185,19 @@ static enum err source_open(void *context, size_t index, const struct query_cont
     return body_segment_open_bounded(&bounds, p->body, q->arena, out);
 }
 
+static bool source_may_match(void *context, size_t index, const struct expr *filter)
+{
+    struct query_source *s = context;
+    if (index >= s->snapshot.groups->count)
+        return true;
+    uint64_t serial = s->snapshot.groups->groups[index]->serial;
+    enum group_cache_answer answer =
+        group_cache_ask(&s->engine->group_cache, serial, filter, s->began_mono_ns);
+    if (answer == GROUP_NOT_KNOWN)
+        s->wants_digest = serial; /* it will be opened now */
+    return answer != GROUP_MAY_NOT_MATCH;
+}
+
 static void source_close(void *context, size_t index, struct segment *segment)
 {
     struct query_source *s = context;
@@ -202,6 +233,7 @@ static void bodies_take(struct query_source *s, const struct pending_range *rang
 static void source_end(struct query_source *s)
 {
     assert(s->opened == NULL);
+    buffer_deinit(&s->digest);
     group_cache_scratch_give(&s->engine->group_cache, &s->scratch);
     reader_set_deinit(&s->readers);
     snapshot_release(&s->snapshot);
@@ -212,6 +244,8 @@ static enum err source_begin(struct query_source *s, struct engine *base, enum s
 {
     struct sqlite_engine *e = sqlite_engine_from(base);
     *s = (struct query_source){ .engine = e, .signal = signal };
+    s->began_mono_ns = clock_mono_ns();
+    buffer_init_charged(&s->digest, DIGEST_BYTES_MAX, q->arena->budget);
     group_cache_scratch_take(&e->group_cache, &s->scratch);
     view_snapshot(&e->view, signal, &s->snapshot);
     size_t bodies = s->snapshot.aside.count + s->snapshot.pending.count;
@@ -228,6 +262,7 @@ static enum err source_begin(struct query_source *s, struct engine *base, enum s
         .bounds = source_bounds,
         .may_contain = source_may_contain,
         .open = source_open,
+        .may_match = source_may_match,
         .close = source_close,
         .on_damaged = source_damaged,
         .content_key = &e->content_key,

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The digest of a group: a filter of facts about it, for saying no without opening it.
+ *
+ *   offset 0   u32   status codes seen, as in the header
+ *   offset 4   u8    signal
+ *   offset 5   3 B   0
+ *   offset 8   u64   duration_max, as in the header
+ *   offset 16        a filter as trace_filter.c makes it, over the facts' hashes
+ *
+ * It is made and read by one process and never stored. The answers are those of filter_may_match(), but for a
+ * hit of the filter in about a hundred; a test compares both. */
+#include "storage/rowgroup/rowgroup_filter.h"
+
+#include <assert.h>
+
+enum { DIGEST_STATUS = 0, DIGEST_SIGNAL = 4, DIGEST_DURATION = 8, DIGEST_FILTER = 16 };
+
+/* Of one column; a column with more may have any value. 2,700 users in 32,768 spans are worth it. */
+#define VALUES_MAX 4096
+/* Of a group; with 10.7 bits each that makes 22 KiB. */
+#define FACTS_MAX 16384
+
+/* Where a key is. */
+enum place {
+    PLACE_ITEM = TABLE_ITEM,
+    PLACE_EVENT = TABLE_EVENT,
+    PLACE_LINK = TABLE_LINK,
+    PLACE_RESOURCE = TABLE_COUNT + 1,
+    PLACE_SCOPE,
+    PLACE_COLUMN /* a fixed column: its number is the key */
+};
+
+/* What is known of a key at a place. */
+enum fact {
+    FACT_KEY,   /* some row has it */
+    FACT_VALUE, /* with this string */
+    FACT_OPEN,  /* with strings, or arrays, that are not listed */
+    FACT_OTHER  /* with values that are neither */
+};
+
+/* In the form of what the filter is made for. */
+static struct trace_id hash_of(enum fact fact, enum place place, struct bytes key,
+                               struct bytes value)
+{
+    struct trace_id id;
+    uint64_t seed = hash_bytes_seeded(key, (uint64_t)fact << 8 | (uint64_t)place);
+    store_le64(id.b, seed);
+    store_le64(id.b + 8, hash_bytes_seeded(value, seed));
+    return id;
+}
+
+static struct bytes column_key(const uint8_t *column)
+{
+    return bytes_of(column, 1);
+}
+
+/* ---- Making it */
+
+struct facts {
+    struct group *g;
+    struct trace_id *list;
+    uint32_t *slots; /* open addressing: fact + 1 */
+    uint32_t count;
+    bool is_full;
+};
+
+static void fact_add(struct facts *f, enum fact fact, enum place place, struct bytes key,
+                     struct bytes value)
+{
+    struct trace_id id = hash_of(fact, place, key, value);
+    uint32_t slot = (uint32_t)load_le64(id.b + 8) & (2 * FACTS_MAX - 1);
+    for (; f->slots[slot] != 0; slot = (slot + 1) & (2 * FACTS_MAX - 1))
+        if (memcmp(f->list[f->slots[slot] - 1].b, id.b, sizeof id.b) == 0)
+            return;
+    if (f->count == FACTS_MAX) {
+        f->is_full = true;
+        return;
+    }
+    f->list[f->count++] = id;
+    f->slots[slot] = f->count;
+}
+
+/* The strings of a column: each, or that they are not listed. */
+static void facts_of_strings(struct facts *f, uint32_t column, enum place place, struct bytes key)
+{
+    struct bytes none = bytes_of(NULL, 0);
+    struct stream dictionary;
+    if (group_stream_count(f->g, 0, column) > VALUES_MAX ||
+        !group_peek(f->g, column, &dictionary)) {
+        fact_add(f, FACT_OPEN, place, key, none);
+        return;
+    }
+    for (uint32_t i = 0; i < dictionary.count && f->g->error == ERR_OK; i++)
+        fact_add(f, FACT_VALUE, place, key, group_bytes(f->g, &dictionary, i));
+}
+
+static void facts_of_keys(struct facts *f)
+{
+    struct bytes none = bytes_of(NULL, 0);
+    for (uint32_t k = 0; k < f->g->keys_count && f->g->error == ERR_OK && !f->is_full; k++) {
+        const struct group_key *key = &f->g->keys[k];
+        if (key->table == TABLE_BODY)
+            continue;
+        enum place place = (enum place)key->table;
+        fact_add(f, FACT_KEY, place, key->name, none);
+        if (key->type == OTLP_STRING)
+            facts_of_strings(f, COLUMN_FIXED_COUNT + k, place, key->name);
+        else
+            fact_add(f, key->type == OTLP_ARRAY ? FACT_OPEN : FACT_OTHER, place, key->name, none);
+    }
+}
+
+static void facts_of_message(struct facts *f, struct bytes message, uint32_t number,
+                             enum place place)
+{
+    struct bytes one, none = bytes_of(NULL, 0);
+    if (message.len == 0)
+        return;
+    struct otlp_repeated all = otlp_repeated(message, number);
+    while (otlp_repeated_next(&all, &one)) {
+        struct otlp_key_value kv;
+        struct otlp_value v = { .type = OTLP_EMPTY };
+        otlp_key_value_read(one, &kv);
+        if (kv.has_value)
+            otlp_value_read(kv.value, &v);
+        fact_add(f, FACT_KEY, place, kv.key, none);
+        if (v.type == OTLP_STRING)
+            fact_add(f, FACT_VALUE, place, kv.key, v.bytes);
+        else
+            fact_add(f, v.type == OTLP_ARRAY ? FACT_OPEN : FACT_OTHER, place, kv.key, none);
+    }
+}
+
+static void facts_collect(struct facts *f)
+{
+    static const uint8_t columns[] = { COLUMN_NAME, COLUMN_STATUS_MESSAGE, COLUMN_EVENT_NAME };
+    struct group *g = f->g;
+    for (size_t i = 0; i < sizeof columns; i++)
+        facts_of_strings(f, columns[i], PLACE_COLUMN, column_key(&columns[i]));
+    for (uint32_t i = 0; i < g->contexts_count && !f->is_full; i++) {
+        facts_of_message(f, g->contexts[i].resource, OTLP_RESOURCE_ATTRIBUTES, PLACE_RESOURCE);
+        facts_of_message(f, g->contexts[i].scope, OTLP_SCOPE_ATTRIBUTES, PLACE_SCOPE);
+    }
+    facts_of_keys(f);
+}
+
+enum err rowgroup_digest_make(struct segment *s, struct buffer *out)
+{
+    struct group *g = (struct group *)(void *)s;
+    if (!group_load(g)) /* also after an operation that failed */
+        return g->error;
+    struct facts f = { .g = g };
+    f.list = group_alloc(g, &g->rows, FACTS_MAX, sizeof *f.list);
+    f.slots = group_alloc(g, &g->rows, 2 * FACTS_MAX, sizeof *f.slots);
+    if (g->error == ERR_OK)
+        facts_collect(&f);
+    if (g->error == ERR_OK && f.is_full)
+        return ERR_TOO_MANY;
+    if (g->error != ERR_OK)
+        return g->error;
+    uint8_t *head = buffer_reserve(out, DIGEST_FILTER);
+    if (head == NULL)
+        return buffer_error(out);
+    memset(head, 0, DIGEST_FILTER);
+    store_le32(head + DIGEST_STATUS, g->status_seen);
+    head[DIGEST_SIGNAL] = (uint8_t)s->bounds.signal;
+    store_le64(head + DIGEST_DURATION, g->duration_max);
+    buffer_grew(out, DIGEST_FILTER);
+    return trace_filter_build(f.list, f.count, out);
+}
+
+/* ---- Asking it */
+
+static bool has(struct bytes digest, enum fact fact, enum place place, struct bytes key,
+                struct bytes value)
+{
+    struct trace_id id = hash_of(fact, place, key, value);
+    return trace_filter_may_contain(
+        bytes_of(digest.data + DIGEST_FILTER, digest.len - DIGEST_FILTER), &id);
+}
+
+/* Of a key that is there, or of a fixed column. */
+static bool values_may(struct bytes digest, enum place place, struct bytes key,
+                       const struct expr *part)
+{
+    struct bytes none = bytes_of(NULL, 0);
+    if ((part->op != EXPR_EQ && part->op != EXPR_TEXT_EQ) || part->right->value.type != EXPR_STRING)
+        return true;
+    return has(digest, FACT_VALUE, place, key, part->right->value.bytes) ||
+           has(digest, FACT_OPEN, place, key, none) ||
+           (part->op == EXPR_TEXT_EQ && has(digest, FACT_OTHER, place, key, none));
+}
+
+static bool place_may(struct bytes digest, enum place place, const struct expr *part)
+{
+    struct bytes key = part->left->key;
+    return has(digest, FACT_KEY, place, key, bytes_of(NULL, 0)) &&
+           values_may(digest, place, key, part);
+}
+
+static bool attribute_may(struct bytes digest, bool is_spans, const struct expr *part)
+{
+    switch (part->left->scope) {
+    case EXPR_SCOPE_ANY:
+        return place_may(digest, PLACE_ITEM, part) || place_may(digest, PLACE_RESOURCE, part);
+    case EXPR_SCOPE_SPAN:
+    case EXPR_SCOPE_LOG:
+        return is_spans == (part->left->scope == EXPR_SCOPE_SPAN) &&
+               place_may(digest, PLACE_ITEM, part);
+    case EXPR_SCOPE_RESOURCE:
+        return place_may(digest, PLACE_RESOURCE, part);
+    case EXPR_SCOPE_INSTRUMENTATION:
+        return place_may(digest, PLACE_SCOPE, part);
+    case EXPR_SCOPE_EVENT:
+        return place_may(digest, PLACE_EVENT, part);
+    case EXPR_SCOPE_LINK:
+        return place_may(digest, PLACE_LINK, part);
+    case EXPR_SCOPE_EVERYWHERE:
+        return place_may(digest, PLACE_ITEM, part) || place_may(digest, PLACE_EVENT, part) ||
+               place_may(digest, PLACE_LINK, part) || place_may(digest, PLACE_RESOURCE, part) ||
+               place_may(digest, PLACE_SCOPE, part);
+    case EXPR_SCOPE_INTRINSIC:
+        break;
+    }
+    return true;
+}
+
+static bool column_may(struct bytes digest, uint8_t column, const struct expr *part)
+{
+    return values_may(digest, PLACE_COLUMN, column_key(&column), part);
+}
+
+static bool intrinsic_may(struct bytes digest, bool is_spans, const struct expr *part)
+{
+    switch (part->left->intrinsic) {
+    case EXPR_INTRINSIC_SPAN_NAME:
+        return is_spans && column_may(digest, COLUMN_NAME, part);
+    case EXPR_INTRINSIC_LOG_EVENT_NAME:
+        return !is_spans && column_may(digest, COLUMN_NAME, part);
+    case EXPR_INTRINSIC_SPAN_STATUS_MESSAGE:
+        return is_spans && column_may(digest, COLUMN_STATUS_MESSAGE, part);
+    case EXPR_INTRINSIC_LOG_SEVERITY_TEXT:
+        return !is_spans && column_may(digest, COLUMN_STATUS_MESSAGE, part);
+    case EXPR_INTRINSIC_EVENT_NAME:
+        return is_spans && column_may(digest, COLUMN_EVENT_NAME, part);
+    case EXPR_INTRINSIC_SPAN_STATUS:
+        return is_spans && filter_status_may(load_le32(digest.data + DIGEST_STATUS), part);
+    case EXPR_INTRINSIC_SPAN_DURATION:
+        return is_spans && filter_duration_may(load_le64(digest.data + DIGEST_DURATION), part);
+    default:
+        return true;
+    }
+}
+
+bool rowgroup_digest_may_match(struct bytes digest, const struct expr *filter)
+{
+    assert(digest.len > DIGEST_FILTER);
+    bool is_spans = digest.data[DIGEST_SIGNAL] == SIGNAL_TRACES;
+    const struct expr *parts[16]; /* more of them prune no worse for being left out */
+    size_t count = expr_required(filter, parts, sizeof parts / sizeof parts[0]);
+    for (size_t i = 0; i < count; i++) {
+        bool may = parts[i]->left->scope == EXPR_SCOPE_INTRINSIC
+                       ? intrinsic_may(digest, is_spans, parts[i])
+                       : attribute_may(digest, is_spans, parts[i]);
+        if (!may)
+            return false;
+    }
+    return true;
+}
