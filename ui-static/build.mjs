@@ -98,6 +98,7 @@ for (const [file, o] of Object.entries({ ...page.metafile.outputs, ...workers.me
   graph['assets/' + basename(file)] = {
     entry: o.entryPoint ?? '',
     imports: o.imports.filter((i) => i.kind === 'import-statement').map((i) => 'assets/' + basename(i.path)),
+    packages: [...new Set(Object.keys(o.inputs).flatMap((i) => /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(i)?.[1] ?? []))],
     lazy: o.imports.filter((i) => i.kind === 'dynamic-import').map((i) => 'assets/' + basename(i.path)),
   };
 writeFileSync(join(out, 'graph.json'), JSON.stringify(graph, null, 1) + '\n');

@@ -55,13 +55,13 @@ export function Page({ title, bar, panel, panelTitle, onPanelClose, foot, hold =
   useRestore();
   return (
     <>
-      <div class="bar">
+      <section class="bar" aria-label="Controls">
         <div class="bar-left">{bar}</div>
         <div class="bar-right">
           <LinkMenu />
           <IconButton icon="help" label="Keys" keys="?" onClick={() => (showsHelp.value = true)} />
         </div>
-      </div>
+      </section>
       <div class="body">
         <main id="page" class={`${fills ? 'fills' : 'scroll'} ${more}`} tabIndex={-1}>
           {children}

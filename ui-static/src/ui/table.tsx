@@ -152,6 +152,8 @@ export function Table<Row>({
                   {c.head}
                   {sort === c.key && <Icon name={descending ? 'down' : 'up'} size={12} />}
                 </button>
+              ) : c.head === '' ? (
+                <span class="visually-hidden">{c.title ?? c.key}</span>
               ) : (
                 c.head
               )}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+// What people do with the page, in a browser, against a real server.
+import { attempt, check, expect, openPage, settled } from './browser.mjs';
+
+const address = (page) => new URL(page.url());
+const heading = (page) => page.locator('h1').innerText();
+/** The page shows the same after a reload. */
+async function survivesReload(page, look) {
+  await page.waitForTimeout(650); // an adjustment is written half a second later
+  const before = [page.url(), await look()];
+  await page.reload();
+  await settled(page);
+  const after = [page.url(), await look()];
+  expect(JSON.stringify(before) === JSON.stringify(after), `reload changed ${JSON.stringify(before)} to ${JSON.stringify(after)}`);
+}
+
+/** A server that has never seen a span. */
+export async function empty(browser, base, feed) {
+  const { page, context, complaints } = await openPage(browser, base);
+  await attempt('first run: endpoints and a block to copy', async () => {
+    await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+    await page.goto(base);
+    await page.getByText('Send the first span').waitFor();
+    expect((await page.locator('.endpoints').innerText()).includes('http://127.0.0.1:'), 'endpoints are not named');
+    await page.getByRole('button', { name: 'Copy all of it' }).click();
+    const copied = await page.evaluate(() => navigator.clipboard.readText());
+    expect(/^export OTEL_EXPORTER_OTLP_PROTOCOL=http\/protobuf\nexport OTEL_EXPORTER_OTLP_ENDPOINT=http:\/\/127/.test(copied), copied);
+  });
+  for (const path of ['services', 'traces', 'logs', 'status', 'settings'])
+    await attempt(`empty ${path}: says so`, async () => {
+      await page.goto(base + path);
+      await settled(page);
+      expect((await page.locator('#page').innerText()).trim().length > 20, 'nothing is said');
+      expect((await page.locator('.failure').count()) === 0, await page.locator('#page').innerText());
+    });
+  await attempt('the first span brings the map, without a reload', async () => {
+    await page.goto(base);
+    await page.getByText('Send the first span').waitFor();
+    await page.evaluate(() => (window.__same = true));
+    const began = Date.now();
+    feed();
+    await page.getByText('Send the first span').waitFor({ state: 'detached', timeout: 30_000 });
+    expect(await page.evaluate(() => window.__same === true), 'the page was loaded again');
+    check('time from the first sender to the map', true, `${((Date.now() - began) / 1000).toFixed(1)} s`);
+  });
+  check('empty server: no complaints', complaints.length === 0, complaints.slice(0, 5).join(' | '));
+  await context.close();
+}
+
+/** A server with the demo shop's traffic. */
+export async function full(browser, base) {
+  const { page, context, complaints } = await openPage(browser, base);
+  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+
+  await attempt('the address keeps range, zone and environment through pages', async () => {
+    await page.goto(base + '?from=now-1h&tz=utc');
+    await settled(page);
+    await page.getByRole('link', { name: 'Services', exact: true }).click();
+    await page.waitForURL('**/services?from=now-1h&tz=utc');
+    await settled(page);
+    await page.goBack();
+    await page.waitForURL((u) => u.pathname.endsWith('/') && u.search === '?from=now-1h&tz=utc');
+    expect((await heading(page)) === 'Map', await heading(page));
+  });
+  await attempt('bad parameters fall back, with a notice', async () => {
+    await page.goto(base + '?show=spirals&hops=99');
+    await page.getByText('is not understood').first().waitFor();
+  });
+  await attempt('the palette finds a service by keyboard alone', async () => {
+    await page.goto(base + 'settings');
+    await settled(page);
+    await page.keyboard.press('Control+k');
+    await page.getByRole('option', { name: /checkout/ }).first().waitFor();
+    await page.keyboard.type('checkout');
+    await page.keyboard.press('Enter');
+    await page.waitForURL('**/services/checkout*');
+    await settled(page);
+    expect((await heading(page)).includes('checkout'), await heading(page));
+  });
+  await attempt('keys go to pages, ? lists them, Escape closes', async () => {
+    await page.goto(base + 'settings');
+    await settled(page);
+    await page.keyboard.press('g');
+    await page.keyboard.press('l');
+    await page.waitForURL('**/logs*');
+    await page.keyboard.press('?');
+    await page.getByRole('dialog', { name: 'Keys' }).waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog', { name: 'Keys' }).waitFor({ state: 'detached' });
+  });
+  await attempt('copy link makes the range absolute, copy live link does not', async () => {
+    await page.goto(base + 'services?from=now-1h');
+    await settled(page);
+    await page.locator('#page').focus();
+    await page.keyboard.press('c');
+    await page.keyboard.press('l');
+    await page.waitForFunction(async () => (await navigator.clipboard.readText()).includes('from='));
+    const link = new URL(await page.evaluate(() => navigator.clipboard.readText()));
+    const [from, to] = ['from', 'to'].map((k) => BigInt(link.searchParams.get(k)));
+    expect(to - from === 3_600_000_000_000n, String(link));
+    await page.getByRole('button', { name: 'Link' }).click();
+    await page.getByRole('menuitem', { name: /live link/ }).click();
+    await page.waitForTimeout(200);
+    const live = await page.evaluate(() => navigator.clipboard.readText());
+    expect(live.endsWith('/services?from=now-1h'), live);
+  });
+  await attempt('the range: text, presets, earlier and later', async () => {
+    await page.goto(base + 'services');
+    await settled(page);
+    await page.getByRole('button', { name: /Last 15 min/ }).click();
+    await page.getByRole('textbox', { name: 'Time range as text' }).fill('last 3h');
+    await page.keyboard.press('Enter');
+    await page.waitForURL('**/services?from=now-3h');
+    await page.getByRole('button', { name: /Last 3 h/ }).click();
+    await page.getByRole('textbox', { name: 'Time range as text' }).fill('soon');
+    await page.keyboard.press('Enter');
+    await page.getByText('Not understood').waitFor();
+    await page.keyboard.press('Escape');
+    await page.locator('#page').focus();
+    await page.keyboard.press('[');
+    await page.waitForURL((u) => /^\d{19}$/.test(u.searchParams.get('from') ?? ''));
+  });
+  await attempt('the theme is switched and kept', async () => {
+    await page.goto(base + 'settings');
+    await settled(page);
+    const before = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    await page.getByRole('button', { name: 'Dark', exact: true }).click();
+    const after = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    expect(before !== after, before);
+    await page.reload();
+    expect((await page.evaluate(() => getComputedStyle(document.body).backgroundColor)) === after, 'not kept');
+    await page.getByRole('button', { name: 'As the system' }).click();
+  });
+  let trace = '';
+  await attempt('a pasted span ID opens its trace', async () => {
+    const rows = await (await page.request.get(base + 'api/spindle/v1/traces?limit=5')).json();
+    const row = rows.rows.find((r) => r.match_span);
+    trace = row.id;
+    await page.goto(base);
+    await page.keyboard.press('Control+k');
+    await page.getByRole('combobox', { name: 'Search or jump' }).waitFor();
+    await page.keyboard.type(row.match_span);
+    await page.keyboard.press('Enter');
+    await page.waitForURL(`**/trace/${trace}*`);
+    await settled(page);
+  });
+  await attempt('an unknown ID is said to be unknown', async () => {
+    await page.goto(base + 'id/ffffffffffffffffffffffffffffffff');
+    await page.getByText('No trace or span has this ID').waitFor();
+    await page.goto(base + 'id/hello');
+    await page.getByText('This is not an ID').waitFor();
+    await page.goto(base + 'nowhere');
+    await page.getByText('no page at this address').waitFor();
+  });
+  await attempt('status: each part, kept in the address', async () => {
+    await page.goto(base + 'status');
+    await settled(page);
+    await page.getByText('OTLP/gRPC').first().waitFor();
+    await page.getByRole('tab', { name: 'Storage' }).click();
+    await page.getByText('Partitions').waitFor();
+    await survivesReload(page, () => page.getByRole('tab', { selected: true }).innerText());
+    await page.getByRole('tab', { name: 'Instrumentation' }).click();
+    await page.getByRole('heading', { name: 'Broken traces' }).waitFor();
+  });
+  await attempt('a service, its traces, one trace, its logs, and back again', async () => {
+    await page.goto(base + 'services');
+    await settled(page);
+    await page.locator('.table tbody tr:not(.spacer)').first().focus();
+    await page.keyboard.press('Enter');
+    await page.waitForURL('**/services/*');
+    await settled(page);
+    await survivesReload(page, () => heading(page));
+    await page.goto(`${base}trace/${trace}`);
+    await settled(page);
+    await survivesReload(page, () => heading(page));
+    await page.goBack();
+    await page.waitForURL('**/services/*');
+    expect(address(page).pathname.length > '/services/'.length, page.url());
+  });
+  await attempt('behind a prefix everything works', async () => {
+    const under = await openPage(browser, base);
+    // What a proxy that strips a prefix does.
+    await under.page.route('**/tools/spindle/**', (route) => route.continue({ url: route.request().url().replace('/tools/spindle/', '/') }));
+    await under.page.goto(base + `tools/spindle/trace/${trace}`);
+    await settled(under.page);
+    await under.page.getByRole('link', { name: 'Services', exact: true }).click();
+    await under.page.waitForURL('**/tools/spindle/services*');
+    await settled(under.page);
+    expect((await under.page.locator('.table tbody tr').count()) > 3, 'no services');
+    check('behind a prefix: no complaints', under.complaints.length === 0, under.complaints.slice(0, 3).join(' | '));
+    await under.context.close();
+  });
+  check('full server: no complaints', complaints.length === 0, complaints.slice(0, 5).join(' | '));
+  await context.close();
+}
+
+/** A server that wants a token. */
+export async function tokens(browser, base, { reader, writer }) {
+  const { page, context, complaints } = await openPage(browser, base);
+  await attempt('without a token: sign-in, then on to where one was going', async () => {
+    await page.goto(base + 'services?from=now-1h');
+    await page.waitForURL('**/signin*');
+    const field = page.getByLabel('Token of scope “read”');
+    for (const [token, says] of [['', 'Enter a token'], ['wrong-token-0123456789', 'does not know this token'], [writer, 'not read it']]) {
+      await field.fill(token);
+      await page.keyboard.press('Enter');
+      await page.getByText(says).waitFor();
+    }
+    await field.fill(reader);
+    await page.keyboard.press('Enter');
+    await page.waitForURL('**/services?from=now-1h');
+    await settled(page);
+    expect((await heading(page)) === 'Services', await heading(page));
+    expect(!(await page.content()).includes(reader), 'the token stands in the page');
+    expect((await page.evaluate(() => localStorage.getItem('spindle.token'))) === null, 'kept beyond the tab');
+    await page.reload();
+    await settled(page);
+    expect((await heading(page)) === 'Services', 'lost by a reload');
+  });
+  await attempt('signing out ends it', async () => {
+    await page.goto(base + 'settings');
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.waitForURL('**/signin*');
+    await page.goto(base + 'services');
+    await page.waitForURL('**/signin*');
+  });
+  await attempt('sign-in does not lead elsewhere', async () => {
+    await page.goto(base + 'signin?then=' + encodeURIComponent('//example.org/'));
+    await page.getByLabel('Token of scope “read”').fill(reader);
+    await page.keyboard.press('Enter');
+    await page.waitForURL((u) => u.origin === new URL(base).origin && u.pathname === '/');
+  });
+  check('tokens: no complaints', complaints.length === 0, complaints.slice(0, 5).join(' | '));
+  await context.close();
+}
