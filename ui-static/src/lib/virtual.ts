@@ -5,7 +5,7 @@
 // Browsers end a page's height somewhere past 16 million pixels; above MAX_PX the scroll bar stands for more than one
 // pixel each.
 
-export const OVERSCAN = 16;
+export const OVERSCAN = 8; // on each side
 export const MAX_PX = 8_000_000;
 
 export interface Window {

@@ -38,6 +38,15 @@ export function Flame({ view }: { view: TraceView }) {
     const context = c.getContext('2d', { alpha: false })!;
     const rgb = rgbOf(COLORS);
     const color = (name: string): Rgb => rgb[COLORS.indexOf(name)]!;
+    // Colours as text once, not once a box: there are tens of thousands of boxes in a frame.
+    const fills = trace.header.services.map((_, svc) => {
+      const slot = view.slots[svc];
+      const base = slot === undefined ? color('edge') : rgb[hueOf(slot)]!;
+      const striped = slot !== undefined && isStriped(slot);
+      return { plain: css(base, striped ? 0.62 : 0.88), faded: css(base, 0.25), ink: striped ? css(color('text')) : inkOn(base) };
+    });
+    const unknown = { plain: css(color('edge'), 0.88), faded: css(color('edge'), 0.25), ink: css(color('text')) };
+    const [errCss, criticalCss, textCss] = [css(color('err')), css(color('critical')), css(color('text'))];
     const font = `11px ${getComputedStyle(document.body).fontFamily}`;
     let frame = 0;
 
@@ -75,10 +84,8 @@ export function Flame({ view }: { view: TraceView }) {
           const i = box.span;
           // Spans that run side by side lie over each other: a name has the room up to the next one.
           const room = Math.min(box.x + box.w, boxes[k + 1]?.x ?? Infinity) - box.x;
-          const slot = view.slots[trace.spans.svc[i]!];
           const isError = (trace.spans.flags[i]! & FLAG.error) !== 0;
-          const fill = slot === undefined ? color('edge') : rgb[hueOf(slot)]!;
-          const striped = slot !== undefined && isStriped(slot);
+          const fill = fills[trace.spans.svc[i]!] ?? unknown;
           const width = Math.max(box.w - (box.w > 3 ? 1 : 0), 0.75);
           const faded = matches.size > 0 && !matches.has(i);
           if (isMissing(trace, i)) {
@@ -87,15 +94,15 @@ export function Flame({ view }: { view: TraceView }) {
             context.strokeRect(box.x + 0.5, y + 1.5, Math.max(1, width - 1), ROW - 4);
             context.setLineDash([]);
           } else {
-            context.fillStyle = css(fill, faded ? 0.25 : striped ? 0.62 : 0.88);
+            context.fillStyle = faded ? fill.faded : fill.plain;
             context.fillRect(box.x, y + 1, width, ROW - 2);
           }
           if (isError) {
-            context.fillStyle = css(color('err'));
+            context.fillStyle = errCss;
             context.fillRect(box.x, y + ROW - 4, width, 3);
           }
           if (critical && trace.critical.on[i] === 1) {
-            context.fillStyle = css(color('critical'));
+            context.fillStyle = criticalCss;
             context.fillRect(box.x, y + 1, width, 2);
           }
           if (i === selected) {
@@ -106,7 +113,7 @@ export function Flame({ view }: { view: TraceView }) {
           }
           if (box.merged === 1 && room > 36) {
             const name = nameOf(trace, i);
-            context.fillStyle = faded || striped || isMissing(trace, i) ? css(color('text')) : inkOn(fill);
+            context.fillStyle = faded || isMissing(trace, i) ? textCss : fill.ink;
             context.save();
             context.beginPath();
             context.rect(box.x, y, room - 4, ROW);

@@ -265,7 +265,7 @@ function Bar({ view, header, logs }: { view: TraceView; header: Header; logs: nu
       />
       <span class="grow" />
       <Menu
-        label="Copy"
+        label="Copy or export"
         text="Copy"
         kind="quiet"
         align="end"
@@ -275,16 +275,9 @@ function Bar({ view, header, logs }: { view: TraceView; header: Header; logs: nu
           { label: 'Filter for its logs', icon: 'logs', run: () => void copyText(`{ trace:id = "${header.id}" }`, 'Filter copied') },
           '-',
           { label: 'Its logs', icon: 'logs', href: logsHref({ trace: header.id }, { from: (BigInt(header.t0) - 60_000_000_000n).toString(), to: (BigInt(header.t0) + BigInt(Math.round(header.dur)) + 60_000_000_000n).toString() }) },
-        ]}
-      />
-      <Menu
-        label="Export"
-        text="Export"
-        kind="quiet"
-        align="end"
-        items={[
-          { label: 'OTLP as JSON', icon: 'download', href: apiUrl(`/trace/${header.id}/raw`, { format: 'otlp' }), download: `${header.id}.json` },
-          { label: 'OTLP as protobuf', icon: 'download', href: apiUrl(`/trace/${header.id}/raw`, { format: 'otlp-proto' }), download: `${header.id}.pb` },
+          '-',
+          { label: 'Export OTLP as JSON', icon: 'download', href: apiUrl(`/trace/${header.id}/raw`, { format: 'otlp' }), download: `${header.id}.json` },
+          { label: 'Export OTLP as protobuf', icon: 'download', href: apiUrl(`/trace/${header.id}/raw`, { format: 'otlp-proto' }), download: `${header.id}.pb` },
         ]}
       />
     </>
@@ -384,7 +377,7 @@ function Keys({ view }: { view: TraceView }) {
     const { codes, count } = view.rows.peek();
     if (count === 0) return;
     const at = view.indexOf(view.active.peek());
-    go(codes[at < 0 ? 0 : Math.max(0, Math.min(count - 1, at + by))]!);
+    go(codes[at < 0 && by < count ? 0 : Math.max(0, Math.min(count - 1, at + by))]!);
   };
   const isOpen = (code: number) => (code < n ? tree.kids[code]! > 0 && !view.isCollapsed(code) : view.isFold(code) && view.foldShown(view.foldOf(code)) > 0);
   const left = () => {

@@ -13,6 +13,7 @@ import type { TraceView, Zoom } from './view.ts';
 
 export const ROW_PX = 24;
 const INDENT_PX = 14;
+const WIDE_INDENT = 10; // levels at full width; deeper ones get less, so that names keep their room
 const MAX_INDENT = 24;
 const MARK_PX = 6;
 const MAX_PIECES = 100;
@@ -357,7 +358,8 @@ class RowFiller {
   }
 
   private indent(row: HTMLElement, p: Parts, depth: number): void {
-    p.indent.style.width = `${Math.min(depth, MAX_INDENT) * INDENT_PX}px`;
+    const shown = Math.min(depth, MAX_INDENT);
+    p.indent.style.width = `${Math.min(shown, WIDE_INDENT) * INDENT_PX + Math.max(0, shown - WIDE_INDENT) * 4}px`;
     p.deep.textContent = depth > MAX_INDENT ? String(depth) : '';
     row.setAttribute('aria-level', String(depth + 1));
   }
@@ -451,7 +453,7 @@ class RowFiller {
     row.title = `${plural(size, 'span')} like this: ${label}${errors > 0 ? `, ${plural(errors, 'error')}` : ''}`;
     const box = this.place(t.folds.lo[g]!, t.folds.hi[g]!);
     p.bar.hidden = box === null;
-    p.label.textContent = label;
+    p.label.textContent = this.width() > 520 ? label : formatDuration(t.folds.sum[g]!);
     if (box === null) return;
     put(p.bar, box.x, box.w);
     p.bar.className = 'wf-bar folded';
@@ -539,7 +541,7 @@ class RowFiller {
       formatDuration(s.dur[i]!) +
       ((flags & FLAG.events) !== 0 ? ' ◆' : '') +
       ((flags & FLAG.logs) !== 0 && !this.logs().has(i) ? ' ○' : '') +
-      ((flags & FLAG.skewed) !== 0 ? ' ⏱' : '') +
+      ((flags & FLAG.skewed) !== 0 ? ' ◷' : '') +
       (s.kind[i] === KIND.producer || s.kind[i] === KIND.consumer ? ' ⇢' : '');
     this.placeLabel(p, box);
   }
