@@ -61,7 +61,7 @@ export function rowOf(h: HeatAnswer, ns: number): number {
 
 /** The box of what is slow: all columns, the topmost rows that together hold at most 5 % of the spans, never nothing. */
 export function slowBox(h: HeatAnswer): CellBox | undefined {
-  const rows = h.y.length - 1;
+  const rows = Math.max(0, h.y.length - 1);
   const inRow = new Array<number>(rows).fill(0);
   for (const [, y, count] of h.cells) if (y >= 0 && y < rows) inRow[y]! += count;
   const all = inRow.reduce((a, b) => a + b, 0);

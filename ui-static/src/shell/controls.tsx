@@ -21,6 +21,7 @@ import { formatDuration } from '../lib/units.ts';
 import { IconButton } from '../ui/button.tsx';
 import { Menu, Popover } from '../ui/popup.tsx';
 import { held } from './page.tsx';
+import { hasData } from './server.tsx';
 
 const presets = [
   ['now-5m', 'Last 5 min'],
@@ -192,17 +193,18 @@ export function EnvControl() {
   const { env } = sharedParams();
   const known = useSignal<readonly string[]>([]);
   useEffect(() => {
+    if (hasData.value !== true) return;
     const abort = new AbortController();
     const ask = async () => {
       const found = new Set<string>();
-      for (const key of ['resource.deployment.environment.name', 'resource.deployment.environment'])
+      for (const key of ['deployment.environment.name', 'deployment.environment'])
         try {
-          const answer = await get<{ rows?: { value: unknown }[]; values?: { value: unknown }[] }>(
-            `/attributes/${encodeURIComponent(key)}/values`,
-            {},
+          const answer = await get<{ rows: { value: string }[] }>(
+            `/attributes/${key}/values`,
+            { scope: 'resource', from: 'now-6h' },
             abort.signal,
           );
-          for (const { value } of answer.values ?? answer.rows ?? []) if (typeof value === 'string' && value !== '') found.add(value);
+          for (const { value } of answer.rows) if (value !== '') found.add(value);
         } catch {
           // The list is a help only: the map and its errors speak for themselves.
         }
@@ -210,7 +212,7 @@ export function EnvControl() {
     };
     void ask();
     return () => abort.abort();
-  }, []);
+  }, [hasData.value]);
   const all = env === '' || known.value.includes(env) ? known.value : [env, ...known.value];
   if (all.length === 0) return null;
   const choose = (value: string) => navigateShared({ env: value }, 'replace');

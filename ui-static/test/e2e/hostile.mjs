@@ -202,12 +202,10 @@ export async function hostile(browser, base, { trace, spans }) {
     await page.waitForTimeout(200);
   }
   clean('search, logs, status');
-  const shown = payloads.filter(() => false);
   await page.goto(base + 'logs');
   await settled(page);
-  const row = page.locator('#page').getByText(payloads.at(-1), { exact: false }).first();
-  if (!(await row.isVisible().catch(() => false))) shown.push('the newest log record');
-  missing.push(...shown);
+  const logs = await textOf(page);
+  if (!payloads.some((s) => logs.includes(s))) missing.push('any log record');
 
   // In the address, in every parameter, and typed into the palette.
   for (let i = 0; i < payloads.length; i += 9) {
