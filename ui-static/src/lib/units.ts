@@ -46,7 +46,7 @@ export function formatRate(per_s: number | null | undefined): string {
   if (per_s === 0) return '0/s';
   if (per_s < 1 / 60) return `${significant.format(per_s * 3600)}/h`;
   if (per_s < 0.1) return `${significant.format(per_s * 60)}/min`;
-  return `${formatShort(per_s)}/s`;
+  return `${per_s < 1 ? +per_s.toFixed(2) : formatShort(per_s)}/s`;
 }
 
 /** A share 0..1 as "2.10 %". */

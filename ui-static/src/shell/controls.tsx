@@ -195,22 +195,9 @@ export function EnvControl() {
   useEffect(() => {
     if (hasData.value !== true) return;
     const abort = new AbortController();
-    const ask = async () => {
-      const found = new Set<string>();
-      for (const key of ['deployment.environment.name', 'deployment.environment'])
-        try {
-          const answer = await get<{ rows: { value: string }[] }>(
-            `/attributes/${key}/values`,
-            { scope: 'resource', from: 'now-6h' },
-            abort.signal,
-          );
-          for (const { value } of answer.rows) if (value !== '') found.add(value);
-        } catch {
-          // The list is a help only: the map and its errors speak for themselves.
-        }
-      if (!abort.signal.aborted) known.value = [...found].sort();
-    };
-    void ask();
+    get<{ rows: { envs?: string[] }[] }>('/services', { from: 'now-6h', spark: 0 }, abort.signal)
+      .then(({ rows }) => (known.value = [...new Set(rows.flatMap((r) => r.envs ?? []))].filter((e) => e !== '').sort()))
+      .catch(() => undefined); // the list is a help only
     return () => abort.abort();
   }, [hasData.value]);
   const all = env === '' || known.value.includes(env) ? known.value : [env, ...known.value];
