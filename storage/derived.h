@@ -198,7 +198,7 @@ struct edge_total {
 struct derived_bounds {
     uint64_t series, series_max, series_per_service_max;
     uint64_t services, services_max;
-    uint64_t edges, edges_max, nodes, nodes_max;
+    uint64_t edges, edges_max;
     uint64_t halves, halves_max; /* waiting for, or open to, a partner */
     uint64_t overflowed_series_spans, overflowed_service_spans, overflowed_edge_calls;
     uint64_t memory_bytes;
@@ -223,7 +223,7 @@ struct derived_cleaned {
     struct bytes service, name; /* as counted */
     struct bytes example;       /* a span name that became it */
     enum cleaned_reason reason;
-    uint64_t spans; /* since the start */
+    uint64_t spans; /* as totals count: since the start, or since it was idle */
 };
 
 #endif

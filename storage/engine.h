@@ -252,6 +252,9 @@ struct engine_ops {
                     struct red_result *out);
     enum err (*edges)(struct engine *e, const struct query_context *q,
                       const struct edge_query *query, struct edge_result *out);
+    enum err (*totals)(struct engine *e, const struct query_context *q, struct derived_totals *out);
+    enum err (*cleaned_names)(struct engine *e, const struct query_context *q,
+                              struct derived_cleaned **out, size_t *out_count);
     void (*statistics)(struct engine *e, struct engine_statistics *out);
     enum err (*settle)(struct engine *e);
     void (*close)(struct engine *e);
@@ -384,6 +387,22 @@ NODISCARD static inline enum err engine_edges(struct engine *e, const struct que
                                               struct edge_result *out)
 {
     return e->ops->edges(e, q, query, out);
+}
+
+/* Counters since the start. Copies under a lock that storing waits for, a few milliseconds at most. */
+NODISCARD static inline enum err engine_totals(struct engine *e, const struct query_context *q,
+                                               struct derived_totals *out)
+{
+    return e->ops->totals(e, q, out);
+}
+
+/* Span names that are counted under another name, and why. */
+NODISCARD static inline enum err engine_cleaned_names(struct engine *e,
+                                                      const struct query_context *q,
+                                                      struct derived_cleaned **out,
+                                                      size_t *out_count)
+{
+    return e->ops->cleaned_names(e, q, out, out_count);
 }
 
 /* Cheap: counters only. From any thread, event loops included. */

@@ -20,7 +20,7 @@ enum err half_table_init(struct half_table *t)
     intern_init(&t->nodes, NODES_MAX);
     t->nodes_tidy_at = NODES_TIDY;
     t->entries = mem_map(HALVES_MAX * sizeof *t->entries);
-    t->buckets = mem_map(HALVES_MAX * sizeof *t->buckets);
+    t->buckets = mem_alloc_array(HALVES_MAX, sizeof *t->buckets); /* zeroed */
     if (t->entries != NULL && t->buckets != NULL)
         return ERR_OK;
     half_table_deinit(t);
@@ -31,8 +31,7 @@ void half_table_deinit(struct half_table *t)
 {
     if (t->entries != NULL)
         mem_unmap(t->entries, HALVES_MAX * sizeof *t->entries);
-    if (t->buckets != NULL)
-        mem_unmap(t->buckets, HALVES_MAX * sizeof *t->buckets);
+    mem_free(t->buckets);
     intern_deinit(&t->nodes);
     *t = (struct half_table){ 0 };
 }

@@ -14,7 +14,7 @@
 #include "base/intern.h"
 #include "storage/derived.h"
 
-#define HALVES_MAX 131072u
+#define HALVES_MAX 65536u
 #define HALF_LIFETIME_NS                                                                           \
     (UINT64_C(900) * 1000000000) /* by arrival, that is: by the group's building */
 #define HALF_NONE UINT32_MAX

@@ -117,6 +117,11 @@ static struct intake_context *context_get(struct intake *in, uint32_t number, st
                                  .name = c->service,
                                  .namespace = c->namespace,
                                  .environment = c->environment };
+    if (in->admit_service != NULL)
+        in->admit_service(in->admit_context, &node);
+    c->service = node.name;
+    c->namespace = node.namespace;
+    c->environment = node.environment;
     c->node = intake_node(in, &node);
     if (c->node == HALF_NONE)
         return NULL;

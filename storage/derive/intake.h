@@ -27,13 +27,15 @@ typedef void intake_admit_fn(void *context, struct bytes raw, enum clean_result 
 /* Of one row group; about 25 MB then. */
 #define INTAKE_POINTS_MAX 65536u
 
+typedef void intake_admit_service_fn(void *context, struct derived_node *service);
 typedef void intake_admit_edge_fn(void *context, struct edge_key *key);
 
 struct intake {
     struct arena arena;
     struct tally tally;
-    intake_admit_fn *admit;           /* NULL: everything is as it is */
-    intake_admit_edge_fn *admit_edge; /* likewise */
+    intake_admit_fn *admit;                 /* NULL: everything is as it is */
+    intake_admit_service_fn *admit_service; /* likewise */
+    intake_admit_edge_fn *admit_edge;
     void *admit_context;
     struct intake_context *contexts; /* by the caller's numbers */
     uint32_t contexts_capacity;

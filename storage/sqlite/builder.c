@@ -508,6 +508,7 @@ static enum err range_retire(struct sqlite_engine *e, struct build *b)
     if (error == ERR_OK)
         error = writer_task_run(e, writer_retire, r);
     if (error == ERR_OK) {
+        derived_build_stored(e, r);
         metric_add(e->metrics.resent_stored, b->found_stored);
         if (r->has_group && r->summary.duplicates > b->found_stored)
             metric_add(e->metrics.resent_group, r->summary.duplicates - b->found_stored);

@@ -36,12 +36,19 @@ enum err derived_init(struct derived *d)
     *d = (struct derived){ 0 };
     intake_init(&d->intake, INTAKE_BYTES_MAX);
     delta_init(&d->delta);
-    return half_table_init(&d->halves);
+    d->intake.admit = totals_admit_series;
+    d->intake.admit_service = totals_admit_service;
+    d->intake.admit_edge = totals_admit_edge;
+    d->intake.admit_context = &d->totals;
+    enum err e = totals_init(&d->totals);
+    enum err halves_error = half_table_init(&d->halves); /* both, so that deinit finds them made */
+    return e != ERR_OK ? e : halves_error;
 }
 
 void derived_deinit(struct derived *d)
 {
     half_table_deinit(&d->halves);
+    totals_deinit(&d->totals);
     intake_deinit(&d->intake);
     delta_deinit(&d->delta);
     mem_free(d->rows);
@@ -109,6 +116,12 @@ enum err derived_build_end(struct sqlite_engine *e, struct retirement *r)
     d->delta.is_used = d->intake.spans > 0;
     r->derived = &d->delta;
     return ERR_OK;
+}
+
+void derived_build_stored(struct sqlite_engine *e, const struct retirement *r)
+{
+    if (r->derived != NULL && r->derived->is_used)
+        totals_add(&e->derived.totals, &e->derived.intake.tally, r->built_unix_ns, clock_mono_ns());
 }
 
 /* ---- Writer ---------------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 #define SPINDLE_STORAGE_SQLITE_DERIVED_H
 
 #include "storage/derive/pairing.h"
+#include "storage/derive/totals.h"
 #include "storage/rowgroup/rowgroup.h"
 #include "storage/sqlite/db.h"
 
@@ -54,6 +55,7 @@ struct derived {
     struct derived_row *rows;
     size_t rows_count, rows_capacity;
     struct half_table halves;
+    struct totals totals; /* has a lock of its own */
     /* The builder's. */
     struct intake intake;
     struct derived_delta delta;
@@ -72,6 +74,8 @@ void derived_on_span(void *context, uint32_t number, struct bytes resource,
                      const struct derive_span *span);
 /* Make r->derived of what was seen since the beginning. */
 NODISCARD enum err derived_build_end(struct sqlite_engine *e, struct retirement *r);
+/* It is stored. */
+void derived_build_stored(struct sqlite_engine *e, const struct retirement *r);
 
 /* ---- Writer ---------------------------------------------------------------------------------- */
 

@@ -368,6 +368,32 @@ enum err sqlite_red(struct engine *base, const struct query_context *q,
     return e;
 }
 
+/* ---- Totals ---------------------------------------------------------------------------------- */
+
+enum err sqlite_totals(struct engine *base, const struct query_context *q,
+                       struct derived_totals *out)
+{
+    struct sqlite_engine *e = sqlite_engine_from(base);
+    enum err error = totals_copy(&e->derived.totals, q, out);
+    if (error != ERR_OK)
+        return error;
+    (void)pthread_rwlock_rdlock(&e->operations_lock);
+    const struct half_table *t = &e->derived.halves;
+    out->bounds.halves = t->waiting.count + t->paired.count;
+    out->bounds.halves_max = HALVES_MAX;
+    out->bounds.memory_bytes += t->used * sizeof(struct half_entry) +
+                                HALVES_MAX * sizeof(uint32_t) +
+                                e->derived.rows_capacity * sizeof(struct derived_row);
+    (void)pthread_rwlock_unlock(&e->operations_lock);
+    return ERR_OK;
+}
+
+enum err sqlite_cleaned_names(struct engine *base, const struct query_context *q,
+                              struct derived_cleaned **out, size_t *out_count)
+{
+    return totals_cleaned(&sqlite_engine_from(base)->derived.totals, q, out, out_count);
+}
+
 /* ---- Edges ----------------------------------------------------------------------------------- */
 
 /* Edges and gaps pass as they are; of series, the services are noted. */

@@ -307,6 +307,10 @@ NODISCARD enum err sqlite_red(struct engine *e, const struct query_context *q,
                               const struct red_query *query, struct red_result *out);
 NODISCARD enum err sqlite_edges(struct engine *e, const struct query_context *q,
                                 const struct edge_query *query, struct edge_result *out);
+NODISCARD enum err sqlite_totals(struct engine *e, const struct query_context *q,
+                                 struct derived_totals *out);
+NODISCARD enum err sqlite_cleaned_names(struct engine *e, const struct query_context *q,
+                                        struct derived_cleaned **out, size_t *out_count);
 
 /* ---- sqlite_engine.c ------------------------------------------------------------------------- */
 

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/derive/totals.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define BUCKETS       16384u
+#define SWEEP_NS      (UINT64_C(30) * 1000000000)
+#define EXAMPLE_MAX   128u /* bytes of a name that was cleaned */
+#define CLASS_SERVICE 'S'
+#define NOT_CLEANED   255
+
+struct total {
+    struct total *next; /* in the bucket */
+    uint64_t hash;
+    uint64_t seen_mono_ns;
+    uint64_t created_unix_ns; /* 0: nothing was counted yet */
+    struct total *service;    /* of a series: the entry of its service */
+    uint32_t series_count;    /* of a service */
+    uint8_t cleaned;          /* of a series: enum cleaned_reason, or NOT_CLEANED */
+    struct bytes example;     /* then: a name that became it; on the heap */
+    struct tally_point sum;
+    struct derived_exemplar newest;
+    uint32_t key_len;
+    uint8_t key[];
+};
+
+static struct bytes key_of(const struct total *t)
+{
+    return bytes_of(t->key, t->key_len);
+}
+
+enum err totals_init(struct totals *t)
+{
+    *t = (struct totals){ 0 };
+    (void)pthread_mutex_init(&t->lock, NULL);
+    t->buckets = mem_alloc_array(BUCKETS, sizeof *t->buckets);
+    return t->buckets == NULL ? ERR_NOMEM : ERR_OK;
+}
+
+static size_t histogram_bytes(const struct histogram *h)
+{
+    return (size_t)h->capacity * (h->is_wide ? 8 : 4);
+}
+
+static size_t total_bytes(const struct total *e)
+{
+    return sizeof *e + e->key_len + e->example.len + histogram_bytes(&e->sum.first) +
+           histogram_bytes(&e->sum.second);
+}
+
+static void total_free(struct total *e)
+{
+    histogram_deinit(&e->sum.first);
+    histogram_deinit(&e->sum.second);
+    mem_free((void *)(uintptr_t)e->example.data);
+    mem_free(e);
+}
+
+void totals_deinit(struct totals *t)
+{
+    for (uint32_t i = 0; t->buckets != NULL && i < BUCKETS; i++) {
+        while (t->buckets[i] != NULL) {
+            struct total *e = t->buckets[i];
+            t->buckets[i] = e->next;
+            total_free(e);
+        }
+    }
+    mem_free(t->buckets);
+    t->buckets = NULL;
+}
+
+static struct total *total_find(const struct totals *t, struct bytes key, uint64_t hash)
+{
+    struct total *e = t->buckets[hash & (BUCKETS - 1)];
+    while (e != NULL && !(e->hash == hash && bytes_equal(key_of(e), key)))
+        e = e->next;
+    return e;
+}
+
+static uint32_t *count_of(struct totals *t, struct bytes key)
+{
+    switch (key.data[0]) {
+    case CLASS_SERVICE:
+        return &t->services_count;
+    case KEY_RED:
+        return &t->series_count;
+    default:
+        return &t->edges_count;
+    }
+}
+
+/* NULL when out of memory. */
+static struct total *total_make(struct totals *t, struct bytes key, uint64_t hash)
+{
+    struct total *e = mem_zalloc(sizeof *e + key.len);
+    if (e == NULL)
+        return NULL;
+    struct total **bucket = &t->buckets[hash & (BUCKETS - 1)];
+    e->next = *bucket;
+    e->hash = hash;
+    e->seen_mono_ns = t->now_mono_ns;
+    e->cleaned = NOT_CLEANED;
+    e->key_len = (uint32_t)key.len;
+    memcpy(e->key, key.data, key.len);
+    histogram_init(&e->sum.first, NULL);
+    histogram_init(&e->sum.second, NULL);
+    *bucket = e;
+    (*count_of(t, key))++;
+    return e;
+}
+
+/* ---- Bounds ---------------------------------------------------------------------------------- */
+
+static const struct bytes other = BYTES_LITERAL(DERIVED_OVERFLOW_NAME);
+
+static void service_key(struct buffer *out, struct bytes service, struct bytes namespace,
+                        struct bytes environment)
+{
+    const struct derived_node node = {
+        .kind = NODE_SERVICE, .name = service, .namespace = namespace, .environment = environment
+    };
+    buffer_append_byte(out, CLASS_SERVICE);
+    node_key_put(out, &node);
+}
+
+void totals_admit_service(void *context, struct derived_node *service)
+{
+    struct totals *t = context;
+    struct buffer key;
+    buffer_init(&key, 4096);
+    service_key(&key, service->name, service->namespace, service->environment);
+    bool is_admitted = false;
+    (void)pthread_mutex_lock(&t->lock);
+    if (key.error == ERR_OK) {
+        uint64_t hash = hash_bytes(buffer_bytes(&key));
+        is_admitted = total_find(t, buffer_bytes(&key), hash) != NULL ||
+                      (t->services_count < TOTALS_SERVICES_MAX &&
+                       total_make(t, buffer_bytes(&key), hash) != NULL);
+    }
+    (void)pthread_mutex_unlock(&t->lock);
+    buffer_deinit(&key);
+    if (!is_admitted)
+        *service = (struct derived_node){ .kind = service->kind, .name = other };
+}
+
+/* Remember one name that was changed. */
+static void example_note(struct total *e, struct bytes raw, enum cleaned_reason reason)
+{
+    if (e->cleaned != NOT_CLEANED)
+        return;
+    size_t len = raw.len < EXAMPLE_MAX ? raw.len : EXAMPLE_MAX;
+    char *text = mem_text(raw.data == NULL ? (const void *)"" : raw.data, len);
+    if (text == NULL)
+        return;
+    e->example = bytes_of(text, len);
+    e->cleaned = (uint8_t)reason;
+}
+
+/* The entry of a series, made when there is room for it. */
+static struct total *series_entry(struct totals *t, const struct red_key *key, bool is_bounded)
+{
+    struct buffer text;
+    buffer_init(&text, 1 << 20);
+    red_key_put(&text, key);
+    size_t series_len = text.len;
+    service_key(&text, key->service, key->namespace, key->environment);
+    struct total *e = NULL;
+    if (text.error == ERR_OK) {
+        struct bytes series = bytes_of(text.data, series_len);
+        struct bytes service = bytes_of(text.data + series_len, text.len - series_len);
+        uint64_t hash = hash_bytes(series);
+        e = total_find(t, series, hash);
+        struct total *of = e != NULL ? NULL : total_find(t, service, hash_bytes(service));
+        if (e == NULL &&
+            (!is_bounded || (t->series_count < TOTALS_SERIES_MAX &&
+                             (of == NULL || of->series_count < TOTALS_OF_SERVICE_MAX))))
+            e = total_make(t, series, hash);
+        if (e != NULL && of != NULL) {
+            e->service = of;
+            of->series_count++;
+        }
+    }
+    buffer_deinit(&text);
+    return e;
+}
+
+void totals_admit_series(void *context, struct bytes raw, enum clean_result cleaned,
+                         struct red_key *key)
+{
+    struct totals *t = context;
+    (void)pthread_mutex_lock(&t->lock);
+    struct total *e = series_entry(t, key, true);
+    if (e != NULL && cleaned != CLEAN_SAME)
+        example_note(e, raw, cleaned == CLEAN_CUT ? CLEANED_LONG : CLEANED_ID);
+    if (e == NULL) {
+        key->name = other;
+        e = series_entry(t, key, false);
+        if (e != NULL)
+            example_note(e, raw, CLEANED_OVERFLOW);
+    }
+    (void)pthread_mutex_unlock(&t->lock);
+}
+
+/* Over the bound only services keep their names, of which there are few. */
+void totals_admit_edge(void *context, struct edge_key *key)
+{
+    struct totals *t = context;
+    struct buffer text;
+    buffer_init(&text, 1 << 20);
+    edge_key_put(&text, key);
+    bool is_admitted = false;
+    (void)pthread_mutex_lock(&t->lock);
+    if (text.error == ERR_OK) {
+        uint64_t hash = hash_bytes(buffer_bytes(&text));
+        is_admitted =
+            total_find(t, buffer_bytes(&text), hash) != NULL ||
+            (t->edges_count < TOTALS_EDGES_MAX && total_make(t, buffer_bytes(&text), hash) != NULL);
+    }
+    (void)pthread_mutex_unlock(&t->lock);
+    buffer_deinit(&text);
+    if (is_admitted)
+        return;
+    const struct derived_node rest = { .kind = NODE_OTHER, .name = other };
+    if (key->client.kind == NODE_SERVICE)
+        key->server = rest;
+    else
+        key->client = rest;
+    if (key->client.kind != NODE_SERVICE && key->server.kind != NODE_SERVICE)
+        key->server = rest;
+    key->via = (struct bytes){ 0 };
+}
+
+/* ---- Counting -------------------------------------------------------------------------------- */
+
+static void overflow_count(struct totals *t, struct bytes key, uint64_t calls)
+{
+    struct red_key red;
+    struct edge_key edge;
+    if (red_key_read(key, &red)) {
+        if (bytes_equal(red.service, other))
+            t->overflowed_service_spans += calls;
+        else if (bytes_equal(red.name, other))
+            t->overflowed_series_spans += calls;
+    } else if (edge_key_read(key, &edge) &&
+               (edge.client.kind == NODE_OTHER || edge.server.kind == NODE_OTHER)) {
+        t->overflowed_edge_calls += calls;
+    }
+}
+
+/* Where durations spread over many octaves the histogram becomes coarser; those of rollups never do. */
+static void histogram_narrow(struct histogram *h)
+{
+    while (h->length > TOTALS_BUCKETS_MAX)
+        if (histogram_downscale(h, (int8_t)(h->scale - 1)) != ERR_OK)
+            return; /* no memory: the next time */
+}
+
+static void point_count(struct totals *t, struct bytes key, const struct tally_point *p,
+                        uint64_t now_unix_ns)
+{
+    struct unpaired_key gap;
+    if (unpaired_key_read(key, &gap)) {
+        t->unpaired[gap.reason] += p->calls;
+        return;
+    }
+    overflow_count(t, key, p->calls);
+    uint64_t hash = hash_bytes(key);
+    struct total *e = total_find(t, key, hash);
+    struct red_key red;
+    if (e == NULL && red_key_read(key, &red))
+        e = series_entry(t, &red, false);
+    else if (e == NULL)
+        e = total_make(t, key, hash);
+    if (e == NULL || tally_point_add(&e->sum, p) != ERR_OK)
+        return;
+    histogram_narrow(&e->sum.first);
+    histogram_narrow(&e->sum.second);
+    if (e->created_unix_ns == 0)
+        e->created_unix_ns = now_unix_ns;
+    e->seen_mono_ns = t->now_mono_ns;
+    if (e->service != NULL)
+        e->service->seen_mono_ns = t->now_mono_ns;
+    const struct derived_exemplar *latest =
+        tally_is_later(&p->failed, &p->slowest) ? &p->failed : &p->slowest;
+    if (tally_is_later(latest, &e->newest))
+        e->newest = *latest;
+}
+
+/* What was idle leaves; series before services, which they point to. */
+static void sweep(struct totals *t, bool services)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        for (struct total **at = &t->buckets[i]; *at != NULL;) {
+            struct total *e = *at;
+            bool is_service = e->key[0] == CLASS_SERVICE;
+            if (is_service != services || t->now_mono_ns - e->seen_mono_ns < TOTALS_IDLE_NS ||
+                e->series_count > 0) {
+                bytes += total_bytes(e);
+                at = &e->next;
+                continue;
+            }
+            *at = e->next;
+            (*count_of(t, key_of(e)))--;
+            if (e->service != NULL)
+                e->service->series_count--;
+            total_free(e);
+        }
+    }
+    t->memory_bytes = bytes + BUCKETS * sizeof *t->buckets;
+}
+
+void totals_add(struct totals *t, const struct tally *tally, uint64_t now_unix_ns,
+                uint64_t now_mono_ns)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    t->now_mono_ns = now_mono_ns;
+    for (uint32_t i = 0; i < tally->points_count; i++) {
+        const struct tally_point *p = tally_point(tally, i);
+        point_count(t, tally_key(tally, p->series), p, now_unix_ns);
+    }
+    if (now_mono_ns - t->swept_mono_ns >= SWEEP_NS) {
+        sweep(t, false);
+        sweep(t, true);
+        t->swept_mono_ns = now_mono_ns;
+    }
+    (void)pthread_mutex_unlock(&t->lock);
+}
+
+/* ---- Copies ---------------------------------------------------------------------------------- */
+
+static enum err histogram_copy(const struct histogram *from, struct arena *arena,
+                               struct histogram *out)
+{
+    histogram_init(out, arena);
+    return histogram_merge(out, from);
+}
+
+static enum err series_copy(const struct total *e, struct arena *arena, struct red_total *out)
+{
+    struct bytes text;
+    struct red_key key;
+    enum err error = arena_dup(arena, key_of(e), &text);
+    if (error != ERR_OK)
+        return error;
+    bool is_read = red_key_read(text, &key);
+    assert(is_read);
+    (void)is_read;
+    *out = (struct red_total){
+        .service = key.service,
+        .namespace = key.namespace,
+        .environment = key.environment,
+        .name = key.name,
+        .kind = key.kind,
+        .status = key.status,
+        .created_unix_ns = e->created_unix_ns,
+        .calls = e->sum.calls,
+        .bytes = e->sum.bytes,
+        .estimated_calls = (double)e->sum.estimated_calls / (double)TALLY_ONE,
+        .slowest = e->sum.slowest,
+        .newest = e->newest,
+    };
+    return histogram_copy(&e->sum.first, arena, &out->duration);
+}
+
+static enum err edge_copy(const struct total *e, struct arena *arena, struct edge_total *out)
+{
+    struct bytes text;
+    struct edge_key key;
+    enum err error = arena_dup(arena, key_of(e), &text);
+    if (error != ERR_OK)
+        return error;
+    bool is_read = edge_key_read(text, &key);
+    assert(is_read);
+    (void)is_read;
+    *out = (struct edge_total){
+        .client = key.client,
+        .server = key.server,
+        .type = key.type,
+        .via = key.via,
+        .created_unix_ns = e->created_unix_ns,
+        .calls = e->sum.calls,
+        .failed = e->sum.errors,
+        .newest = e->newest,
+    };
+    error = histogram_copy(&e->sum.first, arena, &out->client_duration);
+    return error == ERR_OK ? histogram_copy(&e->sum.second, arena, &out->server_duration) : error;
+}
+
+static enum err entries_copy(const struct totals *t, struct arena *arena,
+                             struct derived_totals *out)
+{
+    enum err e = ERR_OK;
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        for (const struct total *x = t->buckets[i]; x != NULL && e == ERR_OK; x = x->next) {
+            if (x->created_unix_ns == 0)
+                continue; /* nothing was counted in it */
+            if (x->key[0] == KEY_RED)
+                e = series_copy(x, arena, &out->series[out->series_count++]);
+            else if (x->key[0] == KEY_EDGE)
+                e = edge_copy(x, arena, &out->edges[out->edges_count++]);
+        }
+    }
+    return e;
+}
+
+enum err totals_copy(struct totals *t, const struct query_context *q, struct derived_totals *out)
+{
+    struct derived_totals copy = { 0 };
+    enum err e = ERR_OK;
+    (void)pthread_mutex_lock(&t->lock);
+    copy.series = arena_alloc_array(q->arena, (size_t)t->series_count + 1, sizeof *copy.series);
+    copy.edges = arena_alloc_array(q->arena, (size_t)t->edges_count + 1, sizeof *copy.edges);
+    if (copy.series == NULL || copy.edges == NULL)
+        e = arena_failure(q->arena);
+    if (e == ERR_OK)
+        e = entries_copy(t, q->arena, &copy);
+    memcpy(copy.unpaired, t->unpaired, sizeof copy.unpaired);
+    copy.bounds = (struct derived_bounds){
+        .series = t->series_count,
+        .series_max = TOTALS_SERIES_MAX,
+        .series_per_service_max = TOTALS_OF_SERVICE_MAX,
+        .services = t->services_count,
+        .services_max = TOTALS_SERVICES_MAX,
+        .edges = t->edges_count,
+        .edges_max = TOTALS_EDGES_MAX,
+        .overflowed_series_spans = t->overflowed_series_spans,
+        .overflowed_service_spans = t->overflowed_service_spans,
+        .overflowed_edge_calls = t->overflowed_edge_calls,
+        .memory_bytes = t->memory_bytes,
+    };
+    (void)pthread_mutex_unlock(&t->lock);
+    if (e == ERR_OK)
+        *out = copy;
+    return e;
+}
+
+static int cleaned_compare(const void *a, const void *b)
+{
+    const struct derived_cleaned *x = a, *y = b;
+    int order = bytes_compare(x->service, y->service);
+    return order != 0 ? order : bytes_compare(x->name, y->name);
+}
+
+/* Series of one service and name, of different kinds and statuses, are one line. */
+static size_t cleaned_unite(struct derived_cleaned *list, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (kept > 0 && cleaned_compare(&list[kept - 1], &list[i]) == 0)
+            list[kept - 1].spans += list[i].spans;
+        else
+            list[kept++] = list[i];
+    }
+    return kept;
+}
+
+enum err totals_cleaned(struct totals *t, const struct query_context *q,
+                        struct derived_cleaned **out, size_t *out_count)
+{
+    enum err e = ERR_OK;
+    size_t count = 0;
+    (void)pthread_mutex_lock(&t->lock);
+    struct derived_cleaned *list =
+        arena_alloc_array(q->arena, (size_t)t->series_count + 1, sizeof *list);
+    if (list == NULL)
+        e = arena_failure(q->arena);
+    for (uint32_t i = 0; i < BUCKETS; i++) {
+        for (const struct total *x = t->buckets[i]; x != NULL && e == ERR_OK; x = x->next) {
+            struct bytes text, example = { 0 };
+            struct red_key key;
+            if (x->key[0] != KEY_RED || x->cleaned == NOT_CLEANED || x->created_unix_ns == 0)
+                continue;
+            e = arena_dup(q->arena, key_of(x), &text);
+            if (e == ERR_OK)
+                e = arena_dup(q->arena, x->example, &example);
+            if (e != ERR_OK || !red_key_read(text, &key))
+                continue;
+            list[count++] = (struct derived_cleaned){ .service = key.service,
+                                                      .name = key.name,
+                                                      .example = example,
+                                                      .reason = (enum cleaned_reason)x->cleaned,
+                                                      .spans = x->sum.calls };
+        }
+    }
+    (void)pthread_mutex_unlock(&t->lock);
+    if (e != ERR_OK)
+        return e;
+    qsort(list, count, sizeof *list, cleaned_compare);
+    *out_count = cleaned_unite(list, count);
+    *out = list;
+    return ERR_OK;
+}

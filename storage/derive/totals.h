@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* totals.h - what was counted since the start, and the bounds of what may be counted apart.
+ *
+ * Role       one entry a series, edge and service that was seen in the last fifteen minutes. What is new asks
+ *            here before it is counted under a key of its own; over a bound it is counted under
+ *            DERIVED_OVERFLOW_NAME. /metrics is a copy of the entries.
+ * Bound      the maxima below; an entry is 500 bytes to 1 KiB with its histograms.
+ * Threads    any; one lock, held for a few entries at a time, or for a copy of all (some milliseconds).
+ * Errors     where memory lacks, an entry is not made, and what would be counted in it only here is lost. */
+#ifndef SPINDLE_STORAGE_DERIVE_TOTALS_H
+#define SPINDLE_STORAGE_DERIVE_TOTALS_H
+
+#include "storage/derive/intake.h"
+
+#include <pthread.h>
+
+#define TOTALS_SERIES_MAX                                                                          \
+    10000u /* of all services, but for the overflow series: 18 a service at most */
+#define TOTALS_OF_SERVICE_MAX 2000u /* series of one service */
+#define TOTALS_SERVICES_MAX   1000u /* distinct (name, namespace, environment) */
+#define TOTALS_EDGES_MAX      4000u
+#define TOTALS_BUCKETS_MAX    256u /* of a histogram here: 4 octaves at scale 6, 16 at scale 4 */
+
+struct total;
+
+struct totals {
+    pthread_mutex_t lock; /* guards all below */
+    struct total **buckets;
+    uint32_t services_count, series_count, edges_count;
+    uint64_t unpaired[UNPAIRED_REASON_COUNT];
+    uint64_t overflowed_series_spans, overflowed_service_spans, overflowed_edge_calls;
+    uint64_t now_mono_ns, swept_mono_ns;
+    size_t memory_bytes;
+};
+
+/* ERR_NOMEM. deinit is safe on a zeroed one. */
+NODISCARD enum err totals_init(struct totals *t);
+void totals_deinit(struct totals *t);
+
+/* What an intake asks: context is the struct totals. */
+void totals_admit_service(void *context, struct derived_node *service);
+void totals_admit_series(void *context, struct bytes raw, enum clean_result cleaned,
+                         struct red_key *key);
+void totals_admit_edge(void *context, struct edge_key *key);
+
+/* Count what a row group added, once it is stored; entries that have been idle for TOTALS_IDLE_NS leave. */
+void totals_add(struct totals *t, const struct tally *tally, uint64_t now_unix_ns,
+                uint64_t now_mono_ns);
+
+/* Copies in the query's arena: its errors. What others know of bounds is left 0. */
+NODISCARD enum err totals_copy(struct totals *t, const struct query_context *q,
+                               struct derived_totals *out);
+NODISCARD enum err totals_cleaned(struct totals *t, const struct query_context *q,
+                                  struct derived_cleaned **out, size_t *out_count);
+
+#endif

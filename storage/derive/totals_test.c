@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* totals_test.c - bounds hold whatever is sent, nothing is lost by them, and what is idle leaves. */
+#include "storage/derive/totals.h"
+
+#include "base/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+
+struct feed {
+    struct totals totals;
+    struct intake intake;
+    struct arena texts;
+    uint64_t spans;
+};
+
+static void feed_init(struct feed *f)
+{
+    *f = (struct feed){ 0 };
+    assert_int_equal(totals_init(&f->totals), ERR_OK);
+    intake_init(&f->intake, (size_t)256 << 20);
+    f->intake.admit = totals_admit_series;
+    f->intake.admit_service = totals_admit_service;
+    f->intake.admit_edge = totals_admit_edge;
+    f->intake.admit_context = &f->totals;
+    arena_init(&f->texts, (size_t)256 << 20, NULL);
+}
+
+static void feed_deinit(struct feed *f)
+{
+    intake_deinit(&f->intake);
+    totals_deinit(&f->totals);
+    arena_deinit(&f->texts);
+}
+
+/* A span of a service (service.name only). */
+static void feed_span(struct feed *f, uint32_t context, const char *service, const char *name,
+                      uint32_t kind, uint64_t trace)
+{
+    uint8_t resource[128] = { 0x0A, 0, 0x0A, 12 };
+    size_t len = strlen(service);
+    memcpy(resource + 4, "service.name", 12);
+    resource[1] = (uint8_t)(18 + len);
+    resource[16] = 0x12;
+    resource[17] = (uint8_t)(2 + len);
+    resource[18] = 0x0A;
+    resource[19] = (uint8_t)len;
+    memcpy(resource + 20, service, len);
+    struct bytes r, n;
+    assert_int_equal(arena_dup(&f->texts, bytes_of(resource, 20 + len), &r), ERR_OK);
+    assert_int_equal(arena_dup(&f->texts, bytes_text(name), &n), ERR_OK);
+    struct derive_span s = { .name = n,
+                             .trace_low = trace,
+                             .span_id = 1 + f->spans++,
+                             .start_unix_ns = TALLY_HOUR_NS,
+                             .duration_ns = 1000 + trace * trace * 2500,
+                             .kind = kind };
+    intake_add(&f->intake, context, r, &s);
+}
+
+static void feed_build(struct feed *f, uint64_t mono_ns)
+{
+    assert_int_equal(intake_error(&f->intake), ERR_OK);
+    totals_add(&f->totals, &f->intake.tally, 1000, mono_ns);
+    intake_reset(&f->intake);
+}
+
+static struct derived_totals copy(struct feed *f, struct arena *arena)
+{
+    struct derived_totals t;
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = arena };
+    assert_int_equal(totals_copy(&f->totals, &q, &t), ERR_OK);
+    return t;
+}
+
+static uint64_t calls_of(const struct derived_totals *t)
+{
+    uint64_t calls = 0;
+    for (size_t i = 0; i < t->series_count; i++) {
+        calls += t->series[i].calls;
+        assert_int_equal(t->series[i].duration.count, t->series[i].calls);
+    }
+    return calls;
+}
+
+static void names_over_the_bound_are_counted_together(void **state)
+{
+    (void)state;
+    struct feed f;
+    feed_init(&f);
+    for (unsigned i = 0; i < 10000; i++) {
+        char name[32];
+        /* no digits: these would be cleaned */
+        (void)snprintf(name, sizeof name, "op-%c%c%c%c", 'a' + i / 17576 % 26, 'a' + i / 676 % 26,
+                       'a' + i / 26 % 26, 'a' + i % 26);
+        feed_span(&f, 0, "loud", name, 1, i);
+    }
+    feed_span(&f, 1, "quiet", "work", 1, 1);
+    feed_build(&f, 1);
+    struct arena arena;
+    arena_init(&arena, (size_t)256 << 20, NULL);
+    struct derived_totals t = copy(&f, &arena);
+    assert_int_equal(calls_of(&t), 10001);
+    assert_int_equal(t.series_count, TOTALS_OF_SERVICE_MAX + 2);
+    assert_int_equal(t.bounds.overflowed_series_spans, 10000 - TOTALS_OF_SERVICE_MAX);
+    bool has_quiet = false;
+    for (size_t i = 0; i < t.series_count; i++)
+        has_quiet = has_quiet || (bytes_equal_text(t.series[i].service, "quiet") &&
+                                  bytes_equal_text(t.series[i].name, "work"));
+    assert_true(has_quiet);
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
+    struct derived_cleaned *cleaned = NULL;
+    size_t count = 0;
+    assert_int_equal(totals_cleaned(&f.totals, &q, &cleaned, &count), ERR_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(cleaned[0].reason, CLEANED_OVERFLOW);
+    assert_int_equal(cleaned[0].spans, 10000 - TOTALS_OF_SERVICE_MAX);
+    assert_true(bytes_equal_text(cleaned[0].name, DERIVED_OVERFLOW_NAME));
+    arena_deinit(&arena);
+    feed_deinit(&f);
+}
+
+static void services_over_the_bound_are_counted_together(void **state)
+{
+    (void)state;
+    struct feed f;
+    feed_init(&f);
+    for (unsigned group = 0; group < 5; group++) {
+        for (unsigned i = 0; i < 4000; i++) {
+            char service[32];
+            (void)snprintf(service, sizeof service, "service-%u", group * 4000 + i);
+            feed_span(&f, i, service, "work", 2, i);
+        }
+        feed_build(&f, 1);
+    }
+    struct arena arena;
+    arena_init(&arena, (size_t)256 << 20, NULL);
+    struct derived_totals t = copy(&f, &arena);
+    assert_int_equal(calls_of(&t), 20000);
+    assert_int_equal(t.bounds.services, TOTALS_SERVICES_MAX);
+    assert_int_equal(t.bounds.overflowed_service_spans, 20000 - TOTALS_SERVICES_MAX);
+    assert_true(t.bounds.edges <= TOTALS_EDGES_MAX);
+    /* Each had a user, and all users' calls are there. */
+    uint64_t calls = 0;
+    for (size_t i = 0; i < t.edges_count; i++)
+        calls += t.edges[i].calls;
+    assert_int_equal(calls, 20000);
+    arena_deinit(&arena);
+    feed_deinit(&f);
+}
+
+static void idle_series_leave_and_begin_again(void **state)
+{
+    (void)state;
+    struct feed f;
+    feed_init(&f);
+    struct arena arena;
+    arena_init(&arena, (size_t)64 << 20, NULL);
+    feed_span(&f, 0, "a", "first", 1, 1);
+    feed_build(&f, 1);
+    feed_span(&f, 0, "b", "second", 1, 1);
+    feed_build(&f, TOTALS_IDLE_NS);
+    assert_int_equal(copy(&f, &arena).series_count, 2); /* not yet */
+    feed_span(&f, 0, "b", "second", 1, 1);
+    feed_build(&f, TOTALS_IDLE_NS + UINT64_C(60000000000));
+    struct derived_totals t = copy(&f, &arena);
+    assert_int_equal(t.series_count, 1);
+    assert_int_equal(t.series[0].calls, 2);
+    assert_int_equal(t.bounds.services, 1);
+    feed_span(&f, 0, "a", "first", 1, 1);
+    feed_build(&f, TOTALS_IDLE_NS + UINT64_C(61000000000));
+    t = copy(&f, &arena);
+    assert_int_equal(t.series_count, 2);
+    assert_int_equal(calls_of(&t), 3);
+    arena_deinit(&arena);
+    feed_deinit(&f);
+}
+
+/* 10,000 series and 2,000 edges, each with a wide histogram. */
+static void memory_stays_within_the_budget(void **state)
+{
+    (void)state;
+    struct feed f;
+    feed_init(&f);
+    for (unsigned s = 0; s < 500; s++) {
+        char service[32];
+        (void)snprintf(service, sizeof service, "service-%u", s);
+        for (unsigned i = 0; i < 100 * 20; i++) {
+            char name[32];
+            (void)snprintf(name, sizeof name, "GET /path/%c", 'a' + i % 20);
+            feed_span(&f, s, service, name, i % 20 == 0 ? 2 : 1, i);
+        }
+    }
+    feed_build(&f, UINT64_C(60000000000));
+    struct arena arena;
+    arena_init(&arena, (size_t)256 << 20, NULL);
+    struct derived_totals t = copy(&f, &arena);
+    assert_int_equal(t.series_count, 10000);
+    assert_true(t.bounds.memory_bytes > 0);
+    print_message("%zu bytes\n", (size_t)t.bounds.memory_bytes);
+    assert_true(t.bounds.memory_bytes < (size_t)24 << 20);
+    arena_deinit(&arena);
+    feed_deinit(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_over_the_bound_are_counted_together),
+        cmocka_unit_test(services_over_the_bound_are_counted_together),
+        cmocka_unit_test(idle_series_leave_and_begin_again),
+        cmocka_unit_test(memory_stays_within_the_budget),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
