@@ -72,14 +72,16 @@ export function MapCanvas(props: MapCanvasProps) {
 
   const current = scene.nodes.findIndex((v) => v.id === cursor.value);
   const tabbed = current >= 0 ? current : node >= 0 ? node : scene.labels[0] ?? -1;
+  // Keys may come faster than renders: the focus itself says where it is.
+  const focusedNode = (): number => Number((document.activeElement?.closest('.map-node') as HTMLElement | null)?.dataset.node ?? -1);
   const step = (dx: number, dy: number) => {
-    const to = neighbour(scene, tabbed, dx, dy);
+    const to = neighbour(latest.current.scene, focusedNode(), dx, dy);
     if (to < 0) return;
-    cursor.value = scene.nodes[to]!.id;
+    cursor.value = latest.current.scene.nodes[to]!.id;
     overlay.current!.querySelector<HTMLElement>(`[data-node="${to}"]`)?.focus({ preventScroll: true });
   };
-  const focused = () => overlay.current?.contains(document.activeElement) === true;
-  const picked = () => (focused() ? tabbed : node);
+  const focused = () => focusedNode() >= 0;
+  const picked = () => (focused() ? focusedNode() : latest.current.node);
   useKeys('Map', [
     { keys: 'ArrowLeft', label: 'Nearest node to the left', run: () => step(-1, 0), when: focused },
     { keys: 'ArrowRight', label: 'Nearest node to the right', run: () => step(1, 0), when: focused },
@@ -93,7 +95,7 @@ export function MapCanvas(props: MapCanvasProps) {
     { keys: '+', label: 'Zoom in', run: () => stage.current!.zoomBy(1.25) },
     { keys: '-', label: 'Zoom out', run: () => stage.current!.zoomBy(0.8) },
     { keys: '0', label: 'Show everything', run: () => stage.current!.fit() },
-  ], [scene, tabbed, node]);
+  ]);
 
   return (
     <div class="map-stage" ref={root} role="group" aria-label="Service map">

@@ -162,61 +162,56 @@ function arrow(path: CanvasRenderingContext2D | Path2D, c: Curve, w: number): vo
   path.closePath();
 }
 
-/** Lines of one style, with their arrows. */
-interface Batch {
+/** An edge's line and arrow, ready to be drawn, and the room they take. */
+interface Stroke {
   line: Path2D;
-  arrows: Path2D;
+  arrow: Path2D;
   width: number;
   dotted: boolean;
+  box: Box;
 }
 
 /** What does not change while one pans and zooms. */
 export interface Prepared {
-  strong: Batch[];
-  faint: Batch[];
-  failing: Batch[];
+  strong: Stroke[];
+  faint: Stroke[];
+  failing: Stroke[];
+}
+
+function strokeOf(e: Link, curve: Curve, wide: number, core = wide): Stroke {
+  const line = new Path2D(), tip = new Path2D(), box: Box = { l: Infinity, t: Infinity, r: -Infinity, b: -Infinity };
+  trace(line, curve);
+  arrow(tip, curve, wide);
+  for (let i = 0; i < curve.length; i += 2) {
+    box.l = Math.min(box.l, curve[i]! - wide - 12);
+    box.r = Math.max(box.r, curve[i]! + wide + 12);
+    box.t = Math.min(box.t, curve[i + 1]! - wide - 12);
+    box.b = Math.max(box.b, curve[i + 1]! + wide + 12);
+  }
+  return { line, arrow: tip, width: core, dotted: e.async, box };
 }
 
 export function prepare(scene: Scene): Prepared {
   const out: Prepared = { strong: [], faint: [], failing: [] };
-  const batches = new Map<string, Batch>();
-  const batch = (list: Batch[], name: string, w: number, dotted: boolean): Batch => {
-    const key = `${name} ${w} ${dotted}`;
-    let b = batches.get(key);
-    if (b === undefined) {
-      batches.set(key, (b = { line: new Path2D(), arrows: new Path2D(), width: w, dotted }));
-      list.push(b);
-    }
-    return b;
-  };
   scene.edges.forEach((e, i) => {
-    const w = Math.round(width(e.rate)), c = scene.curves[i]!;
-    const b = e.strong ? batch(out.strong, 'strong', w, e.async) : batch(out.faint, 'faint', w, e.async);
-    trace(b.line, c);
-    arrow(b.arrows, c, w);
-    if ((e.err ?? 0) >= TOLD) {
-      const core = batch(out.failing, 'failing', Math.max(1, Math.round(w * 0.6)), e.async);
-      trace(core.line, c);
-      arrow(core.arrows, c, w);
-    }
+    const w = Math.round(width(e.rate));
+    (e.strong ? out.strong : out.faint).push(strokeOf(e, scene.curves[i]!, w));
+    if ((e.err ?? 0) >= TOLD) out.failing.push(strokeOf(e, scene.curves[i]!, w, Math.max(1, Math.round(w * 0.6))));
   });
   return out;
 }
 
-function stroke(c: CanvasRenderingContext2D, b: Batch, color: string, thin: number, extra = 0): void {
+/** Draws those in sight, one by one: a path of hundreds of curves takes a software canvas longer than its parts. */
+function strokes(c: CanvasRenderingContext2D, list: readonly Stroke[], color: string, thin: number, sight: Box, extra = 0): void {
   c.strokeStyle = c.fillStyle = color;
-  c.lineWidth = (b.width + extra) * thin;
-  c.setLineDash(b.dotted ? [0.1, 4 + b.width] : []);
-  c.lineCap = b.dotted ? 'round' : 'butt';
-  c.stroke(b.line);
-  c.fill(b.arrows);
-}
-
-function one(c: CanvasRenderingContext2D, e: Link, curve: Curve, color: string, thin: number, extra: number): void {
-  const w = Math.round(width(e.rate)), b: Batch = { line: new Path2D(), arrows: new Path2D(), width: w, dotted: e.async };
-  trace(b.line, curve);
-  arrow(b.arrows, curve, w + extra);
-  stroke(c, b, color, thin, extra);
+  for (const b of list) {
+    if (b.box.l > sight.r || b.box.r < sight.l || b.box.t > sight.b || b.box.b < sight.t) continue;
+    c.lineWidth = (b.width + extra) * thin;
+    c.setLineDash(b.dotted ? [0.1, 4 + b.width] : []);
+    c.lineCap = b.dotted ? 'round' : 'butt';
+    c.stroke(b.line);
+    c.fill(b.arrow);
+  }
 }
 
 function body(c: CanvasRenderingContext2D, scene: Scene, i: number, look: Look, line: number): void {
@@ -412,12 +407,13 @@ export function draw(c: CanvasRenderingContext2D, scene: Scene, ready: Prepared,
   c.setTransform(dpr * zoom, 0, 0, dpr * zoom, dpr * camera.x, dpr * camera.y);
   // Far out, lines keep a little of their width.
   const thin = Math.max(0.35, Math.min(1, zoom)) / Math.min(1, zoom);
+  const sight: Box = { l: -camera.x / zoom, t: -camera.y / zoom, r: (camera.width - camera.x) / zoom, b: (camera.height - camera.y) / zoom };
   const quiet = look.node >= 0 || look.found !== null ? 0.35 : 1;
   c.globalAlpha = look.allEdges ? quiet : FAINT;
-  for (const b of ready.faint) stroke(c, b, k.edge!, thin);
+  strokes(c, ready.faint, k.edge!, thin, sight);
   c.globalAlpha = quiet;
-  for (const b of ready.strong) stroke(c, b, k.edge!, thin);
-  for (const b of ready.failing) stroke(c, b, k.err!, thin);
+  strokes(c, ready.strong, k.edge!, thin, sight);
+  strokes(c, ready.failing, k.err!, thin, sight);
   c.globalAlpha = 1;
   scene.edges.forEach((e, i) => {
     const chosen = i === look.edge, near = i === look.hoverEdge;
@@ -425,7 +421,7 @@ export function draw(c: CanvasRenderingContext2D, scene: Scene, ready: Prepared,
     const under = look.hoverNode >= 0 && (e.s === look.hoverNode || e.t === look.hoverNode);
     if (!chosen && !near && !own && !under) return;
     const failing = (e.err ?? 0) >= TOLD && !chosen;
-    one(c, e, scene.curves[i]!, failing ? k.err! : chosen || own ? k.accent! : k['text-2']!, thin, chosen ? 1.5 : 0);
+    strokes(c, [strokeOf(e, scene.curves[i]!, Math.round(width(e.rate)))], failing ? k.err! : chosen || own ? k.accent! : k['text-2']!, thin, sight, chosen ? 1.5 : 0);
   });
   c.setLineDash([]);
   const bodies = bodiesOf(scene, camera), labels = place(c, scene, camera, look, bodies);

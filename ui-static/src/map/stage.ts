@@ -22,6 +22,8 @@ export class Stage {
   private ready: Prepared | null = null;
   private look: Look;
   private frame = 0;
+  /** The scene has not been painted yet: its first frame is marked, for measurements. */
+  private isNew = false;
   private readonly context: CanvasRenderingContext2D;
   private readonly small: CanvasRenderingContext2D;
   private readonly stop: Array<() => void> = [];
@@ -77,6 +79,7 @@ export class Stage {
   show(scene: Scene, refit: boolean): void {
     this.scene = scene;
     this.ready = prepare(scene);
+    this.isNew = true;
     if (refit) {
       this.moved = false;
       this.fit();
@@ -133,6 +136,8 @@ export class Stage {
     this.overlay.style.transform = `translate(${c.x}px, ${c.y}px) scale(${c.zoom})`;
     if (this.scene === null || this.ready === null || c.width === 0) return;
     draw(this.context, this.scene, this.ready, c, this.look);
+    if (this.isNew) performance.mark('map-drawn');
+    this.isNew = false;
     const b = boundsOf(this.scene);
     const whole = b.l * c.zoom + c.x >= -1 && b.r * c.zoom + c.x <= c.width + 1 && b.t * c.zoom + c.y >= -1 && b.b * c.zoom + c.y <= c.height + 1;
     this.minimap.hidden = whole;

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+// node test/e2e/map.mjs [--dist DIR] - the map and the services' pages in a browser, before a canned server: by pointer
+// and by keyboard alone, with every step's address surviving a reload.
+import { attempt, check, expect, failed, launch, openPage, settled } from './browser.mjs';
+import { serve } from './front.mjs';
+
+const panel = (page) => page.locator('aside.panel h2');
+const node = (page, name) => page.locator(`.map-node[aria-label^="${name},"]`);
+const focused = (page) => page.evaluate(() => document.activeElement?.getAttribute('aria-label') ?? document.activeElement?.tagName);
+const query = (page) => new URL(page.url()).searchParams;
+const written = (page) => page.waitForTimeout(700); // an adjustment is written half a second later
+async function survives(page, look) {
+  await written(page);
+  const before = JSON.stringify([page.url(), await look()]);
+  await page.reload();
+  await settled(page);
+  await page.waitForTimeout(400);
+  const after = JSON.stringify([page.url(), await look()]);
+  expect(before === after, `reload made ${after} of ${before}`);
+}
+const drawn = (page) => page.locator('.map-node').evaluateAll((all) => all.map((b) => [b.getAttribute('aria-label'), b.style.left, b.style.top]).sort());
+const camera = (page) => page.locator('.map-overlay').evaluate((o) => o.style.transform);
+async function open(page, url) {
+  await page.goto(url);
+  await settled(page);
+  await page.locator('.map-node').first().waitFor();
+  await page.waitForTimeout(100);
+}
+
+async function byKeyboard(browser, base) {
+  const { page, context, complaints } = await openPage(browser, base);
+  await attempt('keys: Tab reaches one node, arrows move, Enter opens its panel, Escape closes it', async () => {
+    await open(page, base);
+    expect((await page.locator('.map-node[tabindex="0"]').count()) === 1, 'one tab stop');
+    await page.locator('.map-node[tabindex="0"]').focus();
+    for (const key of ['ArrowRight', 'ArrowRight', 'ArrowLeft', 'ArrowDown', 'ArrowUp']) {
+      const before = await focused(page);
+      await page.keyboard.press(key);
+      expect((await focused(page)) !== before, `${key}: still at ${before}`);
+    }
+    const name = (await focused(page)).split(',')[0];
+    await page.keyboard.press('Enter');
+    await panel(page).waitFor();
+    expect((await panel(page).innerText()) === name, await panel(page).innerText());
+    expect(query(page).get('sel') !== null, page.url());
+    await survives(page, () => panel(page).innerText());
+    await page.keyboard.press('Escape');
+    await panel(page).waitFor({ state: 'detached' });
+  });
+  await attempt('keys: f focuses, 2 goes two hops, e shows errors, each in the address', async () => {
+    await open(page, base);
+    await node(page, 'shop-api').focus();
+    await page.keyboard.press('f');
+    await page.getByText('outside the focus').waitFor();
+    const one = await page.locator('.map-node').count();
+    await page.keyboard.press('2');
+    await written(page);
+    expect(query(page).get('hops') === '2', page.url());
+    await page.waitForFunction((n) => document.querySelectorAll('.map-node').length > n, one);
+    await survives(page, () => drawn(page));
+    await open(page, base);
+    await page.locator('#page').focus();
+    await page.keyboard.press('e');
+    await written(page);
+    expect(query(page).get('show') === 'errors', page.url());
+    await survives(page, () => page.locator('.map-notes').innerText());
+    await page.getByText('without errors hidden: show all').click();
+    await written(page);
+    expect(query(page).get('show') === null, page.url());
+  });
+  await attempt('keys: + - 0 move the camera', async () => {
+    await open(page, base);
+    await page.locator('#page').focus();
+    const fit = await camera(page);
+    await page.keyboard.press('+');
+    await page.waitForTimeout(60);
+    expect((await camera(page)) !== fit, 'nothing moved');
+    await page.keyboard.press('0');
+    await page.waitForTimeout(60);
+    expect((await camera(page)) === fit, `${await camera(page)} is not ${fit}`);
+  });
+  await attempt('keys: the way from a node by its edge to its traces', async () => {
+    await open(page, base);
+    await node(page, 'shop-api').focus();
+    await page.keyboard.press('Enter');
+    await panel(page).waitFor();
+    const call = page.locator('.map-panel .map-calls button').first();
+    await call.focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Edge' }).waitFor();
+    await survives(page, () => page.locator('.map-doors').innerText());
+    await page.goBack();
+    await page.waitForTimeout(200);
+    expect((await panel(page).innerText()) === 'shop-api', await panel(page).innerText());
+    await page.locator('.map-panel a', { hasText: 'Traces' }).focus();
+    await page.keyboard.press('Enter');
+    await page.waitForURL('**/traces?*');
+    expect(query(page).get('q').includes('resource.service.name = "shop-api"'), page.url());
+  });
+  check('keys: no complaints', complaints.length === 0, complaints.slice(0, 5).join(' | '));
+  await context.close();
+}
+
+async function byPointer(browser, base) {
+  const { page, context, complaints } = await openPage(browser, base);
+  await attempt('pointer: the wheel zooms at the pointer, dragging pans', async () => {
+    await open(page, base);
+    const before = await node(page, 'shop-api').boundingBox(), x = before.x + before.width / 2, y = before.y + before.height / 2;
+    await page.mouse.move(x, y);
+    await page.mouse.wheel(0, -200);
+    await page.waitForTimeout(80);
+    const after = await node(page, 'shop-api').boundingBox();
+    expect(after.width > before.width * 1.2, `${before.width} to ${after.width}`);
+    expect(Math.hypot(after.x + after.width / 2 - x, after.y + after.height / 2 - y) < 2, 'the point under the pointer moved');
+    const stage = await page.locator('.map-stage').boundingBox();
+    await page.mouse.move(stage.x + 10, stage.y + stage.height - 60);
+    await page.mouse.down();
+    await page.mouse.move(stage.x + 110, stage.y + stage.height - 100, { steps: 4 });
+    await page.mouse.up();
+    await page.waitForTimeout(80);
+    const panned = await node(page, 'shop-api').boundingBox();
+    expect(Math.abs(panned.x - after.x - 100) < 2 && Math.abs(panned.y - after.y + 40) < 2, JSON.stringify([after, panned]));
+  });
+  await attempt('pointer: a click on a line opens its panel', async () => {
+    await open(page, base);
+    const from = await node(page, 'user').boundingBox(), to = await node(page, 'shop-api').boundingBox();
+    await page.mouse.click((from.x + from.width + to.x) / 2, (from.y + from.height / 2 + to.y + to.height / 2) / 2);
+    await page.getByRole('heading', { name: 'Edge' }).waitFor();
+    expect(query(page).get('sel').includes('>'), page.url());
+  });
+  await attempt('pointer: a dragged node stays there, the others stay too when the page refreshes', async () => {
+    await open(page, base);
+    const places = new Map((await drawn(page)).map(([name, ...at]) => [name, at.join()]));
+    const box = await node(page, 'shop-api').boundingBox();
+    await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+    await page.mouse.down();
+    await page.mouse.move(box.x + 60, box.y + 120, { steps: 5 });
+    await page.mouse.up();
+    await page.waitForTimeout(100);
+    expect((await page.locator('aside.panel').count()) === 0, 'a drag is no click');
+    await Promise.all([page.waitForResponse(/\/map\?/), page.getByRole('button', { name: /^Refresh/ }).first().click()]);
+    await page.waitForTimeout(300);
+    const moved = (await drawn(page)).filter(([name, ...at]) => places.get(name) !== at.join()).map(([name]) => name);
+    expect(moved.length === 1 && moved[0].startsWith('shop-api,'), `moved: ${moved}`);
+  });
+  await attempt('pointer: find counts, dims and survives a reload', async () => {
+    await open(page, base);
+    await page.getByLabel('Find service').fill('PAYMENTS-');
+    await page.getByText(/^\d+ matches$/).waitFor();
+    await survives(page, () => page.locator('.bar').innerText());
+  });
+  await attempt('pointer: the table of calls opens edges', async () => {
+    await page.goto(base + '?layout=matrix');
+    await settled(page);
+    await page.locator('.matrix .cell').first().click();
+    await page.getByRole('heading', { name: 'Edge' }).waitFor();
+    await survives(page, () => page.locator('.map-doors').innerText());
+  });
+  await attempt('pointer: why an edge is missing, with traces that show it', async () => {
+    await open(page, base);
+    await page.getByText('missing edges: why?').click();
+    await page.getByRole('dialog', { name: 'Why is this edge missing?' }).waitFor();
+    expect((await page.locator('.map-gaps a.mono').count()) > 0, 'no example');
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+  });
+  check('pointer: no complaints', complaints.length === 0, complaints.slice(0, 5).join(' | '));
+  await context.close();
+}
+
+async function services(browser, base) {
+  const { page, context, complaints } = await openPage(browser, base);
+  await attempt('services: a head sorts, again reverses, the address keeps it', async () => {
+    await page.goto(base + 'services');
+    await settled(page);
+    const first = () => page.locator('tbody tr').first().innerText();
+    await page.getByRole('button', { name: 'Errors' }).click();
+    await survives(page, first);
+    expect(query(page).get('sort') === 'err', page.url());
+    const worst = await first();
+    await page.getByRole('button', { name: 'Errors' }).click();
+    await written(page);
+    expect(query(page).get('sort') === '-err' && (await first()) !== worst, page.url());
+  });
+  await attempt('services: Enter on a row opens it', async () => {
+    await page.goto(base + 'services?sort=name');
+    await settled(page);
+    await page.locator('tbody tr').first().focus();
+    await page.keyboard.press('j');
+    await page.keyboard.press('Enter');
+    await page.waitForURL('**/services/*');
+    await page.locator('.u-over').nth(2).waitFor();
+  });
+  await attempt('service: the cursor of one chart is that of all, by keys; Enter opens the traces there', async () => {
+    await page.goto(base + 'services/shop-api');
+    await page.locator('.u-over').nth(2).waitFor();
+    await page.locator('figure.chart').nth(1).focus();
+    await page.keyboard.press('Home');
+    await page.keyboard.press('ArrowRight');
+    await page.waitForTimeout(100);
+    const read = await page.locator('.chart-read').allInnerTexts();
+    const times = read.map((t) => /\d\d:\d\d/.exec(t)?.[0]);
+    expect(times[0] !== undefined && times.every((t) => t === times[0]), JSON.stringify(read));
+    expect(/of [\d,]+ calls?, ±/.test(read[2]), read[2]);
+    await page.locator('figure.chart').nth(2).focus();
+    await page.keyboard.press('End');
+    await page.keyboard.press('Enter');
+    await page.waitForURL('**/traces?*');
+    expect(/^\d{19}$/.test(query(page).get('from')) && query(page).get('q').includes('duration >='), page.url());
+  });
+  await attempt('service: a brush zooms all, Back undoes it', async () => {
+    await page.goto(base + 'services/shop-api');
+    await page.locator('.u-over').nth(2).waitFor();
+    const box = await page.locator('.u-over').first().boundingBox();
+    await page.mouse.move(box.x + box.width * 0.3, box.y + 30);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width * 0.6, box.y + 40, { steps: 6 });
+    await page.mouse.up();
+    await page.waitForURL(/from=\d{19}/);
+    await page.goBack();
+    await page.waitForURL((u) => !u.search.includes('from='));
+  });
+  await attempt('service: split, table and tabs survive a reload', async () => {
+    for (const path of ['services/shop-api?by=operation', 'services/shop-api?table=1', 'services/shop-api?tab=operations&sort=-p95', 'services/shop-api?tab=dependencies', 'services/shop-api?tab=instances']) {
+      await page.goto(base + path);
+      await settled(page);
+      await survives(page, () => page.locator('#page').innerText().then((t) => t.replace(/\d\d:\d\d(:\d\d)?/g, '').length));
+    }
+  });
+  check('services: no complaints', complaints.length === 0, complaints.slice(0, 5).join(' | '));
+  await context.close();
+}
+
+const browser = await launch();
+const small = await serve({ services: 14 });
+try {
+  await byKeyboard(browser, small.base);
+  await byPointer(browser, small.base);
+  await services(browser, small.base);
+} finally {
+  await browser.close();
+  small.stop();
+}
+process.exit(failed() > 0 ? 1 : 0);
