@@ -100,8 +100,7 @@ export default function LogsPage() {
         <QueryBox id="logs-query" signal="logs" value={p.q} error={queryError} onRun={run}>
           <Builder label="Service" name="resource.service.name" value={valueOf('resource.service.name')} options={services.data?.rows.map((r) => r.name) ?? []} onPick={(c) => run(withReplaced(p.q, 'resource.service.name', c))} />
           <label class="select query-builder">
-            <span class="visually-hidden">Severity, at least</span>
-            <select value={atLeast} onChange={(e) => run(withReplaced(p.q, 'severity', e.currentTarget.value === '' ? '' : `severity >= ${e.currentTarget.value}`))}>
+            <select aria-label="Severity, at least" value={atLeast} onChange={(e) => run(withReplaced(p.q, 'severity', e.currentTarget.value === '' ? '' : `severity >= ${e.currentTarget.value}`))}>
               <option value="">Severity</option>
               {severities.map((s) => (
                 <option key={s} value={s}>

@@ -285,8 +285,7 @@ export function Builder({ label, name, options, value, onPick }: {
   const chosen = options.find((o) => written(o) === value) ?? '';
   return (
     <label class="select query-builder">
-      <span class="visually-hidden">{label}</span>
-      <select value={chosen} onChange={(e) => onPick(e.currentTarget.value === '' ? '' : `${name} = ${written(e.currentTarget.value)}`)}>
+      <select aria-label={label} value={chosen} onChange={(e) => onPick(e.currentTarget.value === '' ? '' : `${name} = ${written(e.currentTarget.value)}`)}>
         <option value="">{label}</option>
         {options.map((o) => (
           <option key={o} value={o}>

@@ -55,7 +55,7 @@ export function Minimap({ view }: { view: TraceView }) {
       critical.span.forEach((_, k) => {
         const y = ((critical.span[k]! + 0.5) * MINIMAP_HEIGHT) / trace.spans.n;
         const x = (critical.from[k]! - trace.lo) * scale;
-        context.fillRect(x, Math.min(MINIMAP_HEIGHT - 2, y), Math.max(1, (critical.to[k]! - critical.from[k]!) * scale), 2);
+        context.fillRect(x, Math.min(MINIMAP_HEIGHT - 1, Math.floor(y)), Math.max(1, (critical.to[k]! - critical.from[k]!) * scale), 1);
       });
   }, [trace, theme, view.criticalMode.value]);
 

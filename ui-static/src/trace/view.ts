@@ -31,6 +31,7 @@ export class TraceView {
   readonly slots: number[];
   readonly errors: number[];
   private readonly piecesOf = new Map<number, number[]>();
+  private readonly piecesOfFold = new Map<number, number[]>();
 
   constructor(
     readonly trace: Trace,
@@ -40,10 +41,14 @@ export class TraceView {
     this.slots = colorSlots(trace.header.services);
     this.errors = [];
     for (let i = 0; i < spans.n; i++) if ((spans.flags[i]! & FLAG.error) !== 0) this.errors.push(i);
-    critical.span.forEach((span, k) => {
-      const list = this.piecesOf.get(span);
-      if (list === undefined) this.piecesOf.set(span, [k]);
+    const keep = (map: Map<number, number[]>, key: number, k: number) => {
+      const list = map.get(key);
+      if (list === undefined) map.set(key, [k]);
       else list.push(k);
+    };
+    critical.span.forEach((span, k) => {
+      keep(this.piecesOf, span, k);
+      if (folds.of[span]! >= 0) keep(this.piecesOfFold, folds.of[span]!, k);
     });
     this.buffer = new Uint32Array(spans.n + 2 * folds.count);
     const selected = rowOfId(trace, params('trace').span);
@@ -158,7 +163,9 @@ export class TraceView {
     if (reveal(this.state, this.trace.spans, this.trace.folds, span)) this.changed.value++;
   }
 
+  /** Pieces of the critical path on a span, and on the members of a fold, the latest first. */
   piecesOn = (span: number): readonly number[] => this.piecesOf.get(span) ?? [];
+  piecesOnFold = (g: number): readonly number[] => this.piecesOfFold.get(g) ?? [];
 
   // ---- acts
 

@@ -467,6 +467,7 @@ class RowFiller {
     }
     let k = 0;
     for (const c of columns) put(this.piece(p, k++, 'wf-self'), c * 3, 2);
+    this.drawCritical(p, view.piecesOnFold(g), k);
     this.placeLabel(p, box);
   }
 
@@ -477,6 +478,29 @@ class RowFiller {
     const x0 = Math.max(0, (from - a) * scale);
     const x1 = Math.min(this.width(), (to - a) * scale);
     return { x: Math.min(x0, this.width() - 2), w: Math.max(2, x1 - x0) };
+  }
+
+  /** The pieces of the critical path among these, merged where they share pixels. `pieces` run from the latest back. */
+  private drawCritical(p: Parts, pieces: readonly number[], k: number): number {
+    if (this.view.criticalMode.peek() === 'off') return k;
+    const { critical } = this.view.trace;
+    let open: { x: number; end: number } | null = null;
+    const flush = () => {
+      if (open !== null) put(this.piece(p, k++, 'wf-critical'), open.x, Math.max(1, open.end - open.x));
+    };
+    for (const piece of pieces) {
+      const at = this.place(critical.from[piece]!, critical.to[piece]!);
+      if (at === null) continue;
+      if (open !== null && open.x - (at.x + at.w) < 1) {
+        open.x = Math.min(open.x, at.x);
+        continue;
+      }
+      flush();
+      open = { x: at.x, end: at.x + at.w };
+      if (k > 2 * MAX_PIECES) return k;
+    }
+    flush();
+    return k;
   }
 
   private piece(p: Parts, k: number, className: string): HTMLElement {
@@ -520,13 +544,7 @@ class RowFiller {
       at = Math.max(at, tree.covTo[c]!);
       if (at >= b) break;
     }
-    if (view.criticalMode.peek() !== 'off') {
-      const { critical } = view.trace;
-      for (const piece of view.piecesOn(i)) {
-        const at = this.place(critical.from[piece]!, critical.to[piece]!);
-        if (at !== null && k < 2 * MAX_PIECES) put(this.piece(p, k++, 'wf-critical'), at.x, Math.max(1, at.w));
-      }
-    }
+    k = this.drawCritical(p, view.piecesOn(i), k);
     // Log records on the bar, the near ones as one.
     let lastX = -Infinity;
     for (const t of this.logs().get(i) ?? []) {

@@ -14,6 +14,7 @@ import * as flows from './flows.mjs';
 import * as hostile from './hostile.mjs';
 import * as places from './places.mjs';
 import { shots } from './shots.mjs';
+import { traces } from './traces.mjs';
 
 const [phase, json] = process.argv.slice(2);
 const options = JSON.parse(json);
@@ -38,7 +39,10 @@ const phases = {
       demo.unref();
       writeFileSync(options.pidFile, String(demo.pid));
     }),
-  full: (browser) => flows.full(browser, options.base),
+  full: async (browser) => {
+    await flows.full(browser, options.base);
+    await traces(browser, options.base);
+  },
   tokens: (browser) => flows.tokens(browser, options.base, options),
   axe: async (browser) => {
     if (options.which === 'full') await axeControl(browser, options.base);
