@@ -34,6 +34,25 @@ function seriesOf(seed, from, minutes, service) {
   return { points: n, step_s, t0: String(from), series: out };
 }
 
+const began = BigInt(Date.now()) * 1000000n - 4000n * SECOND;
+/** What /status says, of totals that grow with the clock. */
+function statusOf(state, w) {
+  const now = BigInt(Date.now()) * 1000000n, age_s = Number((now - began) / SECOND), isFull = state === 'full';
+  const spans = isFull ? age_s * 41_230 : 0, logs = isFull ? age_s * 3_120 : 0;
+  const stage = (name, count, p50_ns) => ({ name, count, p50_ns: count > 0 ? p50_ns : null, p95_ns: count > 0 ? p50_ns * 3 : null, p99_ns: count > 0 ? p50_ns * 7 : null });
+  return {
+    server_time: String(now), started_at: String(began), version: '1.0.0',
+    receivers: [['otlp-grpc', 4317, 4411021], ['otlp-http', 4318, 80211], ['http', 16686, 1902]].map(([name, port, requests]) => ({ name, url: `http://127.0.0.1:${port}`, requests: isFull ? requests : 0 })),
+    ingest: { spans_stored: spans, logs_stored: logs, requests_refused: isFull ? 12 : 0, requests_in_flight: 3 },
+    queues: [{ name: 'requests', used: isFull ? 11_200_000 : 0, max: 67108864, unit: 'bytes' }, { name: 'queries', used: isFull ? 230 : 0, max: 256, unit: 'items' }, { name: 'journal', used: isFull ? 18663 : 0, max: null, unit: 'items' }],
+    stages: [stage('acknowledge', isFull ? 4491232 : 0, 2_400_000), stage('commit', isFull ? 190233 : 0, 1_800_000), stage('build', isFull ? 5133 : 0, 310_000_000), stage('query', isFull ? 1902 : 0, 12_000_000)],
+    drops: isFull ? [{ what: 'items_rejected', signal: 'traces', reason: 'depth', count: 3 }, { what: 'attributes_cut', signal: 'traces', reason: 'value_too_long', count: 14 }, { what: 'items_rejected', signal: 'logs', reason: 'time_too_old', count: 1201 }] : [],
+    storage: { spans: spans * 3, logs: logs * 3, journal_items: isFull ? 18663 : 0, row_groups: isFull ? 15322 : 0, partitions: isFull ? 3 : 1, partitions_damaged: 0, disk_bytes: isFull ? spans * 3 * 26 : 40960, disk_free_bytes: 212e9, disk_total_bytes: 500e9, newest_start: isFull ? String(w.to) : null, writable: true, durable: true },
+    partitions: isFull ? [1, 2, 3].map((id) => ({ id, state: id === 3 ? 'open' : 'sealed', bytes: 1.02e9 / (id === 3 ? 4 : 1), min: String(began + BigInt(id - 1) * 1200n * SECOND), max: String(began + BigInt(id) * 1200n * SECOND), row_groups: 5000 + id, damaged: false })) : [{ id: 1, state: 'open', bytes: 40960, min: null, max: null, row_groups: 0, damaged: false }],
+    complete: true, took_ms: 0.4,
+  };
+}
+
 export function canned({ services = 60, seed = 1, state = 'full', namespaces = true } = {}) {
   const system = state === 'empty' || state === 'silent' ? { ...mesh({ services: 2, seed }), nodes: [], edges: [], gaps: [], reason: state === 'empty' ? 'no_data_yet' : 'no_match' } : mesh({ services, seed, namespaces });
   const all = system.nodes.filter((n) => n.kind === 'service');
@@ -47,6 +66,8 @@ export function canned({ services = 60, seed = 1, state = 'full', namespaces = t
       return { version: '1.0.0', server_time: String(BigInt(Date.now()) * 1000000n), retention: { traces_s: 604800, logs_s: 604800 }, features: [], first_span_at: state === 'empty' ? null : String(w.from), user: null };
     }
     if (/^\/attributes\/.*\/values$/.test(path)) return { values: [{ value: 'prod', count: 12 }] };
+    if (path === '/status') return statusOf(state, w);
+    if (path === '/cleaned') return { rows: state === 'full' ? [{ service: 'checkout', name: 'GET /item/{id}', example: 'GET /item/42', why: 'id', spans: 812 }, { service: 'search', name: '(many names)', example: 'query 9f1c02a7 in 12 ms', why: 'overflow', spans: 40112 }] : [], hidden: state === 'full' ? 3 : 0, took_ms: 0.2 };
     if (path === '/map') return { ...system, ...common(w), took_ms: 4.2 };
     if (path === '/services') {
       const rows = all.map((n, k) => {

@@ -39,6 +39,12 @@ export default function StatusPage() {
       totals: { spans: spans_stored, logs: logs_stored, refused: requests_refused },
     });
   }, [s]);
+  // A rate takes two answers: the second need not wait for the next refresh.
+  useEffect(() => {
+    if (samples.value.length !== 1) return;
+    const timer = setTimeout(status.reload, 2000);
+    return () => clearTimeout(timer);
+  }, [samples.value.length === 1]);
   return (
     <Page
       title={['Status']}
@@ -94,11 +100,11 @@ function Health({ s }: { s: Status }) {
 const diskUsed = ({ storage: { disk_free_bytes: free, disk_total_bytes: total } }: Status): number | undefined =>
   typeof free === 'number' && typeof total === 'number' && total > 0 ? 1 - free / total : undefined;
 
-function Figure({ name, value, note, bad = false }: { name: string; value: string; note?: ComponentChildren; bad?: boolean }) {
+function Figure({ name, value, note, tone = '' }: { name: string; value: string; note?: ComponentChildren; tone?: '' | 'warn-text' | 'err-text' }) {
   return (
     <div class="card status-figure">
       <p class="label">{name}</p>
-      <p class={`figure ${bad ? 'err-text' : ''}`}>{value}</p>
+      <p class={`figure ${tone}`}>{value}</p>
       <p class="label cut">{note}</p>
     </div>
   );
@@ -135,10 +141,10 @@ function Pipeline({ s, samples }: { s: Status; samples: readonly Sample[] }) {
         <Figure
           name="Refused requests"
           value={refused === undefined ? formatShort(s.ingest.requests_refused) : formatRate(refused)}
-          bad={refused !== undefined && refused > 0}
+          tone={refused !== undefined && refused > 0 ? 'err-text' : ''}
           note={`${formatCount(s.ingest.requests_refused)} since start`}
         />
-        <Figure name="Dropped items" value={formatShort(dropped)} bad={dropped > 0} note={dropped === 0 ? 'nothing rejected or cut' : 'by reason below'} />
+        <Figure name="Dropped items" value={formatShort(dropped)} tone={dropped > 0 ? 'warn-text' : ''} note={dropped === 0 ? 'nothing rejected or cut' : 'by reason below'} />
       </div>
       <div class="status-columns">
         <Card title="Receivers">
@@ -231,7 +237,7 @@ function Storage({ s }: { s: Status }) {
         <Figure
           name="Disk"
           value={used === undefined ? '–' : formatPercent(used)}
-          bad={used !== undefined && used > 0.9}
+          tone={used !== undefined && used > 0.9 ? 'warn-text' : ''}
           note={typeof storage.disk_free_bytes === 'number' ? `${formatBytes(storage.disk_free_bytes)} free` : ''}
         />
         <Figure name="In the journal" value={formatShort(storage.journal_items)} note={`${plural(storage.row_groups, 'row group')} built`} />

@@ -14,7 +14,7 @@ async function violations(page) {
 
 /** `places`: [name, path, what to do there]. */
 export async function axe(browser, base, places) {
-  for (const theme of ['light', 'dark']) {
+  const inTheme = async (theme) => {
     const { page, context } = await openPage(browser, base, { theme });
     for (const [name, path, act] of places) {
       await page.goto(base + path);
@@ -29,7 +29,8 @@ export async function axe(browser, base, places) {
       check(`axe: ${name}, ${theme}`, found.length === 0, found.join(' | '));
     }
     await context.close();
-  }
+  };
+  await Promise.all(['light', 'dark'].map(inTheme));
 }
 
 /** The rules do find what they should. */
