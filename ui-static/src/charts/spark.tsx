@@ -53,7 +53,7 @@ export function Spark({ points, width = 72, height = 18, label, top, tone = 'pla
 }) {
   const most = top ?? topOf(points);
   return (
-    <svg class={`spark ${tone}`} width={width} height={height} viewBox={`0 0 ${width} ${height}`} role="img" aria-label={label}>
+    <svg class={`spark ${tone}`} width={width} height={height} viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" role="img" aria-label={label}>
       <title>{label}</title>
       <g transform={`translate(1 1.5)`}>
         <path class="spark-area" d={sparkArea(points, width - 2, height - 3, most)} />

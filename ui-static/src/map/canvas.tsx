@@ -24,6 +24,8 @@ export interface MapCanvasProps {
   onNothing: () => void;
   onMoved: (index: number, x: number, y: number) => void;
   onFocus: (index: number) => void;
+  /** A group is to be opened. */
+  onOpen: (index: number) => void;
   onHops: (hops: number) => void;
   onErrors: () => void;
   /** Increases when the first found node should come into the middle. */
@@ -66,6 +68,12 @@ export function MapCanvas(props: MapCanvasProps) {
     fitted.current = props.fitKey;
   }, [scene, props.fitKey]);
   useLayoutEffect(() => stage.current!.set({ node, edge, found, allEdges }), [node, edge, found, allEdges]);
+  useEffect(() => {
+    // The panel takes room from the map: what it is about stays in sight.
+    if (node < 0) return;
+    const frame = requestAnimationFrame(() => stage.current!.reveal(node));
+    return () => cancelAnimationFrame(frame);
+  }, [node]);
   useEffect(() => {
     if (props.centre.node >= 0) stage.current!.reveal(props.centre.node, true);
   }, [props.centre.count]);
@@ -114,6 +122,7 @@ export function MapCanvas(props: MapCanvasProps) {
               aria-label={nodeLabel(v)}
               style={{ left: `${scene.x[i]! - r}px`, top: `${scene.y[i]! - r}px`, width: `${2 * r}px`, height: `${2 * r}px` }}
               onClick={() => props.onNode(i)}
+              onDblClick={() => /^(group|domain):/.test(v.id) && props.onOpen(i)}
               onFocus={() => {
                 cursor.value = v.id;
                 stage.current!.hover(i, -1);

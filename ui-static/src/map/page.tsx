@@ -18,11 +18,12 @@ import type { MapAnswer } from './answer.ts';
 import { MapCanvas } from './canvas.tsx';
 import type { Scene } from './draw.ts';
 import { view as viewOf, type View, type Wish } from './graph.ts';
-import { keep, shapeOfView, standing, type Standing } from './keep.ts';
+import { keep, pairOf, shapeOfView, standing, type Standing } from './keep.ts';
 import type { Answer as LayoutAnswer, Layout } from './layout.ts';
 import { Matrix, type Cell } from './matrix.tsx';
 import { EdgePanel, NodePanel, type PanelActions } from './panel.tsx';
 import { sceneOf } from './scene.ts';
+import { Legend } from './legend.tsx';
 import { gapText, groupingWord } from './words.ts';
 
 /** The most nodes that one answer may hold; more are counted in `hidden`. */
@@ -125,13 +126,12 @@ export default function MapPage() {
     if (i >= 0) return [i, -1];
     const member = data === null ? -1 : data.nodes.findIndex((n) => n.id === p.sel);
     if (member >= 0 && shown.at[member]! >= 0) return [shown.at[member]!, -1];
-    const [s, t] = p.sel.split('>');
-    return [-1, shown.edges.findIndex((e) => shown.nodes[e.s]!.id === s && shown.nodes[e.t]!.id === t)];
+    return [-1, shown.edges.findIndex((e) => pairOf(shown, e) === p.sel)];
   }, [shown, p.sel, data]);
   const found = useMemo(() => (data === null || shown === null ? null : findIn(data, shown, p.find)), [data, shown, p.find]);
 
   const select = (id: string): void => navigate('map', { sel: id === p.sel ? '' : id }, 'push');
-  const edgeId = (i: number): string => `${shown!.nodes[shown!.edges[i]!.s]!.id}>${shown!.nodes[shown!.edges[i]!.t]!.id}`;
+  const edgeId = (i: number): string => pairOf(shown!, shown!.edges[i]!);
   const focus = (id: string): void => navigate('map', { focus: p.focus === id ? '' : id }, 'push');
   const actions: PanelActions = {
     onEdge: (i) => select(edgeId(i)),
@@ -177,6 +177,7 @@ export default function MapPage() {
         <Choice label="Cells" value={p.cell} onChange={(cell) => navigate('map', { cell }, 'replace')}
           options={[['rate', 'Rate'], ['err', 'Errors'], ['p95', 'p95']] satisfies [Cell, string][]} />
       )}
+      {!isMatrix && <Legend />}
       {p.focus !== '' && (
         <>
           <Chip label="focus" onRemove={() => navigate('map', { focus: '', hops: 1, dir: 'both' }, 'push')}>
@@ -266,7 +267,7 @@ export default function MapPage() {
               <MapCanvas scene={drawn.scene} fitKey={drawn.intent} node={node} edge={edge} found={found} allEdges={p.edges === 'all'} centre={centre}
                 onNode={(i) => select(drawn.view.nodes[i]!.id)} onEdge={(i) => select(edgeId(i))}
                 onNothing={() => p.sel !== '' && navigate('map', { sel: '' }, 'push')} onMoved={move}
-                onFocus={(i) => focus(drawn.view.nodes[i]!.id)} onHops={(hops) => navigate('map', { hops }, 'replace')}
+                onFocus={(i) => focus(drawn.view.nodes[i]!.id)} onOpen={(i) => actions.onOpen(drawn.view.nodes[i]!.id)} onHops={(hops) => navigate('map', { hops }, 'replace')}
                 onErrors={() => navigate('map', { show: p.show === 'errors' ? 'all' : 'errors' }, 'replace')} />
               {notes}
             </>

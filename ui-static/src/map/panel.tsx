@@ -12,6 +12,7 @@ import { Icon } from '../ui/icons.tsx';
 import { Note } from '../ui/states.tsx';
 import { ErrorShare, Time } from '../ui/text.tsx';
 import type { MapAnswer, Percentiles, Red, Sample } from './answer.ts';
+import type { SeriesAnswer } from '../services/answer.ts';
 import { ERR_SEEN, type Vertex, type View } from './graph.ts';
 import { edgeQuery, gapText, kindWord, vertexQuery } from './words.ts';
 
@@ -130,7 +131,7 @@ interface OperationRow extends Red {
   kind: string;
 }
 
-function Operations({ service, ns }: { service: string; ns: string }) {
+function Operations({ service, ns, title = '' }: { service: string; ns: string; title?: string }) {
   const { env } = sharedParams();
   const rows = useApi<{ rows: OperationRow[]; hidden: number }>(`/services/${encodeURIComponent(service)}/operations`,
     { ...rangeQuery(), env, ns, sort: 'impact', limit: 6, spark: '0' });
@@ -138,7 +139,7 @@ function Operations({ service, ns }: { service: string; ns: string }) {
   return (
     <section>
       <h3>
-        Operations <span class="dim">by impact</span>
+        Operations{title} <span class="dim">by impact</span>
       </h3>
       <table class="map-calls">
         <tbody>
@@ -160,6 +161,22 @@ function Operations({ service, ns }: { service: string; ns: string }) {
       </table>
       {rows.data.hidden > 0 && <a href={serviceHref(service, { tab: 'operations' })}>{formatCount(rows.data.hidden)} more</a>}
     </section>
+  );
+}
+
+/** The percentiles' course, where the node is one service. */
+function Course({ service, ns }: { service: string; ns: string }) {
+  const { env } = sharedParams();
+  const got = useApi<SeriesAnswer>(`/services/${encodeURIComponent(service)}/series`, { ...rangeQuery(), env, ns });
+  if (got.data === undefined || got.data.count === 0) return null;
+  const { p50, p95 } = got.data.series, top = topOf(p95);
+  return (
+    <div class="map-course">
+      <span class="dim">p95</span>
+      <Spark points={p95} width={320} height={36} top={top} label={`p95: at most ${formatDuration(top)}`} />
+      <span class="dim">p50</span>
+      <Spark points={p50} width={320} height={24} label={`p50: at most ${formatDuration(topOf(p50))}`} />
+    </div>
   );
 }
 
@@ -202,9 +219,13 @@ export function NodePanel({ answer, view, index, actions, isFocus }: {
       <Figures red={v} upTo={v.upTo} sampleCount={v.count} query={(more) => vertexQuery(answer, v, more)} />
       {first.basis === 'all' && <p class="dim">It answers no calls: all its spans are counted.</p>}
       {v.spark.length > 1 && (
-        <Spark points={v.spark} width={320} height={44}
-          label={`Calls per second: at most ${formatRate(topOf(v.spark))} in steps of ${formatDuration(answer.step_s * 1e9)}`} />
+        <div class="map-course">
+          <span class="dim">rate</span>
+          <Spark points={v.spark} width={320} height={36}
+            label={`Calls per second: at most ${formatRate(topOf(v.spark))} in steps of ${formatDuration(answer.step_s * 1e9)}`} />
+        </div>
       )}
+      {isService && <Course service={v.name} ns={v.ns} />}
       {gaps.length > 0 && (
         <section>
           {gaps.map((g) => (
@@ -337,7 +358,7 @@ export function EdgePanel({ answer, view, index, actions }: { answer: MapAnswer;
           {parts.length > 20 && <p class="dim">{formatCount(parts.length - 20)} more pairs: open the groups to see them.</p>}
         </section>
       )}
-      {to.kind === 'service' && <Operations service={to.name} ns={to.ns} />}
+      {to.kind === 'service' && <Operations service={to.name} ns={to.ns} title={` of ${to.name}`} />}
       <Samples of={e} />
       {all !== undefined && <p><a href={tracesHref(all)}>All traces with these calls</a></p>}
     </div>

@@ -28,6 +28,7 @@ export class Stage {
   private readonly small: CanvasRenderingContext2D;
   private readonly stop: Array<() => void> = [];
   private drag: { node: number; x: number; y: number; moved: boolean; ox: number; oy: number } | null = null;
+  private size = '';
   /** The user has moved the camera: it no longer follows the size. */
   private moved = false;
 
@@ -147,14 +148,16 @@ export class Stage {
   private resize(): void {
     const w = this.root.clientWidth, h = this.root.clientHeight, dpr = devicePixelRatio || 1;
     if (w === 0 || h === 0) return;
-    const first = this.camera.width === 0;
+    // The panel's coming and going moves nothing; another size of the window does.
+    const size = `${innerWidth} ${innerHeight}`, first = this.size !== size;
+    this.size = size;
     this.camera.width = w;
     this.camera.height = h;
     this.canvas.width = Math.round(w * dpr);
     this.canvas.height = Math.round(h * dpr);
     this.minimap.width = Math.round(168 * dpr);
     this.minimap.height = Math.round(108 * dpr);
-    if (first || !this.moved) this.fit();
+    if (first && !this.moved) this.fit();
     this.later();
   }
 
