@@ -262,6 +262,15 @@ static enum err red(struct engine *e, const struct query_context *q, const struc
     return pass(f, q);
 }
 
+static enum err edges(struct engine *e, const struct query_context *q,
+                      const struct edge_query *query, struct edge_result *out)
+{
+    struct fake_engine *f = begin(e);
+    f->edge_query = *query;
+    *out = f->edges;
+    return pass(f, q);
+}
+
 static void statistics(struct engine *e, struct engine_statistics *out)
 {
     *out = fake(e)->statistics;
@@ -283,6 +292,7 @@ void fake_engine_init(struct fake_engine *f)
         .attribute_keys = attribute_keys,
         .attribute_values = attribute_values,
         .red = red,
+        .edges = edges,
         .statistics = statistics,
     };
     *f = (struct fake_engine){ .engine = { .ops = &ops } };

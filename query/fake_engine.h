@@ -33,6 +33,7 @@ struct fake_engine {
     struct find_progress progress;
     struct engine_statistics statistics;
     struct red_result red;
+    struct edge_result edges;
     size_t takes_bytes; /* of the query's arena, by every call */
     /* Queries wait until it is false again, or query_check() says stop. */
     _Atomic bool holds;
@@ -54,6 +55,7 @@ struct fake_engine {
     char text[256]; /* service or key */
     char prefix[256];
     struct red_query red_query;
+    struct edge_query edge_query;
     uint64_t time_left_ns; /* to the deadline */
 };
 

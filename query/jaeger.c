@@ -303,6 +303,7 @@ const struct call_route jaeger_routes[] = {
     { "/api/operations", all_operations, CALL_QUICK },
     { "/api/traces", traces, CALL_HEAVY },
     { "/api/traces/{id}", trace, CALL_QUICK },
+    { "/api/dependencies", jaeger_dependencies, CALL_QUICK },
     { "/api/metrics/latencies", jaeger_latencies, CALL_HEAVY },
     { "/api/metrics/calls", jaeger_call_rates, CALL_HEAVY },
     { "/api/metrics/errors", jaeger_error_rates, CALL_HEAVY },

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* jaeger_numbers.h - Jaeger's answers made of rollups: the Monitor tab's metrics.
+/* jaeger_numbers.h - Jaeger's answers made of rollups: dependencies, and the Monitor tab's metrics.
  *
  * Threads    the call's.
- * Source     facts, Jaeger section 7. */
+ * Source     facts, Jaeger sections 6 to 8. */
 #ifndef SPINDLE_QUERY_JAEGER_NUMBERS_H
 #define SPINDLE_QUERY_JAEGER_NUMBERS_H
 
 #include "query/call.h"
 
+enum err jaeger_dependencies(struct call *c);
+enum err jaeger_v3_dependencies(struct call *c);
 enum err jaeger_latencies(struct call *c);
 enum err jaeger_call_rates(struct call *c);
 enum err jaeger_error_rates(struct call *c);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Jaeger's HTTP API of version 3: OTLP in JSON. Source: facts, Jaeger section 8. */
 #include "query/families.h"
+#include "query/jaeger_numbers.h"
 #include "query/jaeger_query.h"
 
 #include "proto/otlp_json.h"
@@ -230,6 +231,7 @@ static enum err summaries(struct call *c)
 const struct call_route jaeger_v3_routes[] = {
     { "/api/v3/services", services, CALL_QUICK },
     { "/api/v3/operations", operations, CALL_QUICK },
+    { "/api/v3/dependencies", jaeger_v3_dependencies, CALL_QUICK },
     { "/api/v3/traces", traces, CALL_HEAVY },
     { "/api/v3/traces/{id}", trace, CALL_QUICK },
     { "/api/v3/trace-summaries", summaries, CALL_HEAVY },

@@ -55,7 +55,9 @@ enum err native_service_names(struct call *c); /* as native_services() without a
 enum err native_operations(struct call *c);
 enum err native_operation_names(struct call *c); /* likewise */
 enum err native_series(struct call *c);
+enum err native_dependencies(struct call *c);
 enum err native_instances(struct call *c);
+enum err native_map(struct call *c);
 enum err native_attributes(struct call *c);
 enum err native_attribute_values(struct call *c);
 enum err native_resolve(struct call *c);
