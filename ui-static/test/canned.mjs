@@ -63,7 +63,7 @@ export function canned({ services = 60, seed = 1, state = 'full', namespaces = t
   function answer(path, query) {
     const w = windowOf(query);
     if (path === '/meta') {
-      return { version: '1.0.0', server_time: String(BigInt(Date.now()) * 1000000n), retention: { traces_s: 604800, logs_s: 604800 }, features: [], first_span_at: state === 'empty' ? null : String(w.from), user: null };
+      return { version: '1.0.0', server_time: String(BigInt(Date.now()) * 1000000n), retention: { traces_s: 604800, logs_s: 604800 }, features: [], first_span_at: state === 'empty' ? null : String(w.from), user: null, endpoints: [['otlp-grpc', 4317], ['otlp-http', 4318], ['http', 16686]].map(([name, port]) => ({ name, url: `http://127.0.0.1:${port}` })), auth: false, tls: false };
     }
     if (/^\/attributes\/.*\/values$/.test(path)) return { values: [{ value: 'prod', count: 12 }] };
     if (path === '/status') return statusOf(state, w);

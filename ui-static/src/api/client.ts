@@ -165,7 +165,10 @@ export function useApi<T>(
   const tick = options.still === true ? 0 : refreshes.value;
   const before = useRef(url);
   useEffect(() => {
-    if (url === null) return;
+    if (url === null) {
+      if (state.peek().isSlow) state.value = { ...state.peek(), isSlow: false };
+      return;
+    }
     const abort = new AbortController();
     let retry: ReturnType<typeof setTimeout> | undefined;
     const at_ms = Date.now();
