@@ -124,11 +124,14 @@ bool rowgroup_segment_rest(struct segment *s);
 /* Use it again. Rows are charged to the arena's budget as it is now. scratch: as rowgroup_source's. */
 void rowgroup_segment_wake(struct segment *s, struct rowgroup_scratch *scratch);
 
-/* What is worth knowing of a group that is not open: appended to *out, some 5 KiB; for this process alone, it
- * is not stored. ERR_TOO_MANY: the group is too varied for one; others as in reading. */
+/* What is worth knowing of a group that is not open: appended to *out, some 9 KiB; for this process alone, it
+ * is not stored. Errors: as in reading, and the buffer's. */
 NODISCARD enum err rowgroup_digest_make(struct segment *s, struct buffer *out);
 /* False when no row of the group can match. */
 bool rowgroup_digest_may_match(struct bytes digest, const struct expr *filter);
+/* False when the trace is not in the group. Another filter than the one that lies beside the group, so that of
+ * its false hits one in a hundred remains. */
+bool rowgroup_digest_may_contain(struct bytes digest, const struct trace_id *id);
 
 /* Read and check everything: hashes, lengths, references. note says what is wrong. */
 NODISCARD enum err rowgroup_verify(struct bytes encoded, struct err_note *note);

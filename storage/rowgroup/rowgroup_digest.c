@@ -5,7 +5,11 @@
  *   offset 4   u8    signal
  *   offset 5   3 B   0
  *   offset 8   u64   duration_max, as in the header
- *   offset 16        a filter as trace_filter.c makes it, over the facts' hashes
+ *   offset 16  u32   bytes of the first filter
+ *   offset 20        a filter as trace_filter.c makes it, over the facts' hashes; where there are too many
+ *                    facts, none
+ *                    another over hashes of the trace IDs; of log records, and where there are too many
+ *                    traces, none
  *
  * It is made and read by one process and never stored. The answers are those of filter_may_match(), but for a
  * hit of the filter in about a hundred; a test compares both. */
@@ -13,12 +17,20 @@
 
 #include <assert.h>
 
-enum { DIGEST_STATUS = 0, DIGEST_SIGNAL = 4, DIGEST_DURATION = 8, DIGEST_FILTER = 16 };
+enum {
+    DIGEST_STATUS = 0,
+    DIGEST_SIGNAL = 4,
+    DIGEST_DURATION = 8,
+    DIGEST_FACTS = 16,
+    DIGEST_HEAD = 20
+};
 
 /* Of one column; a column with more may have any value. 2,700 users in 32,768 spans are worth it. */
 #define VALUES_MAX 4096
 /* Of a group; with 10.7 bits each that makes 22 KiB. */
 #define FACTS_MAX 16384
+
+#define TRACES_MAX 32768
 
 /* Where a key is. */
 enum place {
@@ -144,29 +156,72 @@ static void facts_collect(struct facts *f)
     facts_of_keys(f);
 }
 
-enum err rowgroup_digest_make(struct segment *s, struct buffer *out)
+/* Hashed otherwise than for the filter that lies beside the group. */
+static struct trace_id trace_hash(const struct trace_id *id)
 {
-    struct group *g = (struct group *)(void *)s;
-    if (!group_load(g)) /* also after an operation that failed */
-        return g->error;
+    static const uint64_t seed = UINT64_C(0x8A5CD789635D2DFF);
+    struct trace_id hash;
+    store_le64(hash.b, hash_bytes_seeded(bytes_of(id->b, sizeof id->b), seed));
+    store_le64(hash.b + 8, 0);
+    return hash;
+}
+
+static void traces_append(struct group *g, struct buffer *out)
+{
+    if (g->segment.bounds.signal != SIGNAL_TRACES || g->traces == 0 || g->traces > TRACES_MAX)
+        return;
+    /* A trace that goes on in the next chunk stands in both. */
+    size_t count = 0, max = (size_t)g->traces + g->chunks_count;
+    struct trace_id *list = group_alloc(g, &g->rows, max, sizeof *list);
+    for (uint32_t chunk = 0; chunk < g->chunks_count && g->error == ERR_OK; chunk++) {
+        struct stream *ids = group_stream(g, 1 + chunk, COLUMN_TRACE_ID);
+        for (uint32_t i = 0; ids != NULL && i < ids->count && g->error == ERR_OK; i++) {
+            struct bytes id = group_bytes(g, ids, i);
+            struct trace_id copy;
+            if (id.len != sizeof copy.b || count == max) {
+                group_fail(g, ERR_CORRUPT);
+                return;
+            }
+            memcpy(copy.b, id.data, sizeof copy.b);
+            list[count++] = trace_hash(&copy);
+        }
+    }
+    if (g->error == ERR_OK)
+        group_fail(g, trace_filter_build(list, count, out));
+}
+
+static void facts_append(struct group *g, struct buffer *out)
+{
     struct facts f = { .g = g };
     f.list = group_alloc(g, &g->rows, FACTS_MAX, sizeof *f.list);
     f.slots = group_alloc(g, &g->rows, 2 * FACTS_MAX, sizeof *f.slots);
     if (g->error == ERR_OK)
         facts_collect(&f);
-    if (g->error == ERR_OK && f.is_full)
-        return ERR_TOO_MANY;
-    if (g->error != ERR_OK)
+    if (g->error == ERR_OK && !f.is_full)
+        group_fail(g, trace_filter_build(f.list, f.count, out));
+}
+
+enum err rowgroup_digest_make(struct segment *s, struct buffer *out)
+{
+    struct group *g = (struct group *)(void *)s;
+    if (!group_load(g)) /* also after an operation that failed */
         return g->error;
-    uint8_t *head = buffer_reserve(out, DIGEST_FILTER);
-    if (head == NULL)
-        return buffer_error(out);
-    memset(head, 0, DIGEST_FILTER);
+    uint8_t head[DIGEST_HEAD] = { 0 };
+    struct buffer facts;
+    buffer_init_charged(&facts, out->limit_bytes, g->arena->budget);
+    facts_append(g, &facts);
     store_le32(head + DIGEST_STATUS, g->status_seen);
     head[DIGEST_SIGNAL] = (uint8_t)s->bounds.signal;
     store_le64(head + DIGEST_DURATION, g->duration_max);
-    buffer_grew(out, DIGEST_FILTER);
-    return trace_filter_build(f.list, f.count, out);
+    store_le32(head + DIGEST_FACTS, (uint32_t)facts.len);
+    if (g->error == ERR_OK) {
+        buffer_append(out, head, sizeof head);
+        buffer_append_bytes(out, buffer_bytes(&facts));
+        traces_append(g, out);
+        group_fail(g, buffer_error(out));
+    }
+    buffer_deinit(&facts);
+    return g->error;
 }
 
 /* ---- Asking it */
@@ -176,7 +231,7 @@ static bool has(struct bytes digest, enum fact fact, enum place place, struct by
 {
     struct trace_id id = hash_of(fact, place, key, value);
     return trace_filter_may_contain(
-        bytes_of(digest.data + DIGEST_FILTER, digest.len - DIGEST_FILTER), &id);
+        bytes_of(digest.data + DIGEST_HEAD, load_le32(digest.data + DIGEST_FACTS)), &id);
 }
 
 /* Of a key that is there, or of a fixed column. */
@@ -254,10 +309,12 @@ static bool intrinsic_may(struct bytes digest, bool is_spans, const struct expr 
 
 bool rowgroup_digest_may_match(struct bytes digest, const struct expr *filter)
 {
-    assert(digest.len > DIGEST_FILTER);
+    assert(digest.len > DIGEST_HEAD);
     bool is_spans = digest.data[DIGEST_SIGNAL] == SIGNAL_TRACES;
     const struct expr *parts[16]; /* more of them prune no worse for being left out */
     size_t count = expr_required(filter, parts, sizeof parts / sizeof parts[0]);
+    if (load_le32(digest.data + DIGEST_FACTS) == 0)
+        return true;
     for (size_t i = 0; i < count; i++) {
         bool may = parts[i]->left->scope == EXPR_SCOPE_INTRINSIC
                        ? intrinsic_may(digest, is_spans, parts[i])
@@ -266,4 +323,13 @@ bool rowgroup_digest_may_match(struct bytes digest, const struct expr *filter)
             return false;
     }
     return true;
+}
+
+bool rowgroup_digest_may_contain(struct bytes digest, const struct trace_id *id)
+{
+    assert(digest.len > DIGEST_HEAD);
+    size_t from = DIGEST_HEAD + load_le32(digest.data + DIGEST_FACTS);
+    struct trace_id hash = trace_hash(id);
+    return from == digest.len ||
+           trace_filter_may_contain(bytes_of(digest.data + from, digest.len - from), &hash);
 }

@@ -155,6 +155,29 @@ static void check_extents(struct sample *s, struct segment *segment, struct aren
     }
 }
 
+/* A digest knows every trace, and few others. */
+static void check_digest(struct sample *s, struct segment *segment)
+{
+    struct buffer digest;
+    size_t false_hits = 0, absent = 0;
+    buffer_init(&digest, SIZE_MAX);
+    assert_int_equal(rowgroup_digest_make(segment, &digest), ERR_OK);
+    for (size_t i = 0; i < s->count; i++) {
+        bool may = rowgroup_digest_may_contain(buffer_bytes(&digest), &s->traces[i].id);
+        assert_true(may || !s->traces[i].is_there);
+        false_hits += may && !s->traces[i].is_there;
+        absent += !s->traces[i].is_there;
+    }
+    for (unsigned i = 0; i < 10000; i++, absent++) {
+        struct trace_id id;
+        store_be64(id.b, random_next(&s->random));
+        store_be64(id.b + 8, random_next(&s->random));
+        false_hits += rowgroup_digest_may_contain(buffer_bytes(&digest), &id);
+    }
+    assert_true(false_hits < absent / 50);
+    buffer_deinit(&digest);
+}
+
 static void traces_are_found(void **state)
 {
     (void)state;
@@ -171,15 +194,16 @@ static void traces_are_found(void **state)
         check_rows(&s, segment);
         /* Used again, with a scratch from outside and without, as if just opened. */
         struct rowgroup_scratch scratch = { 0 };
-        size_t held_bytes = arena.held_bytes;
         assert_true(rowgroup_segment_rest(segment));
         rowgroup_segment_wake(segment, &scratch);
         check_extents(&s, segment, &arena);
+        size_t held_bytes = arena.held_bytes;
         assert_true(rowgroup_segment_rest(segment));
         rowgroup_scratch_deinit(&scratch);
         rowgroup_segment_wake(segment, NULL);
         check_rows(&s, segment);
         assert_int_equal(arena.held_bytes, held_bytes); /* rows leave nothing there */
+        check_digest(&s, segment);
         segment->ops->close(segment);
         arena_deinit(&arena);
         buffer_deinit(&s.body);

@@ -141,30 +141,34 @@ static uint32_t run_of_trace(struct group *g, struct stream *ids, const struct t
     return low;
 }
 
-/* Rows of the trace in a chunk. Returns whether it may go on in the next. */
-static bool chunk_find(struct chunk *c, const struct trace_id *id, uint32_t *out, size_t max,
-                       size_t *count)
+/* Rows of the trace in a chunk. Returns whether it may go on in the next. Reads the chunk's IDs and nothing of
+ * what rows share: nearly all that is asked here is a filter's false hit. */
+static bool chunk_find(struct group *g, uint32_t chunk, const struct trace_id *id, uint32_t *out,
+                       size_t max, size_t *count)
 {
-    struct group *g = c->group;
-    struct stream *ids = group_stream(g, c->section, COLUMN_TRACE_ID);
-    struct stream *lengths = group_stream(g, c->section, COLUMN_RUN_LENGTH);
-    if (ids == NULL || lengths == NULL || lengths->count != ids->count) {
+    uint32_t first_row = chunk * g->chunk_rows, left = g->segment.bounds.rows - first_row;
+    uint32_t rows = left < g->chunk_rows ? left : g->chunk_rows;
+    struct stream *ids = group_stream(g, 1 + chunk, COLUMN_TRACE_ID);
+    uint32_t run = ids == NULL ? 0 : run_of_trace(g, ids, id);
+    if (ids == NULL || g->error != ERR_OK || run == ids->count)
+        return g->error == ERR_OK;
+    if (!bytes_equal(group_bytes(g, ids, run), bytes_of(id->b, sizeof id->b)))
+        return false;
+    struct stream *lengths = group_stream(g, 1 + chunk, COLUMN_RUN_LENGTH);
+    if (lengths == NULL || lengths->count != ids->count) {
         group_fail(g, ERR_CORRUPT);
         return false;
     }
-    uint32_t run = run_of_trace(g, ids, id);
-    if (g->error != ERR_OK || run == ids->count)
-        return g->error == ERR_OK;
     uint64_t row = ints_sum(&lengths->ints, 0, run);
     while (run < ids->count && g->error == ERR_OK &&
            bytes_equal(group_bytes(g, ids, run), bytes_of(id->b, sizeof id->b))) {
         uint64_t length = ints_get(&lengths->ints, run++);
-        if (row > c->rows || length > c->rows - row) {
+        if (row > rows || length > rows - row) {
             group_fail(g, ERR_CORRUPT);
             return false;
         }
         for (uint64_t i = 0; i < length; i++)
-            row_found(c->first_row + (uint32_t)row++, out, max, count);
+            row_found(first_row + (uint32_t)row++, out, max, count);
     }
     return run == ids->count;
 }
@@ -174,10 +178,8 @@ static void spans_find(struct group *g, const struct trace_id *id, uint32_t *out
 {
     bool goes_on = true;
     for (uint32_t chunk = chunk_of_trace(g, id);
-         chunk < g->chunks_count && goes_on && g->error == ERR_OK; chunk++) {
-        struct chunk *c = chunk_of_row(g, chunk * g->chunk_rows);
-        goes_on = c != NULL && chunk_find(c, id, out, max, count);
-    }
+         chunk < g->chunks_count && goes_on && g->error == ERR_OK; chunk++)
+        goes_on = chunk_find(g, chunk, id, out, max, count);
 }
 
 static void logs_find(struct chunk *c, const struct trace_id *id, uint32_t *out, size_t max,

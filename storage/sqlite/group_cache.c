@@ -182,6 +182,21 @@ enum group_cache_answer group_cache_ask(struct group_cache *c, uint64_t serial,
     return answer;
 }
 
+enum group_cache_answer group_cache_ask_trace(struct group_cache *c, uint64_t serial,
+                                              const struct trace_id *id, uint64_t now_mono_ns)
+{
+    enum group_cache_answer answer = GROUP_NOT_KNOWN;
+    (void)pthread_mutex_lock(&c->lock);
+    struct group_digest *d = digest_find(c, serial);
+    if (d != NULL) {
+        d->used_mono_ns = now_mono_ns;
+        answer = rowgroup_digest_may_contain(bytes_of(d->data, d->len), id) ? GROUP_MAY_MATCH
+                                                                            : GROUP_MAY_NOT_MATCH;
+    }
+    (void)pthread_mutex_unlock(&c->lock);
+    return answer;
+}
+
 void group_cache_learn(struct group_cache *c, uint64_t serial, struct bytes digest,
                        uint64_t now_mono_ns)
 {

@@ -19,10 +19,10 @@
 
 #include <pthread.h>
 
-/* Of the engine's memory: 16 MiB for groups, and 4 for digests, of the 128 that it has where the program has
- * 512. A group of W1 takes 130 KB, its digest 5. */
+/* Of the engine's memory: 16 MiB for groups, and 8 for digests, of the 128 that it has where the program has
+ * 512. A group of W1 takes 130 KB, its digest 9. */
 #define GROUP_CACHE_SHARE     8
-#define GROUP_CACHE_DIGESTS   4 /* their part of it beside */
+#define GROUP_CACHE_DIGESTS   2 /* their part of it beside */
 #define GROUP_CACHE_BUCKETS   1024
 #define GROUP_CACHE_SCRATCHES 4
 #define GROUP_CACHE_HOT_NS    (2 * NS_PER_S)  /* used since: not evicted for another */
@@ -74,6 +74,8 @@ void group_cache_tend(struct group_cache *c, uint64_t now_mono_ns);
 enum group_cache_answer { GROUP_MAY_NOT_MATCH, GROUP_MAY_MATCH, GROUP_NOT_KNOWN };
 enum group_cache_answer group_cache_ask(struct group_cache *c, uint64_t serial,
                                         const struct expr *filter, uint64_t now_mono_ns);
+enum group_cache_answer group_cache_ask_trace(struct group_cache *c, uint64_t serial,
+                                              const struct trace_id *id, uint64_t now_mono_ns);
 /* Keep a copy, where there is room and none yet. */
 void group_cache_learn(struct group_cache *c, uint64_t serial, struct bytes digest,
                        uint64_t now_mono_ns);

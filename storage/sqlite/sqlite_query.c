@@ -166,11 +166,21 @@ static void source_bounds(void *context, size_t index, struct segment_bounds *ou
     pending_bounds(p, &out->start_min_unix_ns, &out->start_max_unix_ns);
 }
 
+/* The filter that lies beside a group says yes for one in a hundred of the traces that are not in it; to have
+ * opened the group for one of them is what a digest is worth. */
 static bool source_may_contain(void *context, size_t index, const struct trace_id *id)
 {
     struct query_source *s = context;
-    return index >= s->snapshot.groups->count ||
-           trace_filter_may_contain(s->snapshot.groups->groups[index]->trace_filter, id);
+    if (index >= s->snapshot.groups->count)
+        return true;
+    const struct group *g = s->snapshot.groups->groups[index];
+    if (!trace_filter_may_contain(g->trace_filter, id))
+        return false;
+    enum group_cache_answer answer =
+        group_cache_ask_trace(&s->engine->group_cache, g->serial, id, s->began_mono_ns);
+    if (answer == GROUP_NOT_KNOWN)
+        s->wants_digest = g->serial; /* it will be opened now */
+    return answer != GROUP_MAY_NOT_MATCH;
 }
 
 static enum err source_open(void *context, size_t index, const struct query_context *q,
