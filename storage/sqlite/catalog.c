@@ -148,13 +148,19 @@ enum err catalog_partitions(struct db *db, struct catalog_partition **out, size_
     return ERR_OK;
 }
 
+/* A statement that writes: never again after a sync of the file has failed. */
+static enum err write_prepare(struct catalog *c, const char *sql, sqlite3_stmt **out)
+{
+    return c->db.is_sync_failed ? ERR_IO : db_prepare(&c->db, sql, out);
+}
+
 enum err catalog_partition_add(struct catalog *c, const struct catalog_partition *p)
 {
     sqlite3_stmt *s = NULL;
-    enum err e = db_prepare(&c->db,
-                            "INSERT INTO partition (id, state, opened_unix_ns, closed_unix_ns,"
-                            " reason, opened_clock_ns) VALUES (?1, ?2, ?3, ?4, '', ?5)",
-                            &s);
+    enum err e = write_prepare(c,
+                               "INSERT INTO partition (id, state, opened_unix_ns, closed_unix_ns,"
+                               " reason, opened_clock_ns) VALUES (?1, ?2, ?3, ?4, '', ?5)",
+                               &s);
     if (e == ERR_OK) {
         db_bind_u64(s, 1, p->id);
         db_bind_u64(s, 2, (uint64_t)p->state);
@@ -171,10 +177,10 @@ enum err catalog_partition_set(struct catalog *c, const struct catalog_partition
                                const char *reason)
 {
     sqlite3_stmt *s = NULL;
-    enum err e = db_prepare(&c->db,
-                            "UPDATE partition SET state = ?2, closed_unix_ns = ?3, reason = ?4,"
-                            " closed_clock_ns = ?5, bytes = ?6 WHERE id = ?1",
-                            &s);
+    enum err e = write_prepare(c,
+                               "UPDATE partition SET state = ?2, closed_unix_ns = ?3, reason = ?4,"
+                               " closed_clock_ns = ?5, bytes = ?6 WHERE id = ?1",
+                               &s);
     if (e == ERR_OK) {
         db_bind_u64(s, 1, p->id);
         db_bind_u64(s, 2, (uint64_t)p->state);
@@ -192,7 +198,7 @@ enum err catalog_partition_set(struct catalog *c, const struct catalog_partition
 static enum err run_with(struct catalog *c, const char *sql, uint64_t value)
 {
     sqlite3_stmt *s = NULL;
-    enum err e = db_prepare(&c->db, sql, &s);
+    enum err e = write_prepare(c, sql, &s);
     if (e == ERR_OK) {
         db_bind_u64(s, 1, value);
         e = db_run(&c->db, s);
@@ -239,10 +245,10 @@ enum err catalog_setting_get(struct catalog *c, const char *key, uint8_t *out, s
 enum err catalog_setting_put(struct catalog *c, const char *key, struct bytes value)
 {
     sqlite3_stmt *s = NULL;
-    enum err e = db_prepare(&c->db,
-                            "INSERT INTO setting (key, value) VALUES (?1, ?2)"
-                            " ON CONFLICT DO UPDATE SET value = excluded.value",
-                            &s);
+    enum err e = write_prepare(c,
+                               "INSERT INTO setting (key, value) VALUES (?1, ?2)"
+                               " ON CONFLICT DO UPDATE SET value = excluded.value",
+                               &s);
     if (e == ERR_OK) {
         (void)sqlite3_bind_text(s, 1, key, -1, SQLITE_STATIC);
         db_bind_bytes(s, 2, value);

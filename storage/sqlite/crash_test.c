@@ -44,6 +44,11 @@ static const char *const expiry_points[] = {
     "expiry_begun", "expiry_listed",   "expiry_unlinking",
     "unlink_next",  "expiry_unlinked", "expiry_forgotten"
 };
+static const char *const merge_points[] = { "merge_begun",     "merge_written", "merge_marked",
+                                            "merge_committed", "merge_visible", "merge_deleting",
+                                            "merge_deleted" };
+#define MERGE_POINTS (sizeof merge_points / sizeof merge_points[0])
+
 #define EXPIRY_POINTS (sizeof expiry_points / sizeof expiry_points[0])
 
 static struct sqlite_engine_options options_of(const char *directory)
@@ -59,6 +64,15 @@ static void options_expire(struct sqlite_engine_options *o)
 {
     o->retention_bytes = EXPIRY_BYTES;
     o->maintain_interval_ns = 2 * NS_PER_MS;
+}
+
+/* Many small row groups in one partition, merged as they come. */
+static void options_merge(struct sqlite_engine_options *o)
+{
+    o->builder_rows = 4000;
+    o->builder_age_ns = NS_PER_MS;
+    o->partition_bytes_max = (uint64_t)1 << 30;
+    o->maintain_interval_ns = NS_PER_MS;
 }
 
 /* ---- The process that dies -------------------------------------------------------------------------- */
@@ -89,6 +103,9 @@ static int child_main(char **argv)
     struct sqlite_engine_options options = options_of(argv[4]);
     if (getenv("SPINDLE_TEST_EXPIRES") != NULL)
         options_expire(&options);
+    bool merges = getenv("SPINDLE_TEST_MERGES") != NULL;
+    if (merges)
+        options_merge(&options);
     struct engine *e = NULL;
     if (sqlite_engine_open(&options, &e, NULL) != ERR_OK)
         return 3;
@@ -96,11 +113,11 @@ static int child_main(char **argv)
     for (size_t i = from > 8 ? from - 8 : 0; i < from; i++)
         child_send(&l, e, i, 1);
     for (size_t i = from; i < l.capacity;) {
-        size_t count = 1 + (size_t)random_below(&r, 8);
+        size_t count = merges ? 1 : 1 + (size_t)random_below(&r, 8);
         count = count < l.capacity - i ? count : l.capacity - i;
         child_send(&l, e, i, count);
         i += count;
-        if (random_below(&r, 6) == 0 && engine_settle(e) != ERR_OK)
+        if ((merges || random_below(&r, 6) == 0) && engine_settle(e) != ERR_OK)
             return 4;
     }
     engine_close(e);
@@ -116,6 +133,7 @@ struct life {
     unsigned after_us;
     bool acks_early;
     bool expires; /* with retention */
+    bool merges;  /* with many small row groups */
 };
 
 /* True when it was killed. Acknowledgements are noted in the ledger. */
@@ -137,6 +155,8 @@ static bool life_run(struct ledger *l, const char *directory, size_t from, const
             (void)setenv("SPINDLE_TEST_ACK_EARLY", "1", 1);
         if (life->expires)
             (void)setenv("SPINDLE_TEST_EXPIRES", "1", 1);
+        if (life->merges)
+            (void)setenv("SPINDLE_TEST_MERGES", "1", 1);
         (void)dup2(pipe_fds[1], STDOUT_FILENO);
         (void)close(pipe_fds[0]);
         (void)close(pipe_fds[1]);
@@ -335,6 +355,25 @@ static void killed_while_expiring(void **state)
     assert_true(kills >= rounds * EXPIRY_POINTS * 3);
 }
 
+static void killed_while_merging(void **state)
+{
+    (void)state;
+    unsigned long rounds = setting("SPINDLE_CRASH_ROUNDS", 1);
+    unsigned kills = 0;
+    for (unsigned long n = 0; n < rounds * MERGE_POINTS; n++) {
+        struct life lives[LIVES] = { { 0 } };
+        bool is_right = true;
+        for (size_t i = 0; i < LIVES; i++)
+            lives[i] = (struct life){ .point = merge_points[(n + i) % MERGE_POINTS],
+                                      .passage = (unsigned)(1 + (n + i) % 2),
+                                      .merges = true };
+        kills += directory_run(9000 + n, lives, &is_right);
+        assert_true(is_right);
+    }
+    (void)fprintf(stderr, "%u kills while merging\n", kills);
+    assert_true(kills >= rounds * MERGE_POINTS * 3);
+}
+
 /* The control: acknowledging before the commit loses what was acknowledged, and the ledger says so. */
 static void early_acknowledgement_is_caught(void **state)
 {
@@ -354,9 +393,8 @@ int main(int argc, char **argv)
     if (argc == 5 && strcmp(argv[1], "--child") == 0)
         return child_main(argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(killed_at_named_points),
-        cmocka_unit_test(killed_at_random),
-        cmocka_unit_test(killed_while_expiring),
+        cmocka_unit_test(killed_at_named_points),          cmocka_unit_test(killed_at_random),
+        cmocka_unit_test(killed_while_expiring),           cmocka_unit_test(killed_while_merging),
         cmocka_unit_test(early_acknowledgement_is_caught),
     };
     const char *only = getenv("SPINDLE_TEST_FILTER");

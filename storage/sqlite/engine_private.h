@@ -24,7 +24,8 @@
  *   retire_begun retire_group_written retire_journal_removed retire_committed retire_visible
  *   roll_begun seal_checkpointed seal_listed freeze_marked freeze_listed rescue_committed
  *   rescue_listed upgrade_written upgrade_committed replay_entry expiry_begun expiry_listed
- *   expiry_unlinking unlink_next expiry_unlinked expiry_forgotten close_begun */
+ *   expiry_unlinking unlink_next expiry_unlinked expiry_forgotten merge_begun merge_written merge_marked merge_committed
+ *   merge_visible merge_deleting merge_deleted close_begun */
 #ifndef SPINDLE_STORAGE_SQLITE_ENGINE_PRIVATE_H
 #define SPINDLE_STORAGE_SQLITE_ENGINE_PRIVATE_H
 
@@ -52,6 +53,7 @@
 #define BUILD_BYTES_MAX     ((size_t)64 << 20) /* of bodies in one row group */
 #define RETRY_NS            (250 * NS_PER_MS)  /* between tries to write again */
 #define FREEZES_MAX         3 /* in FREEZES_NS: after that something is wrong with the disk */
+#define MERGE_LEVELS        8 /* sixteen times as many rows each */
 #define FREEZES_NS          (600 * NS_PER_S)
 
 #define STORAGE_COUNTERS(X)                                                                        \
@@ -79,6 +81,12 @@
       "Row groups that could not be built or written, and are tried again")                        \
     X(set_aside, "spindle_storage_set_aside_total", NULL,                                          \
       "Requests that no row group could be made of; they stay readable")                           \
+    X(merges, "spindle_storage_merges_total", NULL, "Row groups made of smaller ones")             \
+    X(merged_groups, "spindle_storage_merged_row_groups_total", NULL,                              \
+      "Row groups that were merged into others")                                                   \
+    X(merged_items, "spindle_storage_merged_items_total", NULL, "Items written again by merges")   \
+    X(merged_bytes, "spindle_storage_merged_bytes_total", NULL,                                    \
+      "Bytes of row groups written by merges")                                                     \
     X(checkpoints, "spindle_storage_checkpoints_total", NULL, "Checkpoints")                       \
     X(freezes, "spindle_storage_frozen_total", NULL, "Files given up after a failed sync")         \
     X(damaged_groups, "spindle_storage_damaged_total", "what=\"row_group\"",                       \
@@ -102,7 +110,7 @@ struct storage_metrics {
     STORAGE_COUNTERS(X)
 #undef X
     struct metric *pending_bytes, *wal_bytes, *writable;
-    struct metric *commit_duration, *build_duration;
+    struct metric *commit_duration, *build_duration, *merge_duration;
     struct metric *expired_items[SIGNAL_COUNT][EXPIRY_COUNT];
     struct metric *disk_free_bytes, *disk_state[DISK_STATE_COUNT];
     struct metric *expired_bytes[EXPIRY_COUNT], *expired_partitions[EXPIRY_COUNT];
@@ -158,7 +166,10 @@ struct maintain {
     pthread_mutex_t lock; /* of the waiting alone */
     pthread_cond_t changed;
     _Atomic bool is_stopping;
-    uint64_t clock_stored_mono_ns; /* the thread's own */
+    /* The thread's own. */
+    uint64_t clock_stored_mono_ns;
+    struct group **replaced; /* merged into others, and not deleted yet; references */
+    size_t replaced_count, replaced_capacity;
 };
 
 struct sqlite_engine {
@@ -262,6 +273,11 @@ void maintain_deinit(struct sqlite_engine *e);
 bool maintain_is_stopping(struct sqlite_engine *e);
 /* Remove what has expired, and what was being removed; maintenance's. */
 void retention_run(struct sqlite_engine *e);
+/* Merge small row groups, once a signal, and delete what was merged and nobody reads; maintenance's. */
+void merge_run(struct sqlite_engine *e);
+void merge_forget(struct sqlite_engine *e); /* at the end */
+/* Whether a closed partition has row groups to be merged or deleted; from any thread. */
+bool merge_is_due(struct sqlite_engine *e, const struct partition *p);
 
 /* ---- sqlite_query.c -------------------------------------------------------------------------- */
 

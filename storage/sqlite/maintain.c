@@ -25,6 +25,7 @@ static void maintain_tick(struct sqlite_engine *e)
     uint64_t now = clock_mono_ns();
     disk_guard_run(e);
     retention_run(e);
+    merge_run(e);
     if (now - m->clock_stored_mono_ns >= CLOCK_STORE_NS &&
         writer_task_run(e, clock_store, NULL) == ERR_OK)
         m->clock_stored_mono_ns = now;
@@ -90,6 +91,7 @@ void maintain_stop(struct sqlite_engine *e)
 
 void maintain_deinit(struct sqlite_engine *e)
 {
+    merge_forget(e);
     (void)pthread_mutex_destroy(&e->maintain.lock);
     (void)pthread_cond_destroy(&e->maintain.changed);
 }

@@ -98,8 +98,9 @@ enum err partition_create(struct partition *p, const char *directory, enum durab
 static const char insert_group_sql[] =
     "INSERT INTO row_group (tenant, signal, level, rows, duplicates, traces, start_min_unix_ns,"
     " start_max_unix_ns, end_max_unix_ns, built_unix_ns, bytes, checksum, trace_filter, requests)"
-    " VALUES (0, ?1, 0, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    " VALUES (0, ?1, ?13, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 static const char insert_data_sql[] = "INSERT INTO row_group_data (id, data) VALUES (?1, ?2)";
+static const char replace_group_sql[] = "UPDATE row_group SET replaced_by = ?2 WHERE id = ?1";
 static const char count_operation_sql[] =
     "INSERT INTO operation (tenant, service, name, kind, spans) VALUES (0, ?1, ?2, ?3, ?4)"
     " ON CONFLICT DO UPDATE SET spans = spans + excluded.spans";
@@ -116,6 +117,8 @@ enum err partition_open_writer(struct partition *p, enum durability durability)
         e = db_prepare(&p->db, insert_data_sql, &p->insert_data);
     if (e == ERR_OK)
         e = db_prepare(&p->db, count_operation_sql, &p->count_operation);
+    if (e == ERR_OK)
+        e = db_prepare(&p->db, replace_group_sql, &p->replace_group);
     if (e != ERR_OK)
         partition_close_writer(p);
     else
@@ -130,7 +133,8 @@ void partition_close_writer(struct partition *p)
     (void)sqlite3_finalize(p->insert_group);
     (void)sqlite3_finalize(p->insert_data);
     (void)sqlite3_finalize(p->count_operation);
-    p->insert_group = p->insert_data = p->count_operation = NULL;
+    (void)sqlite3_finalize(p->replace_group);
+    p->insert_group = p->insert_data = p->count_operation = p->replace_group = NULL;
     db_close(&p->db);
 }
 
@@ -139,11 +143,16 @@ void partition_close_writer(struct partition *p)
 static enum err load_groups(struct partition *p, struct db *db, const struct partition_visit *visit)
 {
     sqlite3_stmt *s = NULL;
-    enum err e = db_prepare(db,
-                            "SELECT id, signal, rows, start_min_unix_ns, start_max_unix_ns,"
-                            " built_unix_ns, bytes, trace_filter, requests FROM row_group"
-                            " ORDER BY id",
-                            &s);
+    enum err e =
+        db_prepare(db,
+                   p->version < 2 ? "SELECT id, signal, rows, start_min_unix_ns, start_max_unix_ns,"
+                                    " built_unix_ns, bytes, trace_filter, requests, 0"
+                                    " FROM row_group ORDER BY id"
+                                  : "SELECT id, signal, rows, start_min_unix_ns, start_max_unix_ns,"
+                                    " built_unix_ns, bytes, trace_filter, requests, level"
+                                    " FROM row_group WHERE replaced_by = 0"
+                                    " ORDER BY built_unix_ns, id",
+                   &s);
     bool is_row = true;
     while (e == ERR_OK) {
         e = db_step(db, s, &is_row);
@@ -163,6 +172,7 @@ static enum err load_groups(struct partition *p, struct db *db, const struct par
         g->id = sqlite3_column_int64(s, 0);
         g->signal = (enum signal)signal;
         g->rows = (uint32_t)rows;
+        g->level = (uint32_t)db_column_u64(s, 9);
         g->start_min_unix_ns = db_column_u64(s, 3);
         g->start_max_unix_ns = db_column_u64(s, 4);
         g->built_unix_ns = db_column_u64(s, 5);
@@ -216,7 +226,8 @@ enum err partition_load_operations(struct partition *p, const struct partition_v
 
 /* ---- Retiring -------------------------------------------------------------------------------- */
 
-static enum err group_insert(struct partition *p, const struct retirement *r, int64_t *out_id)
+static enum err group_insert(struct partition *p, const struct retirement *r, uint32_t level,
+                             int64_t *out_id)
 {
     const struct rowgroup_summary *m = &r->summary;
     sqlite3_stmt *s = p->insert_group;
@@ -232,6 +243,7 @@ static enum err group_insert(struct partition *p, const struct retirement *r, in
     db_bind_u64(s, 10, hash_bytes(r->group));
     db_bind_bytes(s, 11, m->trace_filter);
     db_bind_bytes(s, 12, r->requests);
+    db_bind_u64(s, 13, level);
     enum err e = db_run(&p->db, s);
     if (e != ERR_OK)
         return e;
@@ -287,7 +299,7 @@ enum err partition_retire(struct partition *p, const struct retirement *r, int64
     enum err e = db_exec(&p->db, "BEGIN IMMEDIATE");
     CRASH_POINT("retire_begun");
     if (e == ERR_OK && r->has_group)
-        e = group_insert(p, r, &id);
+        e = group_insert(p, r, 0, &id);
     CRASH_POINT("retire_group_written");
     if (e == ERR_OK && r->has_group)
         e = operations_count(p, &r->summary);
@@ -309,6 +321,71 @@ enum err partition_retire(struct partition *p, const struct retirement *r, int64
     CRASH_POINT("retire_committed");
     *out_group_id = id;
     return ERR_OK;
+}
+
+/* ---- Merging --------------------------------------------------------------------------------- */
+
+enum err partition_merge(struct partition *p, const struct retirement *r, uint32_t level,
+                         const int64_t *replaced_ids, size_t count, int64_t *out_group_id)
+{
+    int64_t id = 0;
+    enum err e = db_exec(&p->db, "BEGIN IMMEDIATE");
+    if (e == ERR_OK)
+        e = group_insert(p, r, level, &id);
+    CRASH_POINT("merge_written");
+    for (size_t i = 0; e == ERR_OK && i < count; i++) {
+        (void)sqlite3_bind_int64(p->replace_group, 1, replaced_ids[i]);
+        (void)sqlite3_bind_int64(p->replace_group, 2, id);
+        e = db_run(&p->db, p->replace_group);
+    }
+    CRASH_POINT("merge_marked");
+    if (e == ERR_OK)
+        e = db_exec(&p->db, "COMMIT");
+    if (e != ERR_OK) {
+        db_rollback(&p->db);
+        return e;
+    }
+    CRASH_POINT("merge_committed");
+    *out_group_id = id;
+    return ERR_OK;
+}
+
+enum err partition_delete_groups(struct partition *p, const int64_t *ids, size_t count)
+{
+    sqlite3_stmt *data = NULL, *group = NULL;
+    enum err e = db_prepare(&p->db, "DELETE FROM row_group_data WHERE id = ?1", &data);
+    if (e == ERR_OK)
+        e = db_prepare(&p->db, "DELETE FROM row_group WHERE id = ?1 AND replaced_by <> 0", &group);
+    if (e == ERR_OK)
+        e = db_exec(&p->db, "BEGIN IMMEDIATE");
+    for (size_t i = 0; e == ERR_OK && i < count; i++) {
+        (void)sqlite3_bind_int64(data, 1, ids[i]);
+        (void)sqlite3_bind_int64(group, 1, ids[i]);
+        e = db_run(&p->db, data);
+        if (e == ERR_OK)
+            e = db_run(&p->db, group);
+    }
+    if (e == ERR_OK)
+        e = db_exec(&p->db, "COMMIT");
+    if (e != ERR_OK)
+        db_rollback(&p->db);
+    (void)sqlite3_finalize(data);
+    (void)sqlite3_finalize(group);
+    return e;
+}
+
+enum err partition_delete_replaced(struct partition *p)
+{
+    enum err e = db_exec(&p->db, "BEGIN IMMEDIATE");
+    if (e == ERR_OK)
+        e = db_exec(&p->db, "DELETE FROM row_group_data WHERE id IN"
+                            " (SELECT id FROM row_group WHERE replaced_by <> 0);"
+                            "DELETE FROM row_group WHERE replaced_by <> 0;");
+    if (e == ERR_OK)
+        e = db_exec(&p->db, "COMMIT");
+    if (e != ERR_OK)
+        db_rollback(&p->db);
+    return e;
 }
 
 /* ---- Reading a row group --------------------------------------------------------------------- */

@@ -28,11 +28,15 @@ struct partition {
         version;     /* of the format, once it was looked at; only SCHEMA_VERSION is ever written */
     bool is_damaged; /* could not be opened: nothing of it is served */
     struct reader_pool readers;
+    _Atomic bool is_closed;    /* takes no requests any more */
+    _Atomic uint64_t replaced; /* row groups that were merged and are not deleted yet */
+    _Atomic bool
+        has_leftovers; /* such row groups of an earlier run; nothing is merged before they go */
     _Atomic uint64_t bytes; /* of file and log, as last seen by the writer */
     /* The writer's; db.handle is NULL when it is not open for writing. */
     struct db db;
     struct journal journal;
-    sqlite3_stmt *insert_group, *insert_data, *count_operation;
+    sqlite3_stmt *insert_group, *insert_data, *count_operation, *replace_group;
 };
 
 /* A partition as listed, with one reference: nothing is opened. NULL when out of memory. */
@@ -88,6 +92,15 @@ struct retirement {
  * transaction. On failure nothing has happened. */
 NODISCARD enum err partition_retire(struct partition *p, const struct retirement *r,
                                     int64_t *out_group_id);
+
+/* Write a row group of this level that replaces others, and mark these, in one transaction. */
+NODISCARD enum err partition_merge(struct partition *p, const struct retirement *r, uint32_t level,
+                                   const int64_t *replaced_ids, size_t count,
+                                   int64_t *out_group_id);
+/* Delete row groups that were replaced, in one transaction. */
+NODISCARD enum err partition_delete_groups(struct partition *p, const int64_t *ids, size_t count);
+/* Likewise all that an earlier run left. */
+NODISCARD enum err partition_delete_replaced(struct partition *p);
 
 /* Read a row group: the source's bytes come from the file as they are asked for. The connection
  * serves any number of sources at a time, all of one thread. */

@@ -20,22 +20,28 @@
 
 #define LIVES          5
 #define BATCHES_A_LIFE 24
-#define EVENTS_A_LIFE  160 /* about as many as there are: nearly all cuts happen */
+#define EXPIRY_BYTES   ((uint64_t)5 << 20) /* with the catalogue, and files of at least half a MiB */
+#define KEPT_BATCHES   2                   /* of the last acknowledged: they are never that old */
+#define EVENTS_A_LIFE  160                 /* about as many as there are: nearly all cuts happen */
 
 struct plan {
     enum durability durability;
     enum power_defect defect;
     bool acks_early; /* the defect of an engine that answers before the commit */
     bool fails_syncs;
+    bool merges;  /* many small row groups in one partition */
+    bool expires; /* retention takes nearly everything at once */
 };
 
 static struct sqlite_engine_options options_of(const char *directory, const struct plan *plan)
 {
     return (struct sqlite_engine_options){ .directory = directory,
                                            .durability = plan->durability,
-                                           .builder_rows = 60,
+                                           .builder_rows = plan->merges ? 4000 : 60,
                                            .builder_age_ns = 2 * NS_PER_MS,
-                                           .partition_bytes_max = 1,
+                                           .partition_bytes_max = plan->merges ? 1 << 30 : 1,
+                                           .retention_bytes = plan->expires ? EXPIRY_BYTES : 0,
+                                           .maintain_interval_ns = NS_PER_MS,
                                            .vfs = POWER_VFS };
 }
 
@@ -47,7 +53,8 @@ static void life_send(struct ledger *l, struct engine *e, struct random *r, size
         struct append *appends[MANY_MAX];
         enum err results[MANY_MAX];
         size_t left = from + BATCHES_A_LIFE - i;
-        size_t count = 1 + (size_t)random_below(r, MANY_MAX < left ? MANY_MAX : left);
+        size_t many = MANY_MAX < left ? MANY_MAX : left;
+        size_t count = plan->merges ? 1 : 1 + (size_t)random_below(r, many);
         for (size_t k = 0; k < count; k++) {
             appends[k] = ledger_append_make(l, i + k, 1);
             l->outcomes[i + k] = plan->acks_early ? LEDGER_ACKED : LEDGER_UNKNOWN;
@@ -59,9 +66,18 @@ static void life_send(struct ledger *l, struct engine *e, struct random *r, size
             ledger_append_free(appends[k]);
         }
         i += count;
-        if (random_below(r, 5) == 0)
+        if (plan->merges || random_below(r, 5) == 0)
             (void)!engine_settle(e);
     }
+}
+
+/* What has expired may be gone; the newest is not. */
+static void outcomes_expire(struct ledger *l)
+{
+    size_t kept = 0;
+    for (size_t i = l->capacity; i-- > 0;)
+        if (l->outcomes[i] == LEDGER_ACKED && kept++ >= KEPT_BATCHES)
+            l->outcomes[i] = LEDGER_UNKNOWN;
 }
 
 /* One directory through LIVES cuts. Returns false at the first thing that is wrong. */
@@ -81,7 +97,7 @@ static bool directory_run(uint64_t seed, const struct plan *plan, unsigned *cuts
     struct sqlite_engine_options options = options_of(directory, plan);
     for (size_t life = 0; is_right && life < LIVES; life++) {
         struct engine *e = NULL;
-        power_cut_at(1 + random_below(&r, EVENTS_A_LIFE));
+        power_cut_at(1 + random_below(&r, plan->merges ? 2 * EVENTS_A_LIFE : EVENTS_A_LIFE));
         if (plan->fails_syncs)
             power_fail_at(POWER_SYNC, 1 + random_below(&r, 30), false);
         if (sqlite_engine_open(&options, &e, NULL) == ERR_OK) {
@@ -103,6 +119,8 @@ static bool directory_run(uint64_t seed, const struct plan *plan, unsigned *cuts
             continue;
         }
         struct engine_statistics s;
+        if (plan->expires)
+            outcomes_expire(&l);
         engine_statistics(e, &s);
         is_right = ledger_check(&l, e) && s.partitions_damaged == 0 && is_right;
         engine_close(e);
@@ -136,6 +154,20 @@ static void cut_loses_nothing(void **state)
     (void)state;
     const struct plan plan = { .durability = DURABILITY_FSYNC };
     cuts_run(&plan, setting("SPINDLE_POWER_CUTS", 1000));
+}
+
+static void cut_while_merging_loses_nothing(void **state)
+{
+    (void)state;
+    const struct plan plan = { .durability = DURABILITY_FSYNC, .merges = true };
+    cuts_run(&plan, setting("SPINDLE_POWER_CUTS", 1000) / 5);
+}
+
+static void cut_while_expiring_loses_only_the_oldest(void **state)
+{
+    (void)state;
+    const struct plan plan = { .durability = DURABILITY_FSYNC, .expires = true };
+    cuts_run(&plan, setting("SPINDLE_POWER_CUTS", 1000) / 5);
 }
 
 /* A sync fails somewhere before the cut, and what it should have made durable is lost. */
@@ -175,6 +207,8 @@ int main(void)
     log_set_level((enum log_level)(LOG_ERROR + 1)); /* a disk without power is not worth a line */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cut_loses_nothing),
+        cmocka_unit_test(cut_while_merging_loses_nothing),
+        cmocka_unit_test(cut_while_expiring_loses_only_the_oldest),
         cmocka_unit_test(failed_sync_and_cut_lose_nothing),
         cmocka_unit_test(defects_are_caught),
     };

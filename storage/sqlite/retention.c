@@ -33,13 +33,16 @@ static uint64_t bytes_kept(const struct sqlite_engine *e)
     return bytes;
 }
 
-/* The oldest that is closed and not the newest; NULL: there is none. */
+/* The oldest, if it is complete in itself and not the newest; NULL: nothing can go now. One that is being merged
+ * before it is sealed is waited for, so that what goes is always the oldest. */
 static struct partition *oldest_removable(const struct sqlite_engine *e)
 {
     for (size_t i = 0; i + 1 < e->partitions_count; i++) {
         struct partition *p = e->partitions[i];
-        if (p->state == PARTITION_SEALED || p->state == PARTITION_RESCUED)
-            return p == e->writer.open ? NULL : p;
+        if (p == e->writer.open || (p->state == PARTITION_OPEN && !p->is_damaged))
+            return NULL;
+        if (p->state != PARTITION_REMOVING && p->state != PARTITION_FROZEN)
+            return p;
     }
     return NULL;
 }
@@ -52,7 +55,7 @@ static enum err expiry_choose(struct sqlite_engine *e, void *context)
     uint64_t now = retention_clock_now(&e->clock);
     if (p == NULL || catalog_db(e->catalog)->is_sync_failed)
         return ERR_OK;
-    if (e->retention_age_ns != 0 && now > p->closed_clock_ns &&
+    if (e->retention_age_ns != 0 && p->closed_clock_ns != 0 && now > p->closed_clock_ns &&
         now - p->closed_clock_ns >= e->retention_age_ns)
         step->reason = EXPIRY_AGE;
     else if (e->retention_bytes != 0 && bytes_kept(e) > e->retention_bytes)

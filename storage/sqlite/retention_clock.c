@@ -38,7 +38,9 @@ enum err retention_clock_load(struct retention_clock *c, struct catalog *catalog
             then_boot_ns < c->start_boot_ns)
             c->start_ns += c->start_boot_ns - then_boot_ns;
     }
-    return retention_clock_store(c, catalog);
+    /* A disk that takes nothing is no reason not to serve what is there. */
+    e = retention_clock_store(c, catalog);
+    return e == ERR_FULL || e == ERR_IO ? ERR_OK : e;
 }
 
 uint64_t retention_clock_now(const struct retention_clock *c)

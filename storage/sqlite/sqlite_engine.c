@@ -411,6 +411,16 @@ static void lost_groups_report(struct sqlite_engine *e)
     }
 }
 
+/* What was merged before the start, and not deleted. */
+static enum err replaced_delete(struct partition *p)
+{
+    enum err error = partition_delete_replaced(p);
+    if (error != ERR_FULL && error != ERR_IO)
+        return error;
+    atomic_store(&p->has_leftovers, true); /* maintenance tries again */
+    return ERR_OK;
+}
+
 static enum err open_for_writing(struct load *l)
 {
     struct sqlite_engine *e = l->engine;
@@ -420,6 +430,8 @@ static enum err open_for_writing(struct load *l)
             continue;
         enum err error = partition_open_writer(p, e->durability);
         if (error == ERR_OK)
+            error = replaced_delete(p);
+        if (error == ERR_OK)
             error = replay_partition(l, p);
         if (is_damage(error)) {
             partition_close_writer(p);
@@ -428,6 +440,8 @@ static enum err open_for_writing(struct load *l)
         }
         if (error != ERR_OK)
             return error;
+        if (e->writer.open != NULL)
+            atomic_store(&e->writer.open->is_closed, true);
         e->writer.open = p; /* the newest, in the end */
     }
     lost_groups_report(e);
@@ -535,6 +549,8 @@ static void metrics_register(struct sqlite_engine *e, struct metrics *m)
                           "Time of a group commit, from its begin to the end of its sync");
     e->metrics.build_duration = metrics_histogram(m, "spindle_build_duration_seconds", NULL,
                                                   "Time of building a row group");
+    e->metrics.merge_duration = metrics_histogram(m, "spindle_merge_duration_seconds", NULL,
+                                                  "Time of merging row groups into one");
     expiry_metrics_register(e, m);
     disk_metrics_register(e, m);
 }
@@ -611,6 +627,15 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
     metrics_register(e, o->metrics);
 }
 
+/* What version 1 did not know is written down once; on a full disk at a later start. */
+static enum err partitions_date(struct sqlite_engine *e)
+{
+    if (catalog_db(e->catalog)->is_sync_failed)
+        return ERR_OK;
+    enum err error = catalog_partitions_date(e->catalog, retention_clock_now(&e->clock));
+    return error == ERR_FULL || error == ERR_IO ? ERR_OK : error;
+}
+
 static enum err engine_begin(struct sqlite_engine *e, const struct sqlite_engine_options *options,
                              char **out_message)
 {
@@ -635,7 +660,7 @@ static enum err engine_begin(struct sqlite_engine *e, const struct sqlite_engine
     if (error == ERR_OK)
         error = retention_clock_load(&e->clock, e->catalog);
     if (error == ERR_OK)
-        error = catalog_partitions_date(e->catalog, retention_clock_now(&e->clock));
+        error = partitions_date(e);
     if (error == ERR_OK)
         error = load_all(e, out_message);
     if (error == ERR_OK && file_open(e->directory, "acked", &e->writer.acked_fd) != ERR_OK)

@@ -187,8 +187,14 @@ static enum err journal_check(struct verify *v, struct db *db)
 /* The operations' counts are derived from the row groups: both must say the same. */
 static enum err counts_check(struct verify *v, struct db *db)
 {
-    int64_t rows = 0, counted = 0;
-    enum err e = db_integer(db, "SELECT sum(rows) FROM row_group WHERE signal = 0", 0, &rows);
+    int64_t rows = 0, counted = 0, version = 0;
+    enum err e = db_integer(db, "PRAGMA user_version", 0, &version);
+    if (e == ERR_OK)
+        e = db_integer(db,
+                       version < 2
+                           ? "SELECT sum(rows) FROM row_group WHERE signal = 0"
+                           : "SELECT sum(rows) FROM row_group WHERE signal = 0 AND replaced_by = 0",
+                       0, &rows);
     if (e == ERR_OK)
         e = db_integer(db, "SELECT sum(spans) FROM operation", 0, &counted);
     if (e == ERR_OK && rows != counted)

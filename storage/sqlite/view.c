@@ -212,6 +212,17 @@ struct group *group_new(struct bytes trace_filter)
     return g;
 }
 
+struct group *group_retain(struct group *g)
+{
+    atomic_fetch_add_explicit(&g->references, 1, memory_order_relaxed);
+    return g;
+}
+
+bool group_is_last(const struct group *g)
+{
+    return atomic_load_explicit(&g->references, memory_order_acquire) == 1;
+}
+
 void group_release(struct group *g)
 {
     if (g == NULL || atomic_fetch_sub_explicit(&g->references, 1, memory_order_acq_rel) != 1)
@@ -341,6 +352,32 @@ void view_retire(struct view *v, enum signal signal, struct group_list *take_lis
     (void)pthread_mutex_unlock(&v->lock);
     pending_release(gone);
     group_list_release(old_list);
+}
+
+struct group_list *view_prepare_merge(struct view *v, enum signal signal,
+                                      struct group *const *inputs, size_t count,
+                                      struct group *take_group)
+{
+    const struct group_list *from = v->groups[signal];
+    struct group_list *l = mem_zalloc(sizeof *l + from->count * sizeof(struct group *));
+    if (l == NULL) {
+        group_release(take_group);
+        return NULL;
+    }
+    atomic_init(&l->references, 1);
+    size_t found = 0; /* inputs are in the order of the list */
+    for (size_t i = 0; i < from->count; i++) {
+        struct group *g = from->groups[i];
+        if (found == count || g != inputs[found]) {
+            l->groups[l->count++] = group_retain(g);
+            continue;
+        }
+        found++;
+        if (found == count)
+            l->groups[l->count++] = take_group;
+    }
+    assert(found == count);
+    return l;
 }
 
 static enum err aside_prepare(const struct pending_chain *chain, const struct partition *gone,

@@ -70,17 +70,22 @@ struct group {
     int64_t id;
     enum signal signal;
     uint32_t rows;
+    uint32_t level; /* 0: built from the journal; else merged */
     uint64_t start_min_unix_ns, start_max_unix_ns;
     uint64_t bytes;
     uint64_t built_unix_ns;
-    bool is_remembered;        /* built since the start: its spans are in the builder's filter */
-    _Atomic bool is_damaged;   /* reported once */
-    struct bytes trace_filter; /* follows the struct */
+    bool is_remembered;          /* built since the start: its spans are in the builder's filter */
+    _Atomic bool is_unmergeable; /* merging it was tried and is not to be tried again */
+    _Atomic bool is_damaged;     /* reported once */
+    struct bytes trace_filter;   /* follows the struct */
 };
 
 /* One reference, the caller's; the filter is copied. NULL when out of memory. */
 struct group *group_new(struct bytes trace_filter);
+struct group *group_retain(struct group *g);
 void group_release(struct group *g);
+/* The caller's reference is the only one: nobody can find the group any more. */
+bool group_is_last(const struct group *g);
 
 struct group_list {
     _Atomic size_t references;
@@ -133,6 +138,10 @@ struct group_list *view_prepare(struct view *v, enum signal signal, struct group
 void view_retire(struct view *v, enum signal signal, struct group_list *take_list, size_t count,
                  struct pending *const *take_aside, size_t aside_count);
 
+/* Likewise, with `take_group` where the last of `inputs` was, and without these. */
+struct group_list *view_prepare_merge(struct view *v, enum signal signal,
+                                      struct group *const *inputs, size_t count,
+                                      struct group *take_group);
 /* The lists without a partition's row groups, prepared so that the swap cannot fail, and what was set aside of
  * other partitions. ERR_NOMEM. */
 struct view_removal {

@@ -263,6 +263,7 @@ static void partition_roll(struct sqlite_engine *e)
         return; /* the old one goes on */
     }
     w->open = fresh;
+    atomic_store(&old->is_closed, true);
     old->closed_unix_ns = clock_unix_ns();
     old->closed_clock_ns = retention_clock_now(&e->clock);
     log_line(LOG_INFO, "storage", "partition %llu follows %llu", (unsigned long long)fresh->id,
@@ -280,7 +281,7 @@ static void partition_seal(struct sqlite_engine *e, struct partition *p)
 {
     size_t pending = 0;
     view_each_in(&e->view, p, entry_count, &pending);
-    if (pending > 0)
+    if (pending > 0 || merge_is_due(e, p))
         return;
     enum err error = db_checkpoint(&p->db, true);
     if (error == ERR_BUSY)
@@ -308,7 +309,7 @@ static void partition_seal(struct sqlite_engine *e, struct partition *p)
 static void catalog_tend(struct sqlite_engine *e)
 {
     struct db *db = catalog_db(e->catalog);
-    if (db->wal_frames >= CATALOG_WAL_FRAMES) {
+    if (db->wal_frames >= CATALOG_WAL_FRAMES && !db->is_sync_failed) {
         enum err error = db_checkpoint(db, true);
         if (error != ERR_OK && error != ERR_BUSY)
             writer_write_failed(e, NULL, error);
