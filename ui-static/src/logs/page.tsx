@@ -386,8 +386,9 @@ function Rows({
         id="logs-rows"
         ref={view}
         class={`logs-scroll ${wrap ? 'wrap' : ''}`}
-        role="listbox"
+        role="grid"
         aria-label="Log records"
+        aria-rowcount={rows.length}
         tabIndex={0}
         aria-activedescendant={chosen >= 0 ? `logs-row-${chosen}` : undefined}
         onKeyDown={onKey}
@@ -410,7 +411,7 @@ function Rows({
           if (row !== null) pick(Number(row.dataset.index));
         }}
       >
-        <div class="logs-rows" ref={body} />
+        <div class="logs-rows" role="rowgroup" ref={body} />
       </div>
     </div>
   );
@@ -418,17 +419,27 @@ function Rows({
 
 function makeRow(): HTMLDivElement {
   const row = element('div', 'logs-row');
-  row.setAttribute('role', 'option');
-  row.append(element('span', 'mono dim'), element('span', 'sev'), element('span', 'cut logs-svc'), element('span', 'logs-text'), element('a', 'logs-trace', 'trace ↗'));
+  row.setAttribute('role', 'row');
+  const link = element('span', 'logs-trace');
+  link.append(element('a', '', 'trace ↗'));
+  row.append(element('span', 'mono dim'), element('span', 'sev'), element('span', 'cut logs-svc'), element('span', 'logs-text'), link);
+  for (const cell of row.children) cell.setAttribute('role', 'gridcell');
   return row;
+}
+
+function addColumn(row: HTMLElement, before: HTMLElement): void {
+  const cell = element('span', 'cut mono logs-col');
+  cell.setAttribute('role', 'gridcell');
+  row.insertBefore(cell, before);
 }
 
 function fillRow(row: HTMLDivElement, r: LogRow, index: number, cols: readonly string[], isChosen: boolean): void {
   const [time, sev, service] = row.children as unknown as HTMLElement[];
   const text = row.querySelector<HTMLElement>('.logs-text')!;
-  const link = row.querySelector<HTMLAnchorElement>('.logs-trace')!;
+  const link = row.querySelector<HTMLAnchorElement>('.logs-trace > a')!;
   const severity = severityOf(r.severity);
   row.id = `logs-row-${index}`;
+  row.setAttribute('aria-rowindex', String(index + 1));
   row.dataset.index = String(index);
   row.className = `logs-row sev-${severity}`;
   row.setAttribute('aria-selected', String(isChosen));
@@ -438,7 +449,7 @@ function fillRow(row: HTMLDivElement, r: LogRow, index: number, cols: readonly s
   sev!.className = `sev ${severity}`;
   service!.textContent = r.service;
   while (row.querySelectorAll('.logs-col').length > cols.length) row.querySelector('.logs-col')!.remove();
-  while (row.querySelectorAll('.logs-col').length < cols.length) row.insertBefore(element('span', 'cut mono logs-col'), text);
+  while (row.querySelectorAll('.logs-col').length < cols.length) addColumn(row, text);
   row.querySelectorAll('.logs-col').forEach((cell, i) => (cell.textContent = cellText(r, cols[i]!)));
   text.textContent = bodyText(r);
   link.hidden = r.trace === undefined;

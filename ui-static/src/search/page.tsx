@@ -265,19 +265,23 @@ function List({ traces, q }: { traces: Loaded<TracesAnswer>; q: string }) {
   );
 }
 
+/** The services with errors first, then the busiest, as many as there is room for. */
 function Services({ row }: { row: TraceRow }) {
-  const shown = row.svcs.slice(0, 4);
+  const sorted = [...row.svcs].sort((a, b) => Number(b.errors > 0) - Number(a.errors > 0) || b.spans - a.spans);
+  let room = 36;
+  let shown = 0;
+  while (shown < sorted.length && (shown === 0 || sorted[shown]!.name.length + 4 <= room)) room -= sorted[shown++]!.name.length + 4;
   return (
     <span class="search-services">
-      {shown.map((s, i) => (
+      {sorted.slice(0, shown).map((s, i) => (
         <span key={i} class="search-service" title={`${s.name}: ${plural(s.spans, 'span')}, ${plural(s.errors, 'error')}`}>
           {s.color !== undefined && <span class={serviceClass(s.color)} aria-hidden="true" />}
           <span class={`cut ${s.errors > 0 ? 'err-text' : ''}`}>{s.name === '' ? '(no name)' : s.name}</span>
         </span>
       ))}
-      {row.svcs.length > shown.length && (
-        <span class="dim" title={row.svcs.slice(shown.length).map((s) => s.name).join(', ')}>
-          +{row.svcs.length - shown.length}
+      {sorted.length > shown && (
+        <span class="dim" title={sorted.slice(shown).map((s) => s.name).join(', ')}>
+          +{sorted.length - shown}
         </span>
       )}
     </span>
