@@ -71,6 +71,14 @@ static void search(struct segment *s, struct arena *arena)
     struct trace_id id = { { 1, 2, 3 } };
     if (s->ops->find_trace(s, &id, rows, 16, &found) == ERR_OK)
         assert(found <= s->bounds.rows);
+    struct buffer digest;
+    buffer_init(&digest, 1u << 20);
+    if (rowgroup_digest_make(s, &digest) == ERR_OK) {
+        (void)rowgroup_digest_may_contain(buffer_bytes(&digest), &id);
+        for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++)
+            (void)rowgroup_digest_may_match(buffer_bytes(&digest), filters[i]);
+    }
+    buffer_deinit(&digest);
     if (s->bounds.signal == SIGNAL_TRACES)
         (void)s->ops->traces(s, &q, want_trace, check_extent, NULL);
 }
@@ -86,6 +94,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct segment *s;
     if (rowgroup_segment_open(&source, &arena, &s) == ERR_OK) {
         search(s, &arena);
+        (void)rowgroup_segment_rest(s);
+        rowgroup_segment_wake(s, NULL);
         if (s->bounds.rows <= 20000)
             (void)testing_read_all(s, &arena, &read);
         s->ops->close(s);
