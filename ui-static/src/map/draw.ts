@@ -289,7 +289,8 @@ const nameFont = (look: Look, bold: boolean, scale: number): string => `${bold ?
 const lineFont = (look: Look, scale: number): string => `${11 * scale}px ${look.sans}`;
 // Words grow a little with the zoom and never get too small to read.
 const wordScale = (zoom: number): number => Math.min(1.25, Math.max(1, zoom));
-const isFar = (zoom: number): boolean => zoom < 0.5;
+/** So far out that only the worst, the groups and what is meant are named; a small map's names still find their places. */
+const isFar = (scene: Scene, zoom: number): boolean => zoom < 0.5 && (scene.nodes.length > 40 || zoom < 0.3);
 const isBold = (scene: Scene, look: Look, i: number): boolean => i === look.node || scene.nodes[i]!.kind === 'group';
 
 function bodiesOf(scene: Scene, camera: Camera): Box[] {
@@ -303,10 +304,13 @@ function bodiesOf(scene: Scene, camera: Camera): Box[] {
 
 /** Gives places to the names, the most worthy first; what finds none is left out until one zooms in. */
 function place(c: CanvasRenderingContext2D, scene: Scene, camera: Camera, look: Look, bodies: readonly Box[]): Label[] {
-  const { zoom } = camera, far = isFar(zoom), scale = wordScale(zoom), out: Label[] = [], taken: Box[] = [];
+  const { zoom } = camera, far = isFar(scene, zoom), scale = wordScale(zoom), out: Label[] = [], taken: Box[] = [];
   const special = new Set([look.node, look.hoverNode, ...scene.labels.slice(0, 10)]);
+  for (const e of scene.edges) {
+    for (const own of [look.node, look.hoverNode]) if (own >= 0 && (e.s === own || e.t === own)) special.add(e.s).add(e.t);
+  }
   const done = new Set<number>();
-  for (const i of [look.node, look.hoverNode, ...(look.found ?? []), ...scene.labels]) {
+  for (const i of [look.node, look.hoverNode, ...(look.found ?? []), ...scene.labels.filter((v) => special.has(v)), ...scene.labels]) {
     if (i < 0 || done.has(i)) continue;
     done.add(i);
     const v = scene.nodes[i]!, own = i === look.node || i === look.hoverNode;
@@ -369,7 +373,7 @@ function write(c: CanvasRenderingContext2D, scene: Scene, labels: readonly Label
 function edgeWords(c: CanvasRenderingContext2D, scene: Scene, camera: Camera, look: Look, labels: readonly Label[], bodies: readonly Box[]): void {
   const { zoom } = camera, k = look.colors, taken = labels.map((l) => l.box);
   c.textAlign = 'center';
-  if (isFar(zoom)) return;
+  if (isFar(scene, zoom)) return;
   c.font = `11px ${look.sans}`;
   c.textBaseline = 'middle';
   const edges = new Set([look.edge, look.hoverEdge, ...(look.node >= 0 ? [] : scene.edgeLabels.slice(0, 10))]);

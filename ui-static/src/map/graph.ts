@@ -78,9 +78,13 @@ function add(to: Red, from: Red): void {
   to.fail ??= from.fail;
 }
 
+/** A database that is but a number is called by its system too: "redis 0". */
+const nameOf = (node: MapNode): string =>
+  (node.kind === 'database' && /^\d*$/.test(node.name) ? `${node.system ?? ''} ${node.name}`.trim() : node.name);
+
 function vertex(id: string, node: MapNode, index: number): Vertex {
   return {
-    id, kind: node.kind, name: node.name, ns: node.ns ?? '', system: node.system ?? '', color: node.color ?? 0,
+    id, kind: node.kind, name: nameOf(node), ns: node.ns ?? '', system: node.system ?? '', color: node.color ?? 0,
     count: node.count, errors: node.errors, rate: node.rate, err: node.err, p50: node.p50, p90: node.p90, p95: node.p95,
     p99: node.p99, slow: node.slow, fail: node.fail, spark: node.spark ?? [], members: [index], upTo: false, outside: false,
   };
@@ -251,7 +255,7 @@ export function view(answer: MapAnswer, wish: Wish): View {
       const own = homes.of[i]!;
       return { id: `more:${encodeURIComponent(own)}`, name: own === '' ? 'others' : own, kind: 'group' };
     }
-    if (!grouped(i)) return { id: node.id, name: node.name, kind: node.kind };
+    if (!grouped(i)) return { id: node.id, name: nameOf(node), kind: node.kind };
     return { id: idOf(i), name: groups.of[i]!, kind: 'group' };
   }, beside);
   for (const v of joined.nodes) if (v.id.startsWith('more:')) v.name = `+${v.members.length} more${v.id === 'more:' ? '' : ` in ${v.name}`}`;

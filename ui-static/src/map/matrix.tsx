@@ -78,7 +78,7 @@ export function Matrix({ view, cell, selected, found, onEdge, onNode }: {
                       type="button"
                       class={`cell ${tone}`}
                       aria-pressed={i === selected}
-                      aria-label={`${view.nodes[s]!.name} to ${view.nodes[t]!.name}: ${edgeText(e)}`}
+                      aria-label={`${short(e, cell)}, ${view.nodes[s]!.name} to ${view.nodes[t]!.name}: ${edgeText(e)}`}
                       title={`${view.nodes[s]!.name} → ${view.nodes[t]!.name}\n${edgeText(e)}`}
                       onClick={() => onEdge(i)}
                     >

@@ -86,7 +86,7 @@ const columns: readonly Column<ServiceRow>[] = [
   },
   { key: 'p99', head: 'p99', sorts: true, align: 'right', width: '80px', cell: (row) => <Percentile row={row} of="p99" criteria={{ service: row.name }} /> },
   {
-    key: 'impact', head: 'Impact', title: 'Rate × p95, as a share of all services', sorts: true, width: '140px',
+    key: 'impact', head: 'Impact', title: 'Rate × p95, as a share of all services', sorts: true, width: '148px',
     cell: (row) => (row.count === 0
       ? <span class="dim">{row.last_seen === null ? 'silent' : <>last <Time ns={row.last_seen} as="age" /></>}</span>
       : <Bar share={row.impact} label={`${formatPercent(row.impact)} of all services’ rate × p95`} />),

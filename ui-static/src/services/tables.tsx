@@ -46,7 +46,7 @@ export function Operations({ rows, service, ns, sort, onSort, short = false }: {
     { key: 'p95-line', head: '', width: '88px', cell: (row) => (row.spark_p95 === undefined ? null : <Spark points={row.spark_p95} label={`p95: at most ${formatDuration(topOf(row.spark_p95))}`} />) },
     { key: 'p99', head: 'p99', sorts: true, align: 'right', width: '80px', cell: (row) => <Percentile row={row} of="p99" criteria={of(row)} /> },
     { key: 'share', head: 'Time', title: 'Its spans’ time as a share of the time of the calls answered; parallel work may pass 100 %', sorts: true, align: 'right', width: '72px', long: true, cell: (row) => formatPercent(row.share) },
-    { key: 'impact', head: 'Impact', title: 'Rate × p95, as a share of all operations', sorts: true, width: '140px', cell: (row) => <Bar share={row.impact} label={`${formatPercent(row.impact)} of all operations’ rate × p95`} /> },
+    { key: 'impact', head: 'Impact', title: 'Rate × p95, as a share of all operations', sorts: true, width: '148px', cell: (row) => <Bar share={row.impact} label={`${formatPercent(row.impact)} of all operations’ rate × p95`} /> },
   ];
   const columns = all.filter((c) => !short || c.long !== true);
   return (
@@ -75,11 +75,11 @@ function Direction({ rows, label, isOut }: { rows: readonly DependencyRow[]; lab
     { key: 'p95', head: 'p95', align: 'right', width: '80px', cell: (row) => <Time row={row} of="p95" /> },
     { key: 'p99', head: 'p99', align: 'right', width: '80px', cell: (row) => (row.slow === undefined ? <Time row={row} of="p99" /> : <a class="door" href={traceHref(row.slow.trace, row.slow.span)} title="The slowest seen"><Time row={row} of="p99" /></a>) },
     {
-      key: 'share', head: isOut ? 'Waiting' : 'Time', width: '128px', title: isOut ? 'The calls’ time as a share of the time in this service; calls at once add up' : 'Time of the calls from there, as a share of all',
+      key: 'share', head: isOut ? 'Waiting' : 'Time', width: '148px', title: isOut ? 'The calls’ time as a share of the time in this service; calls at once add up' : 'Time of the calls from there, as a share of all',
       cell: (row) => (row.via !== undefined ? <span class="dim">not waited for</span> : <Bar share={row.share} label={`${formatDuration(row.time)}, ${formatPercent(row.share)}`} />),
     },
   ];
-  return <Table label={label} columns={columns} rows={rows} rowKey={(row) => `${row.node.id} ${row.type} ${row.via ?? ''}`} {...(rows.every((row) => row.node.kind === 'service') ? { rowHref: (row: DependencyRow) => hrefOf(row.node) } : {})} />;
+  return <Table label={label} columns={columns} rows={[...rows].sort((a, b) => b.share - a.share)} rowKey={(row) => `${row.node.id} ${row.type} ${row.via ?? ''}`} {...(rows.every((row) => row.node.kind === 'service') ? { rowHref: (row: DependencyRow) => hrefOf(row.node) } : {})} />;
 }
 
 function Time({ row, of }: { row: DependencyRow; of: 'p50' | 'p95' | 'p99' }) {
