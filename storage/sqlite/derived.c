@@ -7,6 +7,7 @@
 #include "storage/sqlite/schema.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 #define INTAKE_BYTES_MAX ((size_t)512 << 20)
 #define BLOB_BYTES_MAX   ((size_t)256 << 20)
@@ -47,6 +48,10 @@ enum err derived_init(struct derived *d)
 
 void derived_deinit(struct derived *d)
 {
+    if (d->catalog_path != NULL)
+        reader_pool_deinit(&d->catalog_readers);
+    mem_free(d->catalog_path);
+    d->catalog_path = NULL;
     half_table_deinit(&d->halves);
     totals_deinit(&d->totals);
     intake_deinit(&d->intake);
@@ -104,6 +109,8 @@ enum err derived_build_end(struct sqlite_engine *e, struct retirement *r)
         error = rows_reserve(e, 2);
     if (error == ERR_OK)
         error = pairing_run(&d->intake, &d->halves, r->built_unix_ns, &d->delta.pairing);
+    if (error == ERR_OK)
+        error = derived_merge_plan(e, r->entries.first->partition, &d->delta);
     if (error == ERR_OK)
         error = tally_encode(&d->intake.tally, &d->delta.minutes, &d->delta.span);
     if (error == ERR_OK) {
@@ -177,12 +184,75 @@ static enum err halves_insert(struct db *db, int64_t id, uint64_t built_unix_ns,
     return e;
 }
 
+/* One row takes the place of many. */
+static enum err rows_replace(struct partition *p, struct derived_delta *d, uint64_t built_unix_ns)
+{
+    sqlite3_stmt *s = NULL;
+    enum err e = db_prepare(&p->db, "DELETE FROM derived WHERE id = ?1", &s);
+    for (size_t i = 0; e == ERR_OK && i < d->merged_count; i++) {
+        (void)sqlite3_bind_int64(s, 1, d->merged_ids[i]);
+        e = db_run(&p->db, s);
+    }
+    (void)sqlite3_finalize(s);
+    if (e == ERR_OK)
+        e = row_insert(&p->db, d->merged_level, built_unix_ns, &d->merged_span, &d->merged_minutes,
+                       &d->merged_hours, &d->merged_days, &d->merged_id);
+    return e;
+}
+
 enum err derived_store(struct partition *p, struct derived_delta *d, uint64_t built_unix_ns)
 {
     if (d == NULL || !d->is_used)
         return ERR_OK;
     enum err e = row_insert(&p->db, 0, built_unix_ns, &d->span, &d->minutes, NULL, NULL, &d->id);
-    return e == ERR_OK ? halves_insert(&p->db, d->id, built_unix_ns, &d->halves) : e;
+    if (e == ERR_OK)
+        e = halves_insert(&p->db, d->id, built_unix_ns, &d->halves);
+    if (e == ERR_OK && d->merged_in == p)
+        e = rows_replace(p, d, built_unix_ns);
+    return e;
+}
+
+static bool is_merged(const struct derived_delta *delta, const struct derived_row *row)
+{
+    for (size_t i = 0; row->partition == delta->merged_in && i < delta->merged_count; i++)
+        if (delta->merged_ids[i] == row->id)
+            return true;
+    return false;
+}
+
+static void rows_replaced(struct derived *d, const struct derived_delta *delta)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < d->rows_count; i++)
+        if (!is_merged(delta, &d->rows[i]))
+            d->rows[kept++] = d->rows[i];
+    d->rows_count = kept;
+    d->rows[d->rows_count++] = (struct derived_row){ .partition = delta->merged_in,
+                                                     .id = delta->merged_id,
+                                                     .level = delta->merged_level,
+                                                     .bytes = delta->merged_minutes.len,
+                                                     .span = delta->merged_span };
+}
+
+void derived_forget(struct sqlite_engine *e, const struct partition *p)
+{
+    struct derived *d = &e->derived;
+    struct derived_row copied = { .id = (int64_t)p->id, .span = { UINT64_MAX, 0 } };
+    size_t kept = 0;
+    for (size_t i = 0; i < d->rows_count; i++) {
+        const struct tally_span *span = &d->rows[i].span;
+        if (d->rows[i].partition != p) {
+            d->rows[kept++] = d->rows[i];
+            continue;
+        }
+        if (span->min_unix_ns < copied.span.min_unix_ns)
+            copied.span.min_unix_ns = span->min_unix_ns;
+        if (span->max_unix_ns > copied.span.max_unix_ns)
+            copied.span.max_unix_ns = span->max_unix_ns;
+    }
+    if (kept < d->rows_count && p->state == PARTITION_SEALED)
+        d->rows[kept++] = copied;
+    d->rows_count = kept;
 }
 
 void derived_publish(struct sqlite_engine *e, struct partition *p,
@@ -191,6 +261,8 @@ void derived_publish(struct sqlite_engine *e, struct partition *p,
     struct derived *d = &e->derived;
     if (delta == NULL || !delta->is_used)
         return;
+    if (delta->merged_in == p)
+        rows_replaced(d, delta);
     assert(d->rows_count < d->rows_capacity);
     d->rows[d->rows_count++] = (struct derived_row){
         .partition = p, .id = delta->id, .bytes = delta->minutes.len, .span = delta->span
@@ -305,5 +377,53 @@ enum err derived_halves_load(struct sqlite_engine *e)
     for (size_t i = first; error == ERR_OK && i < e->partitions_count; i++)
         if (has_halves(e->partitions[i]))
             error = halves_replay(&e->derived, e->partitions[i], from);
+    return error;
+}
+
+static bool is_shown(const struct sqlite_engine *e, uint64_t id)
+{
+    for (size_t i = 0; i < e->partitions_count; i++)
+        if (e->partitions[i]->id == id)
+            return e->partitions[i]->state != PARTITION_REMOVING && !e->partitions[i]->is_damaged;
+    return false;
+}
+
+static enum err catalog_readers_init(struct sqlite_engine *e)
+{
+    struct derived *d = &e->derived;
+    size_t size = strlen(e->directory) + sizeof "/catalog.db";
+    d->catalog_path = mem_alloc(size);
+    if (d->catalog_path == NULL)
+        return ERR_NOMEM;
+    (void)snprintf(d->catalog_path, size, "%s/catalog.db", e->directory);
+    reader_pool_init(&d->catalog_readers, d->catalog_path, e->vfs);
+    return ERR_OK;
+}
+
+enum err derived_catalog_load(struct sqlite_engine *e)
+{
+    sqlite3_stmt *s = NULL;
+    bool is_row = true;
+    enum err error = catalog_readers_init(e);
+    if (error == ERR_OK)
+        error = db_prepare(catalog_db(e->catalog),
+                           "SELECT partition, start_min_unix_ns, start_max_unix_ns FROM rollup"
+                           " ORDER BY partition",
+                           &s);
+    while (error == ERR_OK) {
+        error = db_step(catalog_db(e->catalog), s, &is_row);
+        if (error != ERR_OK || !is_row)
+            break;
+        if (is_shown(e, db_column_u64(s, 0)))
+            continue;
+        error = rows_reserve(e, 1);
+        if (error != ERR_OK)
+            break;
+        e->derived.rows[e->derived.rows_count++] = (struct derived_row){
+            .id = sqlite3_column_int64(s, 0),
+            .span = { db_column_u64(s, 1), db_column_u64(s, 2) },
+        };
+    }
+    (void)sqlite3_finalize(s);
     return error;
 }

@@ -13,11 +13,14 @@
 #include "storage/derive/pairing.h"
 #include "storage/derive/totals.h"
 #include "storage/rowgroup/rowgroup.h"
-#include "storage/sqlite/db.h"
+#include "storage/sqlite/reader_pool.h"
 
 struct partition;
 struct sqlite_engine;
 struct retirement;
+
+/* How long the catalogue keeps what it has of partitions, after they were sealed. */
+#define DERIVED_RETENTION_NS (400 * TALLY_DAY_NS)
 
 /* A row of the table `derived`, or of the catalogue's `rollup` (then without minutes). */
 struct derived_row {
@@ -30,6 +33,7 @@ struct derived_row {
 
 /* Rows of this level that are merged into one of the next. */
 #define DERIVED_MERGE_ROWS 24u
+#define DERIVED_LEVELS_MAX 6u
 /* Not when they have more bytes together: merging must fit beside building. */
 #define DERIVED_MERGE_BYTES ((uint64_t)8 << 20)
 
@@ -56,6 +60,8 @@ struct derived {
     size_t rows_count, rows_capacity;
     struct half_table halves;
     struct totals totals; /* has a lock of its own */
+    char *catalog_path;
+    struct reader_pool catalog_readers;
     /* The builder's. */
     struct intake intake;
     struct derived_delta delta;
@@ -77,6 +83,11 @@ NODISCARD enum err derived_build_end(struct sqlite_engine *e, struct retirement 
 /* It is stored. */
 void derived_build_stored(struct sqlite_engine *e, const struct retirement *r);
 
+/* Part of derived_build_end(): when a partition has many rows of a level, make one of them that takes their
+ * place when the retirement is stored. */
+NODISCARD enum err derived_merge_plan(struct sqlite_engine *e, struct partition *p,
+                                      struct derived_delta *delta);
+
 /* ---- Writer ---------------------------------------------------------------------------------- */
 
 /* Inside the transaction of partition_retire(). */
@@ -84,6 +95,8 @@ NODISCARD enum err derived_store(struct partition *p, struct derived_delta *d,
                                  uint64_t built_unix_ns);
 /* After it, under the operations_lock. Cannot fail. */
 void derived_publish(struct sqlite_engine *e, struct partition *p, const struct derived_delta *d);
+/* Under the operations_lock: a partition is no longer shown. What the catalogue has of it takes its place. */
+void derived_forget(struct sqlite_engine *e, const struct partition *p);
 /* Copy a partition's hours and days to the catalogue, inside the transaction in which it is sealed: so they
  * outlive the file. Doing it twice changes nothing. */
 NODISCARD enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partition_id);
@@ -93,5 +106,7 @@ NODISCARD enum err derived_seal(struct db *catalog, struct db *partition, uint64
 /* List what is stored in a partition; when all are listed, find again what waits for its other half. */
 NODISCARD enum err derived_load(struct sqlite_engine *e, struct partition *p);
 NODISCARD enum err derived_halves_load(struct sqlite_engine *e);
+/* List what the catalogue has of partitions that are gone. */
+NODISCARD enum err derived_catalog_load(struct sqlite_engine *e);
 
 #endif

@@ -153,13 +153,19 @@ static enum err rows_add(struct collect *c)
     for (size_t i = 0; e == ERR_OK && i < c->rows_count; i++) {
         const struct derived_row *row = &c->rows[i];
         e = query_check(c->q);
-        if (e == ERR_OK && open != row->partition) {
+        if (e == ERR_OK && (s == NULL || open != row->partition)) {
             (void)sqlite3_finalize(s);
             s = NULL;
             open = row->partition;
-            e = reader_set_take(&readers, &open->readers, &db);
+            e = reader_set_take(
+                &readers, open == NULL ? &c->engine->derived.catalog_readers : &open->readers, &db);
             if (e == ERR_OK)
-                e = db_prepare(db, "SELECT minutes, hours, days FROM derived WHERE id = ?1", &s);
+                e = db_prepare(db,
+                               open == NULL ? "SELECT x'', hours, days FROM rollup"
+                                              " WHERE tenant = 0 AND partition = ?1"
+                                            : "SELECT minutes, hours, days FROM derived"
+                                              " WHERE id = ?1",
+                               &s);
         }
         bool is_row = false;
         if (e == ERR_OK) {
@@ -167,7 +173,9 @@ static enum err rows_add(struct collect *c)
             e = db_step(db, s, &is_row);
         }
         if (e == ERR_OK)
-            e = is_row ? row_add(c, s, true) : ERR_NOT_FOUND;
+            e = is_row         ? row_add(c, s, open != NULL)
+                : open != NULL ? ERR_NOT_FOUND
+                               : ERR_OK; /* older than the catalogue keeps them */
         if (e == ERR_CORRUPT) {
             metric_add(c->engine->metrics.damaged_rollups, 1);
             e = ERR_OK; /* its hash is looked at first: nothing of it was counted */

@@ -17,6 +17,7 @@ const char derived_partition_sql[] =
 
 const char derived_catalog_sql[] =
     "CREATE TABLE IF NOT EXISTS rollup ("
-    " tenant INTEGER NOT NULL, partition INTEGER NOT NULL, start_min_unix_ns INTEGER NOT NULL,"
+    " tenant INTEGER NOT NULL, partition INTEGER NOT NULL, sealed_unix_ns INTEGER NOT NULL,"
+    " start_min_unix_ns INTEGER NOT NULL,"
     " start_max_unix_ns INTEGER NOT NULL, hours BLOB NOT NULL, days BLOB NOT NULL,"
     " PRIMARY KEY (tenant, partition)) STRICT;";

@@ -90,16 +90,6 @@ static void expiry_count(struct sqlite_engine *e, const struct expiry_step *step
              (unsigned long long)atomic_load(&p->bytes));
 }
 
-/* Its rollups' rows leave the index with its spans; what the catalogue has of them stays. */
-static void derived_forget(struct derived *d, const struct partition *p)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < d->rows_count; i++)
-        if (d->rows[i].partition != p)
-            d->rows[kept++] = d->rows[i];
-    d->rows_count = kept;
-}
-
 /* Task: the partition vanishes from the catalogue's list and from the view. */
 static enum err expiry_begin(struct sqlite_engine *e, void *context)
 {
@@ -128,7 +118,7 @@ static enum err expiry_begin(struct sqlite_engine *e, void *context)
         atomic_fetch_sub(&e->pending_items[s], removal.aside_items[s]);
     }
     atomic_fetch_sub(&e->groups_count, removal.groups);
-    derived_forget(&e->derived, p);
+    derived_forget(e, p);
     p->state = PARTITION_REMOVING;
     view_remove(&e->view, &removal);
     (void)pthread_rwlock_unlock(&e->operations_lock);

@@ -479,6 +479,8 @@ static enum err load_all(struct sqlite_engine *e, char **out_message)
         if (e->partitions[i]->state != PARTITION_REMOVING)
             error = load_partition(&l, e->partitions[i]);
     if (error == ERR_OK)
+        error = derived_catalog_load(e);
+    if (error == ERR_OK)
         error = derived_halves_load(e);
     if (error == ERR_OK)
         error = groups_show(&l);

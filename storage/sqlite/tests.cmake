@@ -10,6 +10,8 @@ spindle_test(sqlite/sqlite_engine_test.c USES storage SOURCES engine_suite.c ${E
     TIMEOUT 180)
 spindle_test(sqlite/retention_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3
     TIMEOUT 120)
+spindle_test(sqlite/derived_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3
+    TIMEOUT 120)
 spindle_test(sqlite/disk_guard_test.c USES storage SOURCES ${ENGINE_TESTING} TIMEOUT 60)
 spindle_test(sqlite/merge_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 120)
 spindle_test(sqlite/golden_test.c USES storage codec SOURCES ${ENGINE_TESTING} TIMEOUT 60)

@@ -276,6 +276,24 @@ static void entry_count(void *context, struct pending *entry)
     ++*(size_t *)context;
 }
 
+/* In one transaction: it is sealed, and the catalogue has its rollups. */
+static enum err seal_list(struct sqlite_engine *e, struct partition *p)
+{
+    struct db *catalog = catalog_db(e->catalog);
+    struct catalog_partition listed = partition_listed(p);
+    listed.state = PARTITION_SEALED;
+    enum err error = db_exec(catalog, "BEGIN IMMEDIATE");
+    if (error == ERR_OK)
+        error = derived_seal(catalog, &p->db, p->id);
+    if (error == ERR_OK)
+        error = catalog_partition_set(e->catalog, &listed, "");
+    if (error == ERR_OK)
+        error = db_exec(catalog, "COMMIT");
+    if (error != ERR_OK)
+        db_rollback(catalog);
+    return error;
+}
+
 /* What makes a sealed file whole by itself: nothing in its log, nothing pending. */
 static void partition_seal(struct sqlite_engine *e, struct partition *p)
 {
@@ -292,10 +310,8 @@ static void partition_seal(struct sqlite_engine *e, struct partition *p)
         p->closed_clock_ns = retention_clock_now(&e->clock);
     }
     atomic_store(&p->bytes, db_bytes(&p->db));
-    struct catalog_partition listed = partition_listed(p);
-    listed.state = PARTITION_SEALED;
     if (error == ERR_OK)
-        error = catalog_partition_set(e->catalog, &listed, "");
+        error = seal_list(e, p);
     CRASH_POINT("seal_listed");
     if (error != ERR_OK) {
         writer_write_failed(e, p, error);
