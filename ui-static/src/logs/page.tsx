@@ -396,11 +396,13 @@ function Rows({
           const v = view.current!;
           const left = v.scrollHeight - v.clientHeight - v.scrollTop;
           if (atEnd !== undefined && left < 600) atEnd();
-          if (left <= 2) onReachEnd?.();
         }}
         onWheel={(e) => {
-          // Turning back is the wish to stop; scrolling that the page does itself is not.
+          // Turning back is the wish to stop, turning on at the end the wish to go on; scrolling that the page does itself
+          // is neither.
+          const v = view.current!;
           if (e.deltaY < 0 && wasFollowing.current) onLeaveEnd?.();
+          if (e.deltaY > 0 && v.scrollHeight - v.clientHeight - v.scrollTop <= 2) onReachEnd?.();
         }}
         onPointerDown={(e) => {
           if (wasFollowing.current && e.target === view.current) onLeaveEnd?.(); // the scroll bar

@@ -112,6 +112,7 @@ export async function traces(browser, base) {
     await page.locator('.note.err').first().waitFor();
     await page.keyboard.press('p');
     await page.locator('.wf-critical:visible').first().waitFor();
+    await page.keyboard.press('End'); // the last span is never the whole trace
     await page.keyboard.press('z');
     await page.waitForURL((u) => u.searchParams.has('zoom') && u.searchParams.get('cp') === 'on');
     await survivesReload(page, () => page.locator('.trace-facts .chip').innerText());
