@@ -401,6 +401,7 @@ static void stop(struct serving *s)
 {
     if (s->server != NULL) {
         collector_set_ready(s->collector, false);
+        query_drain(s->query);
         server_drain(s->server, s->options.drain_time);
         server_stop(s->server);
     }

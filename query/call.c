@@ -390,9 +390,19 @@ enum err call_run(struct call *c)
         e = call_fail(c, e, NULL, "the query string has too many parameters");
     if (e == ERR_OK)
         e = c->route->run(c);
+    if (c->x == NULL)
+        return e; /* the handler has taken it */
     log_failure(c, e);
     answer(c, e);
     return e;
+}
+
+struct exchange *call_take_exchange(struct call *c)
+{
+    struct exchange *x = c->x;
+    c->x = NULL;
+    c->request = NULL;
+    return x;
 }
 
 void call_refuse(struct call *c, enum err e)

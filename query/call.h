@@ -20,6 +20,7 @@ enum call_api { CALL_NATIVE, CALL_JAEGER, CALL_JAEGER_V3, CALL_API_COUNT };
 
 struct call;
 struct skeletons;
+struct log_tail;
 typedef enum err call_fn(struct call *c);
 
 /* Quick calls look up what an ID or a list names; heavy ones look through what is stored. Neither
@@ -49,6 +50,7 @@ struct call {
     const struct request *request;
     const struct query_options *options; /* with defaults filled in */
     const struct query_facts *facts;
+    struct log_tail *log_tail;   /* likewise */
     struct skeletons *skeletons; /* the service's; NULL in tests without one */
     enum call_api api;
     const struct call_route *route;
@@ -74,6 +76,8 @@ void call_init(struct call *c, struct exchange *x, const struct query_options *o
                enum call_api api, const struct call_route *route);
 /* Run the handler and answer; the exchange is gone afterwards. Returns the handler's error. */
 enum err call_run(struct call *c);
+/* For a handler that answers by itself, when it returns ERR_OK or before: nothing else does then. */
+struct exchange *call_take_exchange(struct call *c);
 /* Answer without running: ERR_BUSY, ERR_STOPPING. */
 void call_refuse(struct call *c, enum err e);
 /* Make the body of the answer final: as the handler left it, or the error in its place. Returns the

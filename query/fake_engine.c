@@ -271,6 +271,13 @@ static enum err edges(struct engine *e, const struct query_context *q,
     return pass(f, q);
 }
 
+static void watch(struct engine *e, stored_fn *on_stored, void *context)
+{
+    (void)e; /* nothing is stored */
+    (void)on_stored;
+    (void)context;
+}
+
 static void statistics(struct engine *e, struct engine_statistics *out)
 {
     *out = fake(e)->statistics;
@@ -293,6 +300,7 @@ void fake_engine_init(struct fake_engine *f)
         .attribute_values = attribute_values,
         .red = red,
         .edges = edges,
+        .watch = watch,
         .statistics = statistics,
     };
     *f = (struct fake_engine){ .engine = { .ops = &ops } };

@@ -16,6 +16,7 @@ const struct call_route native_routes[] = {
     { BASE "/heatmap", native_heatmap, CALL_HEAVY },
     { BASE "/logs", native_logs, CALL_HEAVY },
     { BASE "/logs/histogram", native_logs_histogram, CALL_HEAVY },
+    { BASE "/logs/tail", native_logs_tail, CALL_QUICK },
     { BASE "/services", native_services, CALL_QUICK },
     { BASE "/services/{service}/operations", native_operations, CALL_QUICK },
     { BASE "/services/{service}/series", native_series, CALL_QUICK },

@@ -45,6 +45,7 @@ enum err native_trace_logs(struct call *c);
 enum err native_trace_span(struct call *c);
 enum err native_trace_skeleton(struct call *c);
 enum err native_trace_find(struct call *c);
+enum err native_logs_tail(struct call *c);
 enum err native_heatmap(struct call *c);
 enum err native_compare(struct call *c);
 enum err native_logs_histogram(struct call *c);

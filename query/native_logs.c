@@ -1,46 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Log records of the native API. */
-#include "proto/otlp_json.h"
+#include "query/log_row.h"
 #include "query/native.h"
-
-static void write_body_text(struct call *c, struct bytes body)
-{
-    struct otlp_value value;
-    struct buffer text;
-    otlp_value_read(body, &value);
-    buffer_init(&text, c->options->memory_bytes);
-    otlp_value_text(&text, &value);
-    native_write_text(&c->json, "body", buffer_bytes(&text));
-    buffer_deinit(&text);
-}
-
-/* What a list shows, then the record and what it came with, whole. */
-static void write_row(struct call *c, const struct log_row *row)
-{
-    struct json_writer *j = &c->json;
-    struct otlp_log log;
-    otlp_log_read(row->log, &log);
-    json_object_begin(j);
-    native_write_ns(j, "time", otlp_log_time(&log));
-    native_write_count(j, "severity", log.severity_number);
-    native_write_text(j, "severity_text", log.severity_text);
-    native_write_text(j, "service", otlp_service_name(row->resource));
-    if (log.has_trace_id)
-        native_write_id(j, "trace", log.trace_id.b, sizeof log.trace_id.b);
-    if (log.has_span_id)
-        native_write_id(j, "span", log.span_id.b, sizeof log.span_id.b);
-    if (log.has_body)
-        write_body_text(c, log.body);
-    json_key(j, "log");
-    otlp_json_write_log(row->log, j);
-    json_key(j, "resource");
-    otlp_json_write_resource(row->resource, j);
-    native_write_text(j, "resource_schema_url", row->resource_schema_url);
-    json_key(j, "scope");
-    otlp_json_write_scope(row->scope, j);
-    native_write_text(j, "scope_schema_url", row->scope_schema_url);
-    json_object_end(j);
-}
 
 enum err native_logs(struct call *c)
 {
@@ -79,7 +40,7 @@ enum err native_logs(struct call *c)
     json_key(j, "rows");
     json_array_begin(j);
     for (size_t i = 0; i < result.count; i++)
-        write_row(c, &result.logs[i]);
+        log_row_write(j, &result.logs[i], c->options->memory_bytes);
     json_array_end(j);
     native_write_end(c, &result.progress, result.count, &page, &result.next);
     json_object_end(j);

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "query/families.h"
+#include "query/log_tail.h"
 #include "query/skeletons.h"
 #include "query/workers.h"
 
@@ -11,6 +12,7 @@
 #define TIMEOUT_DEFAULT_NS   (10 * NS_PER_S)
 #define MEMORY_DEFAULT_BYTES ((size_t)64 << 20)
 #define QUEUE_DEFAULT        256
+#define LISTENERS_MAX        32                 /* people who watch logs at once */
 #define BODY_MAX             ((size_t)64 << 10) /* parameters as JSON: no more than a query string */
 
 static const struct {
@@ -37,6 +39,7 @@ struct query_service {
     struct query_options options;
     struct workers *workers;
     struct skeletons *skeletons;
+    struct log_tail *log_tail;
     const struct query_facts *_Atomic facts;
     struct bound_route *bound; /* [all routes] */
 };
@@ -54,6 +57,7 @@ static void on_request(struct exchange *x, void *context)
     }
     call_init(c, x, &b->service->options, b->api, b->route);
     c->skeletons = b->service->skeletons;
+    c->log_tail = b->service->log_tail;
     c->facts = atomic_load_explicit(&b->service->facts, memory_order_acquire);
     skeletons_expire(c->skeletons, c->received_mono_ns);
     workers_submit(b->service->workers, c);
@@ -81,6 +85,12 @@ enum err query_open(const struct query_options *options, struct query_service **
     if (o->version == NULL)
         o->version = "";
     enum err e = skeletons_open(o->budget, o->memory_bytes / 2, &s->skeletons);
+    if (e == ERR_OK)
+        e = log_tail_open(&(struct log_tail_options){ .engine = o->engine,
+                                                      .budget = o->answers_budget,
+                                                      .listeners_max = LISTENERS_MAX,
+                                                      .alive_ns = o->tail_alive_ns },
+                          &s->log_tail);
     if (e == ERR_OK)
         e = workers_start(o, &s->workers);
     if (e != ERR_OK) {
@@ -127,12 +137,19 @@ void query_set_facts(struct query_service *s, const struct query_facts *facts)
     atomic_store_explicit(&s->facts, facts, memory_order_release);
 }
 
+void query_drain(struct query_service *s)
+{
+    if (s != NULL)
+        log_tail_drain(s->log_tail);
+}
+
 void query_close(struct query_service *s)
 {
     if (s == NULL)
         return;
     workers_stop(s->workers);
     skeletons_close(s->skeletons);
+    log_tail_close(s->log_tail);
     mem_free(s->bound);
     mem_free(s);
 }

@@ -25,7 +25,8 @@ struct query_options {
     /* For answers over 64 KiB that wait for their clients, a part of the one above so that who does
      * not read leaves memory to the others; may be NULL. It outlives the server. */
     struct budget *answers_budget;
-    const char *version; /* for /meta */
+    uint64_t tail_alive_ns; /* between a tail's comments; 0: 5 s */
+    const char *version;    /* for /meta */
 };
 
 /* Starts the workers. Errors: ERR_NOMEM. */
@@ -46,6 +47,8 @@ struct query_facts {
 /* Borrowed for as long as the service lives. Once, also while queries run. */
 void query_set_facts(struct query_service *s, const struct query_facts *facts);
 
+/* Ends what would stay open as long as its client likes: before server_drain(), which waits for it. */
+void query_drain(struct query_service *s);
 /* Answers what waits, finishes what runs, joins the workers. After server_stop(), which cancels
  * every exchange that is still open: then what runs ends at its next check, else at its deadline at
  * the latest. */

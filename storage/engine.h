@@ -181,6 +181,10 @@ struct row_sample_result {
     uint64_t seen[ROW_CLASSES_MAX], sampled[ROW_CLASSES_MAX];
 };
 
+/* A request that has just become durable and visible; the body is borrowed for the call, which is made on the
+ * engine's writing thread: it must not wait, nor ask the engine anything. */
+typedef void stored_fn(void *context, enum signal signal, struct bytes body, uint64_t items);
+
 struct operation {
     struct bytes name;
     uint32_t kind;
@@ -255,6 +259,7 @@ struct engine_ops {
     enum err (*totals)(struct engine *e, const struct query_context *q, struct derived_totals *out);
     enum err (*cleaned_names)(struct engine *e, const struct query_context *q,
                               struct derived_cleaned **out, size_t *out_count);
+    void (*watch)(struct engine *e, stored_fn *on_stored, void *context);
     void (*statistics)(struct engine *e, struct engine_statistics *out);
     enum err (*settle)(struct engine *e);
     void (*close)(struct engine *e);
@@ -403,6 +408,13 @@ NODISCARD static inline enum err engine_cleaned_names(struct engine *e,
                                                       size_t *out_count)
 {
     return e->ops->cleaned_names(e, q, out, out_count);
+}
+
+/* From now on call on_stored for every request; one watcher at a time. NULL: no more, and when this returns it
+ * is not being called. */
+static inline void engine_watch(struct engine *e, stored_fn *on_stored, void *context)
+{
+    e->ops->watch(e, on_stored, context);
 }
 
 /* Cheap: counters only. From any thread, event loops included. */

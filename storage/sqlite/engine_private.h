@@ -38,6 +38,7 @@
 #include "storage/sqlite/partition.h"
 #include "storage/sqlite/retention_clock.h"
 #include "storage/sqlite/sqlite_engine.h"
+#include "storage/sqlite/watch.h"
 
 #include <pthread.h>
 
@@ -189,6 +190,7 @@ struct sqlite_engine {
     struct storage_metrics metrics;
     struct budget budget; /* queued and pending requests */
     struct view view;
+    struct watch watch;
     struct group_cache group_cache; /* queries' */
 
     /* Counts of spans in row groups. Written by the writer together with the view's swap, both

@@ -582,6 +582,7 @@ static void sqlite_close(struct engine *base)
     engine_stop(e);
     group_cache_deinit(&e->group_cache);
     view_deinit(&e->view);
+    watch_deinit(&e->watch);
     for (size_t i = 0; i < e->partitions_count; i++)
         partition_release(e->partitions[i]);
     mem_free(e->partitions);
@@ -598,6 +599,11 @@ static void sqlite_close(struct engine *base)
     mem_free(e->directory);
     mem_free(e->vfs);
     mem_free(e);
+}
+
+static void sqlite_watch(struct engine *base, stored_fn *on_stored, void *context)
+{
+    watch_set(&sqlite_engine_from(base)->watch, on_stored, context);
 }
 
 static void options_take(struct sqlite_engine *e, const struct sqlite_engine_options *o)
@@ -688,6 +694,7 @@ enum err sqlite_engine_open(const struct sqlite_engine_options *options, struct 
     operations_init(&e->operations);
     (void)pthread_rwlock_init(&e->operations_lock, NULL);
     (void)pthread_mutex_init(&e->partitions_lock, NULL);
+    watch_init(&e->watch);
     maintain_init(e);
     options_take(e, options);
     enum err error = writer_init(e);
@@ -766,6 +773,7 @@ const struct engine_ops sqlite_engine_ops = {
     .trace_get = sqlite_trace_get,
     .trace_logs = sqlite_trace_logs,
     .trace_walk = sqlite_trace_walk,
+    .watch = sqlite_watch,
     .rows_scan = sqlite_rows_scan,
     .rows_sample = sqlite_rows_sample,
     .span_trace = sqlite_span_trace,

@@ -192,6 +192,7 @@ static void group_publish(struct sqlite_engine *e, size_t count)
     }
     atomic_fetch_add_explicit(&e->pending_bytes, bytes, memory_order_relaxed);
     view_add(&e->view, w->entries, count);
+    watch_tell(&e->watch, w->entries, count);
     metric_add(e->metrics.group_items, items);
     metric_set(e->metrics.pending_bytes, atomic_load(&e->pending_bytes));
     metric_set(e->metrics.wal_bytes, (uint64_t)w->open->db.wal_frames * DB_PAGE_BYTES);
