@@ -105,7 +105,7 @@ static enum err window_move(struct histogram *h, int32_t first, uint32_t length,
 }
 
 /* Make the window cover buckets [from, to]. */
-static enum err window_cover(struct histogram *h, int32_t from, int32_t to)
+enum err histogram_cover(struct histogram *h, int32_t from, int32_t to)
 {
     int32_t end = h->first + (int32_t)h->length;
     if (h->length != 0 && from >= h->first && to < end)
@@ -126,9 +126,9 @@ static enum err window_cover(struct histogram *h, int32_t from, int32_t to)
     return window_move(h, first, length, h->is_wide);
 }
 
-static enum err bucket_add(struct histogram *h, int32_t index, uint64_t times)
+enum err histogram_bucket_add(struct histogram *h, int32_t index, uint64_t times)
 {
-    enum err e = window_cover(h, index, index);
+    enum err e = histogram_cover(h, index, index);
     if (e != ERR_OK)
         return e;
     uint32_t i = (uint32_t)(index - h->first);
@@ -149,6 +149,24 @@ static uint64_t add_saturating(uint64_t a, uint64_t b)
 
 /* ---- Adding ---------------------------------------------------------------------------------- */
 
+static void stats_add(struct histogram *h, uint64_t value, uint64_t times)
+{
+    uint64_t product;
+    if (__builtin_mul_overflow(value, times, &product))
+        product = UINT64_MAX;
+    h->count = add_saturating(h->count, times);
+    h->sum = add_saturating(h->sum, product);
+    h->min = value < h->min ? value : h->min;
+    h->max = value > h->max ? value : h->max;
+}
+
+void histogram_note(struct histogram *h, uint64_t value)
+{
+    if (value == 0)
+        h->zero_count = add_saturating(h->zero_count, 1);
+    stats_add(h, value, 1);
+}
+
 enum err histogram_record(struct histogram *h, uint64_t value, uint64_t times)
 {
     if (value == 0) {
@@ -160,18 +178,12 @@ enum err histogram_record(struct histogram *h, uint64_t value, uint64_t times)
             times <= UINT32_MAX) {
             ((uint32_t *)h->counts)[i] += (uint32_t)times;
         } else {
-            enum err e = bucket_add(h, index, times);
+            enum err e = histogram_bucket_add(h, index, times);
             if (e != ERR_OK)
                 return e;
         }
     }
-    uint64_t product;
-    if (__builtin_mul_overflow(value, times, &product))
-        product = UINT64_MAX;
-    h->count = add_saturating(h->count, times);
-    h->sum = add_saturating(h->sum, product);
-    h->min = value < h->min ? value : h->min;
-    h->max = value > h->max ? value : h->max;
+    stats_add(h, value, times);
     return ERR_OK;
 }
 
@@ -187,10 +199,10 @@ enum err histogram_downscale(struct histogram *h, int8_t scale)
     histogram_init(&to, h->arena);
     to.scale = scale;
     int32_t last = h->first + (int32_t)h->length - 1;
-    enum err e = window_cover(&to, h->first >> shift, last >> shift);
+    enum err e = histogram_cover(&to, h->first >> shift, last >> shift);
     for (uint32_t i = 0; e == ERR_OK && i < h->length; i++)
         if (histogram_at(h, i) != 0)
-            e = bucket_add(&to, (h->first + (int32_t)i) >> shift, histogram_at(h, i));
+            e = histogram_bucket_add(&to, (h->first + (int32_t)i) >> shift, histogram_at(h, i));
     if (e != ERR_OK) {
         histogram_deinit(&to);
         return e;
@@ -225,15 +237,16 @@ enum err histogram_merge(struct histogram *into, const struct histogram *from)
     int shift = from->scale - into->scale;
     if (e == ERR_OK &&
         from->length != 0) { /* all the memory first, so that a failure changes nothing */
-        e = window_cover(into, from->first >> shift,
-                         (from->first + (int32_t)from->length - 1) >> shift);
+        e = histogram_cover(into, from->first >> shift,
+                            (from->first + (int32_t)from->length - 1) >> shift);
         if (e == ERR_OK && !into->is_wide &&
             (from->is_wide || from->count + into->count > UINT32_MAX))
             e = window_move(into, into->first, into->length, true);
     }
     for (uint32_t i = 0; e == ERR_OK && i < from->length; i++)
         if (histogram_at(from, i) != 0)
-            e = bucket_add(into, (from->first + (int32_t)i) >> shift, histogram_at(from, i));
+            e = histogram_bucket_add(into, (from->first + (int32_t)i) >> shift,
+                                     histogram_at(from, i));
     if (e == ERR_OK)
         facts_add(into, from->count, from->zero_count, from->sum, from->min, from->max);
     return e;
@@ -408,7 +421,7 @@ static enum err buckets_add(struct bytes body, int shift, struct histogram *out,
         for (uint64_t i = 0; i < run; i++, index++) {
             if (!get_varint(&body, &times))
                 return ERR_CORRUPT;
-            enum err e = bucket_add(out, (int32_t)index >> shift, times);
+            enum err e = histogram_bucket_add(out, (int32_t)index >> shift, times);
             if (e != ERR_OK)
                 return e;
             total = add_saturating(total, times);

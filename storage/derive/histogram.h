@@ -40,6 +40,11 @@ void histogram_deinit(struct histogram *h);
 
 /* Add a value `times` times. */
 NODISCARD enum err histogram_record(struct histogram *h, uint64_t value, uint64_t times);
+/* The same in steps, for who adds many values at once: note each value, remember the buckets of those that are
+ * not 0, make the window cover all of them once, then count them. Until then the buckets lag behind. */
+void histogram_note(struct histogram *h, uint64_t value);
+NODISCARD enum err histogram_cover(struct histogram *h, int32_t from, int32_t to);
+NODISCARD enum err histogram_bucket_add(struct histogram *h, int32_t index, uint64_t times);
 /* Exact: the finer of the two is brought to the other's scale. */
 NODISCARD enum err histogram_merge(struct histogram *into, const struct histogram *from);
 /* To a coarser scale in -10..h->scale: new index = old index >> difference. Exact. */

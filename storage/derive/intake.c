@@ -224,7 +224,7 @@ static uint32_t red_count(struct intake *in, const struct intake_context *c,
     struct tally_point *p;
     if (!series_find(in, c, s->name, kind, status, &series) ||
         intake_failed(in, tally_at(&in->tally, series, intake_time(in, s->start_unix_ns), &p)) ||
-        intake_failed(in, histogram_record(&p->first, s->duration_ns, 1)))
+        intake_failed(in, tally_duration(&in->tally, p, false, s->duration_ns)))
         return UINT32_MAX;
     p->calls++;
     p->bytes += s->message.len;

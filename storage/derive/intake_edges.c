@@ -148,8 +148,9 @@ void intake_edge(struct intake *in, uint32_t client_node, uint32_t server_node,
         intake_failed(in,
                       tally_at(&in->tally, series, intake_time(in, teller->start_unix_ns), &p)) ||
         (client != NULL &&
-         intake_failed(in, histogram_record(&p->first, client->duration_ns, 1))) ||
-        (server != NULL && intake_failed(in, histogram_record(&p->second, server->duration_ns, 1))))
+         intake_failed(in, tally_duration(&in->tally, p, false, client->duration_ns))) ||
+        (server != NULL &&
+         intake_failed(in, tally_duration(&in->tally, p, true, server->duration_ns))))
         return;
     p->calls++;
     p->errors += is_failed;

@@ -20,6 +20,7 @@ void tally_deinit(struct tally *t)
     mem_free(t->last);
     mem_free(t->pages);
     mem_free(t->slots);
+    mem_free(t->values);
     *t = (struct tally){ 0 };
 }
 
@@ -127,6 +128,65 @@ enum err tally_at(struct tally *t, uint32_t series, uint64_t unix_ns, struct tal
     *out = p;
     return ERR_OK;
 }
+
+/* ---- Durations ------------------------------------------------------------------------------- */
+
+enum err tally_duration(struct tally *t, struct tally_point *p, bool is_second,
+                        uint64_t duration_ns)
+{
+    struct histogram *h = is_second ? &p->second : &p->first;
+    struct tally_values *list = is_second ? &p->second_values : &p->first_values;
+    if (duration_ns == 0) {
+        histogram_note(h, 0);
+        return ERR_OK;
+    }
+    assert(h->scale == HISTOGRAM_SCALE);
+    if (t->values_count == t->values_capacity) {
+        if (t->values_count > UINT32_MAX / 2)
+            return ERR_TOO_MANY;
+        uint32_t capacity = t->values_capacity == 0 ? 4096 : 2 * t->values_capacity;
+        struct tally_value *grown = mem_realloc(t->values, capacity * sizeof *grown);
+        if (grown == NULL)
+            return ERR_NOMEM;
+        t->values = grown;
+        t->values_capacity = capacity;
+    }
+    int16_t bucket = (int16_t)histogram_index(duration_ns, HISTOGRAM_SCALE);
+    bool is_first = list->last_plus_one == 0;
+    list->low = is_first || bucket < list->low ? bucket : list->low;
+    list->high = is_first || bucket > list->high ? bucket : list->high;
+    t->values[t->values_count++] = (struct tally_value){ list->last_plus_one, bucket };
+    list->last_plus_one = t->values_count;
+    histogram_note(h, duration_ns);
+    return ERR_OK;
+}
+
+static enum err values_count(const struct tally *t, struct histogram *h, struct tally_values *list)
+{
+    if (list->last_plus_one == 0)
+        return ERR_OK;
+    enum err e = histogram_cover(h, list->low, list->high);
+    for (uint32_t at = list->last_plus_one; at != 0 && e == ERR_OK;
+         at = t->values[at - 1].before_plus_one)
+        e = histogram_bucket_add(h, t->values[at - 1].bucket, 1);
+    *list = (struct tally_values){ 0 };
+    return e;
+}
+
+enum err tally_settle(struct tally *t)
+{
+    enum err e = ERR_OK;
+    for (uint32_t i = 0; i < t->points_count && t->values_count > 0 && e == ERR_OK; i++) {
+        struct tally_point *p = tally_point(t, i);
+        e = values_count(t, &p->first, &p->first_values);
+        if (e == ERR_OK)
+            e = values_count(t, &p->second, &p->second_values);
+    }
+    t->values_count = 0;
+    return e;
+}
+
+/* ---- Exemplars ------------------------------------------------------------------------------- */
 
 static int ids_compare(const struct derived_exemplar *a, const struct derived_exemplar *b)
 {

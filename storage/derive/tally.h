@@ -23,6 +23,17 @@
 /* Estimates are counted in parts of 2^-16, so that sums do not depend on their order. */
 #define TALLY_ONE (UINT64_C(1) << 16)
 
+/* Durations of a point whose buckets are not counted yet: a list of struct tally_value, newest first. */
+struct tally_values {
+    uint32_t last_plus_one;
+    int16_t low, high; /* buckets */
+};
+
+struct tally_value {
+    uint32_t before_plus_one;
+    int16_t bucket;
+};
+
 struct tally_point {
     uint64_t start_unix_ns; /* a multiple of the step */
     uint32_t series;
@@ -31,6 +42,7 @@ struct tally_point {
     uint64_t bytes;
     struct histogram first, second; /* of spans: duration; of edges: client's and server's */
     struct derived_exemplar slowest, failed; /* the longest; the latest to start that failed */
+    struct tally_values first_values, second_values;
 };
 
 struct tally {
@@ -41,6 +53,8 @@ struct tally {
     uint32_t last_capacity;
     struct tally_point **pages; /* of TALLY_PAGE points each, so that points do not move */
     uint32_t points_count, pages_capacity;
+    struct tally_value *values; /* of all points, waiting for tally_settle() */
+    uint32_t values_count, values_capacity;
     uint32_t *slots; /* open addressing by (series, start): number of the point + 1 */
     uint32_t slot_mask;
 };
@@ -59,7 +73,13 @@ static inline struct bytes tally_key(const struct tally *t, uint32_t series)
 {
     return intern_get(&t->keys, series);
 }
-/* Add what another point has. */
+/* Count a duration in the point's first or second histogram. Its bucket waits for tally_settle(): a histogram that
+ * grows value by value is moved again and again, and a row group's are many and small (ten times the cost). */
+NODISCARD enum err tally_duration(struct tally *t, struct tally_point *p, bool is_second,
+                                  uint64_t duration_ns);
+/* Bring all histograms up to date; tally_encode() does it too. */
+NODISCARD enum err tally_settle(struct tally *t);
+/* Add what another point has, which is settled. */
 NODISCARD enum err tally_point_add(struct tally_point *into, const struct tally_point *from);
 /* Whether an exemplar takes the place of another: the longer call; the later failure. Ties go by IDs, so that
  * the order in which they come does not matter. */
@@ -74,8 +94,7 @@ NODISCARD enum err tally_sorted(const struct tally *t, struct tally_point ***out
 struct tally_span {
     uint64_t min_unix_ns, max_unix_ns;
 };
-NODISCARD enum err tally_encode(const struct tally *t, struct buffer *out,
-                                struct tally_span *out_span);
+NODISCARD enum err tally_encode(struct tally *t, struct buffer *out, struct tally_span *out_span);
 
 /* What to make of a stored key: false passes over it; else the key to count under, borrowed until the next
  * call. */

@@ -78,10 +78,12 @@ static void key_put(struct buffer *out, struct bytes before, struct bytes key)
     varint_put_bytes(out, bytes_slice(key, shared, SIZE_MAX));
 }
 
-enum err tally_encode(const struct tally *t, struct buffer *out, struct tally_span *out_span)
+enum err tally_encode(struct tally *t, struct buffer *out, struct tally_span *out_span)
 {
     struct tally_point **points = NULL;
-    enum err e = tally_sorted(t, &points);
+    enum err e = tally_settle(t);
+    if (e == ERR_OK)
+        e = tally_sorted(t, &points);
     if (e != ERR_OK)
         return e;
     uint32_t filled = 0;
