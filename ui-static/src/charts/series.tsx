@@ -75,45 +75,51 @@ export function Chart(props: ChartProps) {
   const spanOf = (i: number): [bigint, bigint] => [start + BigInt(i * step_s) * SECOND, start + BigInt((i + 1) * step_s) * SECOND];
 
   useEffect(() => onTheme(() => theme.value++), []);
-  useLayoutEffect(() => {
-    const tokens = readColors([...new Set(['text-3', 'border', 'bg', 'surface-1', ...lines.flatMap((l) => [l.color, ...(l.fill ? [l.fill] : [])])])]);
-    const font = `11px ${getComputedStyle(root.current!).fontFamily}`;
+  // The plot is built anew when its lines are others, or the theme; new values only replace the old.
+  const ordered = [...lines.filter((l) => l.fill !== undefined), ...lines.filter((l) => l.fill === undefined).reverse()];
+  const build = JSON.stringify([ordered.map(({ values: _, ...look }) => look), counts === undefined, props.bare === true, heightOf(props)]);
+  const valuesOf = (): uPlot.AlignedData => {
     const x = Array.from({ length: n }, (_, i) => i * step_s);
-    const data: (number | null)[][] = [x], series: uPlot.Series[] = [{}];
-    const below = lines.filter((l) => l.fill !== undefined), above = lines.filter((l) => l.fill === undefined).reverse();
-    for (const line of [...below, ...above]) {
-      const { main, weak } = counts === undefined ? { main: line.values as (number | null)[], weak: null } : parted(line.values, counts, few);
-      const look = (values: (number | null)[], color: string, width: number): void => {
-        data.push(values);
-        series.push({
-          label: line.label, stroke: color, width, ...(line.dash ? { dash: [...line.dash] } : {}), ...(line.fill && color !== tokens['text-3'] ? { fill: tokens[line.fill]! } : {}),
-          spanGaps: false, points: { show: (_u, s) => lonely(data[s]!), size: 4, fill: color, stroke: color },
-        });
-      };
-      if (weak !== null && weak.some((v) => v !== null)) look(weak, tokens['text-3']!, 1);
-      look(main, tokens[line.color]!, line.width ?? 1.5);
-    }
+    const ys = ordered.flatMap((line): (number | null)[][] => {
+      if (counts === undefined) return [line.values as (number | null)[]];
+      const { main, weak } = parted(line.values, counts, few);
+      return [weak, main];
+    });
+    return [x, ...ys] as uPlot.AlignedData;
+  };
+  const shown = useRef<readonly Line[] | null>(null);
+  useLayoutEffect(() => {
+    const tokens = readColors([...new Set(['text-3', 'border', ...lines.flatMap((l) => [l.color, ...(l.fill ? [l.fill] : [])])])]);
+    const font = `11px ${getComputedStyle(root.current!).fontFamily}`;
+    const look = (line: Line, color: string, width: number, isMain: boolean): uPlot.Series => ({
+      label: line.label, stroke: color, width, spanGaps: false, points: { show: (u, s) => lonely(u.data[s]!), size: 4, fill: color, stroke: color },
+      ...(line.dash ? { dash: [...line.dash] } : {}), ...(isMain && line.fill !== undefined ? { fill: tokens[line.fill]! } : {}),
+    });
+    const series = ordered.flatMap((line) => [
+      ...(counts === undefined ? [] : [look(line, tokens['text-3']!, 1, false)]), look(line, tokens[line.color]!, line.width ?? 1.5, true),
+    ]);
     const box = root.current!.querySelector<HTMLElement>('.chart-box')!;
+    const startNow = (): bigint => BigInt(latest.current.t0);
     const u = new uPlot({
       width: Math.max(120, box.clientWidth), height: heightOf(props),
       padding: [8, 20, 0, 0],
       legend: { show: false },
       scales: {
-        x: { time: false, range: (_u, min, max) => [min, max > min ? max : min + step_s] },
+        x: { time: false, range: (_u, min, max) => [min, max > min ? max : min + latest.current.step_s] },
         y: { range: (_u, _min, max) => [0, roundUp(Math.max(max ?? 0, latest.current.least ?? 0))] },
       },
       axes: [
         {
           stroke: tokens['text-3']!, font, size: props.bare === true ? 8 : 24, gap: 4, grid: { stroke: tokens.border!, width: 1 }, ticks: { show: false },
-          splits: (self, _axis, min, max) => timeTicks(start, min, max, Math.floor(self.bbox.width / devicePixelRatio / 84)),
-          values: (_u, ticks) => (props.bare === true ? ticks.map(() => '') : timeLabels(start, ticks)),
+          splits: (self, _axis, min, max) => timeTicks(startNow(), min, max, Math.floor(self.bbox.width / devicePixelRatio / 84)),
+          values: (_u, ticks) => (props.bare === true ? ticks.map(() => '') : timeLabels(startNow(), ticks)),
         },
         {
           stroke: tokens['text-3']!, font, size: AXIS, gap: 8, grid: { stroke: tokens.border!, width: 1 }, ticks: { show: false },
           splits: (_u, _axis, _min, max) => [0, max / 2, max], values: (_u, ticks) => ticks.map((v) => (v === 0 ? '0' : latest.current.format(v))),
         },
       ],
-      series,
+      series: [{}, ...series],
       cursor: {
         sync: { key: props.group, setSeries: false }, y: false, points: { size: 6, width: 0 },
         drag: { x: props.onBrush !== undefined, y: false, setScale: false, dist: 5 },
@@ -125,26 +131,34 @@ export function Chart(props: ChartProps) {
           if (width < 4) return;
           const from = Math.max(0, self.posToVal(left, 'x')), to = self.posToVal(left + width, 'x');
           self.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-          latest.current.onBrush?.(start + BigInt(Math.floor(from)) * SECOND, start + BigInt(Math.ceil(to)) * SECOND);
+          latest.current.onBrush?.(startNow() + BigInt(Math.floor(from)) * SECOND, startNow() + BigInt(Math.ceil(to)) * SECOND);
         }],
       },
-    }, data as uPlot.AlignedData, box);
+    }, valuesOf(), box);
     plot.current = u;
+    shown.current = lines;
     let pressed = -1;
     u.over.addEventListener('pointerdown', (e) => (pressed = e.clientX));
     u.over.addEventListener('click', (e) => {
-      const i = u.cursor.idx;
-      if (Math.abs(e.clientX - pressed) < 5 && i !== null && i !== undefined && i >= 0) latest.current.onOpen?.(...spanOf(i));
+      const i = u.cursor.idx, step = BigInt(latest.current.step_s) * SECOND;
+      if (Math.abs(e.clientX - pressed) >= 5 || i === null || i === undefined || i < 0) return;
+      latest.current.onOpen?.(startNow() + BigInt(i) * step, startNow() + BigInt(i + 1) * step);
     });
     const resized = new ResizeObserver(() => {
-      if (box.clientWidth > 0 && box.clientWidth !== u.width) u.setSize({ width: box.clientWidth, height: heightOf(props) });
+      if (box.clientWidth > 0 && box.clientWidth !== u.width) u.setSize({ width: box.clientWidth, height: heightOf(latest.current) });
     });
     resized.observe(box);
     return () => {
       resized.disconnect();
       u.destroy();
+      plot.current = null;
     };
-  }, [lines, t0, step_s, theme.value, props.height]);
+  }, [build, theme.value]);
+  useLayoutEffect(() => {
+    if (plot.current === null || shown.current === lines) return;
+    shown.current = lines;
+    plot.current.setData(valuesOf());
+  }, [lines, t0, step_s]);
 
   /** Moves the cursor of all the group's charts. */
   const moveTo = (i: number): void => {
@@ -191,8 +205,8 @@ export function Chart(props: ChartProps) {
 }
 
 /** Points are shown only where a line has nothing to join. */
-function lonely(values: readonly (number | null)[]): boolean {
-  const known = values.filter((v) => v !== null).length;
+function lonely(all: ArrayLike<number | null | undefined>): boolean {
+  const values = Array.from(all, (v) => v ?? null), known = values.filter((v) => v !== null).length;
   return known > 0 && (known === 1 || values.every((v, i) => v === null || (values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null));
 }
 
