@@ -69,7 +69,20 @@ const hashOf = (bytes) => createHash('sha256').update(bytes).digest('hex');
 const iconFile = `assets/icon-${hashOf(icon).slice(0, 8).toUpperCase()}.svg`;
 writeFileSync(join(out, iconFile), icon);
 
+// What the first script imports is asked for with it, not after it.
+const outputs = Object.fromEntries(Object.entries(page.metafile.outputs).map(([file, o]) => ['assets/' + basename(file), o]));
+const needed = new Set();
+for (const todo = [entries['src/main.tsx']]; todo.length > 0; )
+  for (const { kind, path } of outputs[todo.pop()].imports) {
+    const file = 'assets/' + basename(path);
+    if (kind !== 'import-statement' || needed.has(file)) continue;
+    needed.add(file);
+    todo.push(file);
+  }
+const preloads = [...needed].sort().map((file) => `<link rel="modulepreload" href="{{base}}${file}">\n`).join('');
+
 const index = readFileSync(join(here, 'index.html'), 'utf8')
+  .replace('{{preloads}}', preloads)
   .replace('{{icon}}', iconFile)
   .replace('{{style}}', entries['src/styles/main.css'])
   .replace('{{script}}', entries['src/main.tsx']);

@@ -3,8 +3,9 @@ import { render } from 'preact';
 import { startKeys } from './lib/keys.ts';
 import { startRouting } from './lib/route.ts';
 import { startAsking } from './shell/server.tsx';
-import { Shell } from './shell/shell.tsx';
+import { loadFirstPage, Shell } from './shell/shell.tsx';
 
+loadFirstPage();
 startRouting();
 startKeys();
 startAsking();

@@ -74,6 +74,12 @@ class Guard extends Component<{ children: ComponentChildren }, { thrown?: unknow
 }
 
 const loaded = new Map<RouteName, ComponentType>();
+async function load(route: RouteName): Promise<void> {
+  const module = await pages[route]();
+  loaded.set(route, module.default);
+}
+/** Fetch the first page's code while the shell is being drawn. */
+export const loadFirstPage = (): void => void load(place.value.route).catch(() => undefined); // Outlet says so, and tries again
 /** The current route's page, loaded when it is first needed. */
 function Outlet() {
   const { route } = place.value;
@@ -82,11 +88,8 @@ function Outlet() {
   useEffect(() => {
     if (loaded.has(route)) return;
     failed.value = false;
-    pages[route]()
-      .then((module) => {
-        loaded.set(route, module.default);
-        arrived.value++;
-      })
+    load(route)
+      .then(() => arrived.value++)
       .catch((error: unknown) => {
         console.error(error);
         failed.value = true;

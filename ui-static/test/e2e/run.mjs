@@ -14,6 +14,7 @@ import * as flows from './flows.mjs';
 import * as hostile from './hostile.mjs';
 import * as places from './places.mjs';
 import { shots } from './shots.mjs';
+import { speed } from './speed.mjs';
 import { traces } from './traces.mjs';
 
 const [phase, json] = process.argv.slice(2);
@@ -40,6 +41,7 @@ const phases = {
       writeFileSync(options.pidFile, String(demo.pid));
     }),
   full: async (browser) => {
+    await speed(browser, options.base);
     await flows.full(browser, options.base);
     await traces(browser, options.base);
   },
