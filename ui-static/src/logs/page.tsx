@@ -75,7 +75,7 @@ export default function LogsPage() {
       title={['Logs']}
       fills
       class="logs"
-      hold={p.live ? 'the tail is live' : p.at !== '' ? 'a record is selected' : undefined}
+      hold={p.live ? 'the tail is live' : p.at !== '' ? 'a record is selected' : rows.value.length > PAGE ? 'older records are loaded' : undefined}
       foot={foot.value}
       panel={row === undefined ? undefined : <Record key={p.at} row={row} />}
       panelTitle={row === undefined ? undefined : `${severityLabel(row.severity)} ${row.service}`}

@@ -6,7 +6,7 @@ import type { Scan } from '../api/types.ts';
 import { useKeys } from '../lib/keys.ts';
 import { traceHref } from '../lib/links.ts';
 import { navigate, open, params } from '../lib/route.ts';
-import { range, rangeQuery } from '../lib/time.ts';
+import { range, rangeQuery, setAbsoluteRange } from '../lib/time.ts';
 import { chipsOf, hexId, withCondition, withReplaced } from '../lib/traceql.ts';
 import { formatCount, formatDuration, plural } from '../lib/units.ts';
 import { Page } from '../shell/page.tsx';
@@ -117,6 +117,19 @@ export default function SearchPage() {
           {p.view === 'heat' && (
             <Button kind="quiet" icon="clock" disabled={slow === undefined} onClick={selectSlow} title="Box the slowest 5 %  b">
               Select slow
+            </Button>
+          )}
+          {box.length > 0 && (
+            <Button
+              kind="quiet"
+              icon="expand"
+              title="Make the box's time the range"
+              onClick={() => {
+                setBox([]);
+                setAbsoluteRange(BigInt(box[0]!), BigInt(box[1]!));
+              }}
+            >
+              Zoom in
             </Button>
           )}
           {box.length > 0 && (

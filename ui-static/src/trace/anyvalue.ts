@@ -53,7 +53,8 @@ export function valueLiteral(v: AnyValue | undefined): string | undefined {
   return undefined;
 }
 
-const SQL_BREAK = /\s+(?=(?:FROM|WHERE|AND|OR|(?:LEFT |RIGHT |INNER |OUTER |FULL |CROSS )*JOIN|GROUP BY|ORDER BY|HAVING|LIMIT|OFFSET|VALUES|SET|ON|UNION|RETURNING)\b)/gi;
+const SQL_BREAK =
+  /\s+((?:(?:LEFT|RIGHT|INNER|OUTER|FULL|CROSS)\s+)*JOIN|FROM|WHERE|AND|OR|GROUP BY|ORDER BY|HAVING|LIMIT|OFFSET|VALUES|SET|ON|UNION|RETURNING)\b/gi;
 
 /** The text laid out where it is JSON or SQL; undefined where it is neither. */
 export function prettyText(key: string, text: string): string | undefined {
@@ -63,6 +64,6 @@ export function prettyText(key: string, text: string): string | undefined {
     } catch {
       // Not JSON after all.
     }
-  if (/\b(?:query|statement|sql)\b/i.test(key.replace(/[._]/g, ' ')) && /^\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH)\b/i.test(text)) return text.replace(SQL_BREAK, '\n');
+  if (/\b(?:query|statement|sql)\b/i.test(key.replace(/[._]/g, ' ')) && /^\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH)\b/i.test(text)) return text.replace(SQL_BREAK, '\n$1');
   return undefined;
 }

@@ -2,6 +2,7 @@
 // One span, in the side panel: what it is, its attributes, events, logs, links, and where it ran.
 import { useSignal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
+import { useEffect } from 'preact/hooks';
 import { useApi } from '../api/client.ts';
 import { filterOf, logsHref, serviceHref, traceHref } from '../lib/links.ts';
 import { href, navigate, params } from '../lib/route.ts';
@@ -74,6 +75,14 @@ export function SpanPanel({ view, row, logs }: { view: TraceView; row: number; l
   const which = useSignal(0);
   const missing = isMissing(t, row);
   const detail = useApi<{ spans: SpanDetail[] }>(missing ? null : `/trace/${t.header.id}/span/${id}`, {}, { still: true, keepData: false });
+  const shown = detail.data?.spans[0]?.span;
+  useEffect(() => {
+    const t0 = BigInt(t.header.t0);
+    view.events.value = { row, at: (shown?.events ?? []).map((e) => Number(BigInt(e.timeUnixNano) - t0)).sort((a, b) => a - b) };
+    return () => {
+      view.events.value = { row: -1, at: [] };
+    };
+  }, [view, row, shown]);
   const { spans: s, tree } = t;
   const whole = t.hi - t.lo;
   const mine = logs.rows.filter((r) => r.span_ix === row);

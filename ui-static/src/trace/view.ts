@@ -28,6 +28,9 @@ export class TraceView {
   readonly matches = signal<readonly number[]>([]);
   readonly matchSet = computed(() => new Set(this.matches.value));
 
+  /** Events of the span whose detail is shown, ns from t0: only the detail has their times. */
+  readonly events = signal<{ readonly row: number; readonly at: readonly number[] }>({ row: -1, at: [] });
+
   readonly slots: number[];
   readonly errors: number[];
   private readonly piecesOf = new Map<number, number[]>();

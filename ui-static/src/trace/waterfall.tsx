@@ -226,6 +226,7 @@ function Grid({
       void view.selected.value;
       void view.matches.value;
       void view.criticalMode.value;
+      void view.events.value;
       void width.value;
       const active = view.active.value;
       made.setCount(count);
@@ -503,6 +504,20 @@ class RowFiller {
     return k;
   }
 
+  /** Moments on the bar; near ones are one. */
+  private drawMarks(p: Parts, moments: readonly number[], className: string, k: number): number {
+    const [a, b] = this.view.window.peek();
+    const scale = this.width() / (b - a);
+    let last = -Infinity;
+    for (const t of moments) {
+      const x = (t - a) * scale;
+      if (t < a || t > b || x - last < MARK_PX) continue;
+      last = x;
+      put(this.piece(p, k++, className), x - MARK_PX / 2, 0);
+    }
+    return k;
+  }
+
   private piece(p: Parts, k: number, className: string): HTMLElement {
     let piece = p.pieces[k];
     if (piece === undefined) {
@@ -545,19 +560,13 @@ class RowFiller {
       if (at >= b) break;
     }
     k = this.drawCritical(p, view.piecesOn(i), k);
-    // Log records on the bar, the near ones as one.
-    let lastX = -Infinity;
-    for (const t of this.logs().get(i) ?? []) {
-      if (t < a || t > b) continue;
-      const x = (t - a) * scale;
-      if (x - lastX < MARK_PX) continue;
-      lastX = x;
-      put(this.piece(p, k++, 'wf-log'), x - 3, 0);
-    }
+    const events = view.events.peek();
+    k = this.drawMarks(p, this.logs().get(i) ?? [], 'wf-log', k);
+    k = this.drawMarks(p, events.row === i ? events.at : [], 'wf-event', k);
     const flags = s.flags[i]!;
     p.label.textContent =
       formatDuration(s.dur[i]!) +
-      ((flags & FLAG.events) !== 0 ? ' ◆' : '') +
+      ((flags & FLAG.events) !== 0 && events.row !== i ? ' ◆' : '') +
       ((flags & FLAG.logs) !== 0 && !this.logs().has(i) ? ' ○' : '') +
       ((flags & FLAG.skewed) !== 0 ? ' ◷' : '') +
       (s.kind[i] === KIND.producer || s.kind[i] === KIND.consumer ? ' ⇢' : '');
