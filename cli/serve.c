@@ -286,6 +286,7 @@ static int open_collector(struct serving *s)
         .limits = otlp_limits_default,
         .request_bytes_max = s->options.request_size_max,
         .hold_ns = s->options.hold_time,
+        .span_metrics = (enum span_metrics)s->options.span_metrics,
         .request_key = &key,
         .version = SPINDLE_VERSION,
     };

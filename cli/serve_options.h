@@ -91,6 +91,10 @@
     X(SIZE, disk_ballast, "disk-ballast", "64MiB", "SIZE",                                         \
       "A file that is given up when the disk is full, so that room can be made; at most a "        \
       "quarter of --min-free-disk. 0: none.")                                                      \
+    X(CHOICE, span_metrics, "span-metrics", "collector", "collector|tempo|both|none",              \
+      "Names under which /metrics shows calls and durations of spans and of edges of the "         \
+      "service map: those of OpenTelemetry's Collector (what Jaeger asks for), of Tempo (what "    \
+      "Grafana's table asks for), or both.")                                                       \
     X(SIZE, retention_size, "retention-size", "0", "SIZE",                                         \
       "Remove the oldest partition when the data directory is larger than this; 0: any size.")
 /* clang-format on */

@@ -115,6 +115,7 @@ enum err collector_open(const struct collector_options *options, struct collecto
         options->request_bytes_max == 0 ? REQUEST_BYTES_MAX : options->request_bytes_max;
     c->hold_ns = options->hold_ns == 0 ? HOLD_NS : options->hold_ns;
     c->version = options->version == NULL ? "" : options->version;
+    c->span_metrics = options->span_metrics;
     c->started_unix_ns = clock_unix_ns();
     for (int s = 0; s < SIGNAL_COUNT; s++) {
         c->routes[s] = (struct export_route){ .collector = c, .signal = (enum signal)s };
@@ -127,6 +128,11 @@ enum err collector_open(const struct collector_options *options, struct collecto
     atomic_init(&c->state, COLLECTOR_STARTING);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->is_idle, NULL);
+    enum err e = metrics_page_open(c);
+    if (e != ERR_OK) {
+        collector_close(c);
+        return e;
+    }
     *out = c;
     return ERR_OK;
 }
@@ -201,6 +207,7 @@ void collector_close(struct collector *c)
         return;
     atomic_store_explicit(&c->state, COLLECTOR_CLOSED, memory_order_release);
     export_abandon_held(c);
+    scrapes_close(c->scrapes);
     pthread_mutex_lock(&c->lock);
     while (c->calls != 0)
         pthread_cond_wait(&c->is_idle, &c->lock);

@@ -10,6 +10,7 @@
 #define SPINDLE_COLLECTOR_COLLECTOR_H
 
 #include "base/metrics.h"
+#include "collector/derived_families.h"
 #include "net/router.h"
 #include "storage/engine.h"
 
@@ -23,6 +24,7 @@ struct collector_options {
     uint64_t hold_ns;                   /* before refusing; 0: 2 s */
     const struct hash_key *request_key; /* of the installation, so that a resent request is known
                                            again after a restart; copied. request_key.h */
+    enum span_metrics span_metrics;     /* whose names /metrics has for RED series and edges */
     const char *version;                /* for /health and /metrics; borrowed */
 };
 

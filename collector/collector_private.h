@@ -5,6 +5,7 @@
 
 #include "collector/answers.h"
 #include "collector/collector.h"
+#include "collector/scrape.h"
 
 #include <pthread.h>
 
@@ -50,6 +51,9 @@ struct collector {
     struct metric *in_flight;
     struct metric *watchers_refused;
 
+    enum span_metrics span_metrics;
+    struct scrapes *scrapes;
+
     _Atomic enum collector_state state;
     _Atomic unsigned watchers; /* streams of health.v1's Watch */
 
@@ -74,6 +78,7 @@ NODISCARD enum err health_add_grpc_routes(struct collector *c, struct router *r)
 NODISCARD enum err health_add_http_routes(struct collector *c, struct router *r);
 
 /* metrics_page.c */
+NODISCARD enum err metrics_page_open(struct collector *c); /* its thread: c->scrapes */
 NODISCARD enum err metrics_page_add_route(struct collector *c, struct router *r);
 
 #endif

@@ -19,6 +19,7 @@ struct fake_engine {
     bool is_resent, is_writable;
     struct fake_append kept[KEPT_MAX];
     size_t kept_count;
+    struct derived_totals totals;
 };
 
 static struct fake_engine *fake_of(struct engine *e)
@@ -100,6 +101,14 @@ static void fake_append_one(struct engine *e, struct append *a)
         a->on_done(a, ERR_BUSY);
 }
 
+static enum err fake_totals(struct engine *e, const struct query_context *q,
+                            struct derived_totals *out)
+{
+    (void)q;
+    *out = fake_of(e)->totals;
+    return ERR_OK;
+}
+
 static void fake_statistics(struct engine *e, struct engine_statistics *out)
 {
     struct fake_engine *f = fake_of(e);
@@ -123,6 +132,7 @@ static void fake_close(struct engine *e)
 }
 
 static const struct engine_ops ops = { .append = fake_append_one,
+                                       .totals = fake_totals,
                                        .statistics = fake_statistics,
                                        .close = fake_close };
 
@@ -169,6 +179,11 @@ void fake_engine_writable(struct fake_engine *f, bool is_writable)
     pthread_mutex_lock(&f->lock);
     f->is_writable = is_writable;
     pthread_mutex_unlock(&f->lock);
+}
+
+void fake_engine_totals(struct fake_engine *f, const struct derived_totals *totals)
+{
+    f->totals = *totals;
 }
 
 unsigned fake_engine_tried(struct fake_engine *f)

@@ -30,6 +30,8 @@ void fake_engine_plan(struct fake_engine *f, unsigned busy, unsigned busy_later,
 /* Say of each append that it was resent. */
 void fake_engine_resend(struct fake_engine *f, bool is_resent);
 void fake_engine_writable(struct fake_engine *f, bool is_writable);
+/* What it has counted; borrowed. */
+void fake_engine_totals(struct fake_engine *f, const struct derived_totals *totals);
 /* Appends tried and appends kept (answered ERR_OK). */
 unsigned fake_engine_tried(struct fake_engine *f);
 size_t fake_engine_kept(struct fake_engine *f);

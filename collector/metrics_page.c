@@ -5,7 +5,9 @@
 #include "collector/collector_private.h"
 
 #include "base/clock.h"
+#include "collector/derived_families.h"
 #include "collector/exposition.h"
+#include "collector/scrape.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -13,7 +15,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define PAGE_MAX (8 * 1024 * 1024) /* a few thousand series of some hundred bytes */
+/* What is copied of the engine's totals: a hundred thousand series of some hundred bytes. */
+#define TOTALS_MAX     ((size_t)128 * 1024 * 1024)
+#define TOTALS_TIME_NS (5 * NS_PER_S)
 
 /* Of the registry's buckets the classic histogram shows each doubling between these: 61 us to 16 s.
  * What is longer counts in +Inf; the native form, where it is read, shows all. */
@@ -25,18 +29,9 @@
 
 struct page {
     struct exposition e;
-    struct buffer text;
     struct exposition_family family;
     struct exposition_number bounds[CLASSIC_BOUNDS];
 };
-
-static enum err on_piece(void *context, struct buffer *take_piece)
-{
-    struct page *p = context;
-    buffer_append_bytes(&p->text, buffer_bytes(take_piece));
-    buffer_deinit(take_piece);
-    return buffer_error(&p->text);
-}
 
 /* 2^log2 exactly, as a decimal: a half is 5 tenths. */
 static struct exposition_number power_of_two(int log2)
@@ -51,10 +46,9 @@ static struct exposition_number power_of_two(int log2)
     return n;
 }
 
-static void page_begin(struct page *p, enum exposition_format format)
+static void page_begin(struct page *p, enum exposition_format format, struct scrape *s)
 {
-    buffer_init(&p->text, PAGE_MAX);
-    exposition_begin(&p->e, format, on_piece, p);
+    exposition_begin(&p->e, format, scrape_write, s);
     for (int i = 0; i < CLASSIC_BOUNDS; i++)
         p->bounds[i] = power_of_two(CLASSIC_FIRST_LOG2 + i);
 }
@@ -241,14 +235,74 @@ static void write_engine(const struct collector *c, struct page *p)
                 s.is_durable);
 }
 
-static void on_metrics(struct exchange *x, void *context)
+/* ---- Rollups ---- */
+
+static void write_bounds(struct page *p, const struct derived_totals *t)
+{
+    static const char *const kinds[] = { "series", "services", "edges", "halves" };
+    const struct derived_bounds *b = &t->bounds;
+    const uint64_t now[] = { b->series, b->services, b->edges, b->halves };
+    const uint64_t max[] = { b->series_max, b->services_max, b->edges_max, b->halves_max };
+    begin_family(p, EXPOSITION_GAUGE, "spindle_rollup_entries", "What rollups tell apart now.");
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const struct exposition_label of = { "of", bytes_text(kinds[i]) };
+        exposition_value(&p->e, &of, 1, (struct exposition_number){ now[i], 0 }, NULL);
+    }
+    begin_family(p, EXPOSITION_GAUGE, "spindle_rollup_entries_max",
+                 "How many of them rollups may tell apart.");
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const struct exposition_label of = { "of", bytes_text(kinds[i]) };
+        exposition_value(&p->e, &of, 1, (struct exposition_number){ max[i], 0 }, NULL);
+    }
+    const struct exposition_label overflowed[] = { { "of", BYTES_LITERAL("series") },
+                                                   { "of", BYTES_LITERAL("services") },
+                                                   { "of", BYTES_LITERAL("edges") } };
+    const uint64_t counts[] = { b->overflowed_series_spans, b->overflowed_service_spans,
+                                b->overflowed_edge_calls };
+    begin_family(p, EXPOSITION_COUNTER, "spindle_rollup_overflowed_total",
+                 "Spans and calls counted under (other), since their series were too many.");
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        exposition_value(&p->e, &overflowed[i], 1, (struct exposition_number){ counts[i], 0 },
+                         NULL);
+    begin_family(p, EXPOSITION_COUNTER, "spindle_unpaired_spans_total",
+                 "Spans whose partner in a call did not come, by reason.");
+    for (int why = 0; why < UNPAIRED_REASON_COUNT; why++) {
+        const struct exposition_label reason = { "reason", bytes_text(unpaired_reason_text(
+                                                               (enum unpaired_reason)why)) };
+        exposition_value(&p->e, &reason, 1, (struct exposition_number){ t->unpaired[why], 0 },
+                         NULL);
+    }
+    write_gauge(p, "spindle_rollup_memory_bytes", "Memory that rollups take.", b->memory_bytes);
+}
+
+static void write_derived(const struct collector *c, struct page *p, struct exchange *x)
+{
+    struct arena arena;
+    struct derived_totals totals = { 0 };
+    arena_init(&arena, TOTALS_MAX, NULL);
+    const struct query_context q = { .deadline_mono_ns = clock_mono_ns() + TOTALS_TIME_NS,
+                                     .cancelled = exchange_cancelled(x),
+                                     .arena = &arena };
+    enum err e = engine_totals(c->engine, &q, &totals);
+    if (e == ERR_OK) {
+        write_bounds(p, &totals);
+        derived_families_write(&p->e, c->span_metrics, &totals);
+    } else if (p->e.error == ERR_OK) {
+        p->e.error = e; /* a page without them would be read as their end */
+    }
+    arena_deinit(&arena);
+}
+
+/* On the thread of pages. */
+static enum err make_page(struct scrape *s, struct exchange *x, void *context)
 {
     struct collector *c = context;
     const char *content_type;
     enum exposition_format format =
         exposition_negotiate(request_header(exchange_request(x), "accept"), &content_type);
     struct page p;
-    page_begin(&p, format);
+    scrape_content_type(s, content_type);
+    page_begin(&p, format, s);
     const struct exposition_label version = { "version", bytes_text(c->version) };
     begin_family(&p, EXPOSITION_GAUGE, "spindle_build_info", "1, with the version as a label.");
     exposition_value(&p.e, &version, 1, (struct exposition_number){ 1, 0 }, NULL);
@@ -258,18 +312,19 @@ static void on_metrics(struct exchange *x, void *context)
     write_engine(c, &p);
     if (c->metrics != NULL)
         metrics_each(c->metrics, write_metric, &p);
+    write_derived(c, &p, x);
+    return exposition_end(&p.e);
+}
 
-    static const struct http_header vary = { BYTES_LITERAL("vary"), BYTES_LITERAL("accept") };
-    struct response head = { .status = 200,
-                             .content_type = content_type,
-                             .headers = &vary,
-                             .header_count = 1,
-                             .may_compress = true };
-    if (exposition_end(&p.e) != ERR_OK) {
-        head = (struct response){ .status = 503 };
-        buffer_deinit(&p.text);
-    }
-    exchange_respond(x, &head, &p.text);
+enum err metrics_page_open(struct collector *c)
+{
+    return scrapes_open(make_page, c, 0, &c->scrapes);
+}
+
+static void on_metrics(struct exchange *x, void *context)
+{
+    struct collector *c = context;
+    scrapes_take(c->scrapes, x);
 }
 
 enum err metrics_page_add_route(struct collector *c, struct router *r)

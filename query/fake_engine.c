@@ -278,6 +278,15 @@ static void watch(struct engine *e, stored_fn *on_stored, void *context)
     (void)context;
 }
 
+static enum err cleaned_names(struct engine *e, const struct query_context *q,
+                              struct derived_cleaned **out, size_t *out_count)
+{
+    struct fake_engine *f = begin(e);
+    *out = f->cleaned;
+    *out_count = f->cleaned_count;
+    return pass(f, q);
+}
+
 static void statistics(struct engine *e, struct engine_statistics *out)
 {
     *out = fake(e)->statistics;
@@ -301,6 +310,7 @@ void fake_engine_init(struct fake_engine *f)
         .red = red,
         .edges = edges,
         .watch = watch,
+        .cleaned_names = cleaned_names,
         .statistics = statistics,
     };
     *f = (struct fake_engine){ .engine = { .ops = &ops } };

@@ -34,6 +34,8 @@ struct fake_engine {
     struct engine_statistics statistics;
     struct red_result red;
     struct edge_result edges;
+    struct derived_cleaned *cleaned;
+    size_t cleaned_count;
     size_t takes_bytes; /* of the query's arena, by every call */
     /* Queries wait until it is false again, or query_check() says stop. */
     _Atomic bool holds;

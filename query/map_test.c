@@ -197,6 +197,22 @@ static void jaeger_has_links_between_services(void **state)
     assert_has("\"grpcCode\":3");
 }
 
+static void cleaned_names_say_why(void **state)
+{
+    struct fixture *f = *state;
+    struct derived_cleaned cleaned[] = {
+        { BYTES_LITERAL("a"), BYTES_LITERAL("GET /{id}"), BYTES_LITERAL("GET /42"), CLEANED_ID, 8 },
+        { BYTES_LITERAL("b"), BYTES_LITERAL("(other)"), BYTES_LITERAL("x"), CLEANED_OVERFLOW, 1 },
+    };
+    f->engine.cleaned = cleaned;
+    f->engine.cleaned_count = 2;
+    get_ok(f, NATIVE "/cleaned?limit=1");
+    assert_has("{\"rows\":[{\"service\":\"a\",\"name\":\"GET /{id}\",\"example\":\"GET /42\","
+               "\"why\":\"id\",\"spans\":8}],\"hidden\":1,");
+    get_ok(f, NATIVE "/cleaned?service=b");
+    assert_has("\"why\":\"overflow\"");
+}
+
 static void nothing_has_a_reason(void **state)
 {
     struct fixture *f = *state;
@@ -219,7 +235,8 @@ static void wrong_parameters_are_named(void **state)
         { "/map?from=x", "from" },       { "/map?from=5&to=4", "to" },
         { "/map?group=color", "group" }, { "/map?hops=4", "hops" },
         { "/map?hops=0", "hops" },       { "/map?dir=up", "dir" },
-        { "/map?limit=2001", "limit" },  { "/map?prev=soon", "prev" },
+        { "/map?limit=2001", "limit" },  { "/cleaned?limit=0", "limit" },
+        { "/map?prev=soon", "prev" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char path[128], parameter[64];
@@ -256,6 +273,7 @@ int main(void)
         WITH_SERVER(two_windows_are_compared),
         WITH_SERVER(dependencies_split_time),
         WITH_SERVER(jaeger_has_links_between_services),
+        WITH_SERVER(cleaned_names_say_why),
         WITH_SERVER(nothing_has_a_reason),
         WITH_SERVER(wrong_parameters_are_named),
         WITH_SERVER(failures_of_the_engine_are_answers),

@@ -23,6 +23,7 @@ const struct call_route native_routes[] = {
     { BASE "/services/{service}/dependencies", native_dependencies, CALL_QUICK },
     { BASE "/services/{service}/instances", native_instances, CALL_HEAVY },
     { BASE "/map", native_map, CALL_QUICK },
+    { BASE "/cleaned", native_cleaned, CALL_QUICK },
     { BASE "/attributes", native_attributes, CALL_HEAVY },
     { BASE "/attributes/{key}/values", native_attribute_values, CALL_HEAVY },
     { BASE "/resolve", native_resolve, CALL_HEAVY },

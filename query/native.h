@@ -59,6 +59,7 @@ enum err native_series(struct call *c);
 enum err native_dependencies(struct call *c);
 enum err native_instances(struct call *c);
 enum err native_map(struct call *c);
+enum err native_cleaned(struct call *c);
 enum err native_attributes(struct call *c);
 enum err native_attribute_values(struct call *c);
 enum err native_resolve(struct call *c);

@@ -162,6 +162,52 @@ enum err native_operation_names(struct call *c)
     return ERR_OK;
 }
 
+/* ---- Names that are counted under another ---- */
+
+enum err native_cleaned(struct call *c)
+{
+    static const char *const known[] = { "service", "limit", NULL };
+    uint64_t limit = NATIVE_LIMIT_DEFAULT;
+    struct derived_cleaned *cleaned = NULL;
+    struct bytes service;
+    size_t count = 0, shown = 0, hidden = 0;
+    enum err e = parameters_check(c, known);
+    if (e == ERR_OK)
+        e = parameter_u64(c, "limit", 1, NATIVE_LIMIT_MAX, &limit);
+    if (e == ERR_OK)
+        e = engine_cleaned_names(c->options->engine, &c->context, &cleaned, &count);
+    if (e != ERR_OK)
+        return e;
+    bool has_service = parameter_text(c, "service", &service);
+    struct json_writer *j = &c->json;
+    json_object_begin(j);
+    json_key(j, "rows");
+    json_array_begin(j);
+    for (size_t i = 0; i < count; i++) {
+        const struct derived_cleaned *n = &cleaned[i];
+        if (has_service && !bytes_equal(n->service, service))
+            continue;
+        if (shown == limit) {
+            hidden++;
+            continue;
+        }
+        json_object_begin(j);
+        native_write_text(j, "service", n->service);
+        native_write_text(j, "name", n->name);
+        native_write_text(j, "example", n->example);
+        json_key(j, "why");
+        json_text(j, cleaned_reason_text(n->reason));
+        native_write_count(j, "spans", n->spans);
+        json_object_end(j);
+        shown++;
+    }
+    json_array_end(j);
+    native_write_count(j, "hidden", hidden);
+    native_write_end(c, NULL, shown, NULL, NULL);
+    json_object_end(j);
+    return ERR_OK;
+}
+
 /* ---- Attributes ---- */
 
 static const struct {

@@ -3,7 +3,8 @@
 """A real Prometheus scrapes a real Spindle, in text and with native histograms, and PromQL's numbers are Spindle's.
 
 Prometheus is Debian's; where it is not installed its package is unpacked into build/prometheus. Every expression of
-the dashboard is asked, the rules are checked, and pages with a defect are refused.
+the dashboard is asked, so are the queries that Jaeger's Monitor tab and Grafana's service graph send, the rules are
+checked, and pages with a defect are refused.
 """
 import json
 import pathlib
@@ -24,6 +25,7 @@ SCRAPED_S = 20
 DASHBOARD = ROOT / "packaging" / "grafana" / "spindle-health.json"
 RULES = ROOT / "packaging" / "prometheus" / "spindle.rules.yml"
 ITEMS = "spindle_otlp_items_stored_total"
+UNIT_OF_THE_COLLECTOR = re.compile("traces_span_metrics_duration_milliseconds use base unit")
 ACK = "spindle_ack_duration_seconds"
 
 
@@ -158,6 +160,74 @@ def check_numbers(report, name, prometheus, before, after, begin, native):
                  f"{p99:.6f} s, bucket ends at {upper} s")
 
 
+def check_equal_to_api(report, name, prometheus, server):
+    """What Prometheus has of spans and edges is what Spindle's own answers say, to the last call."""
+    of = 'service_name="checkout",span_kind="SPAN_KIND_SERVER"'
+    ours = server.json("/api/spindle/v1/services/checkout/series?from=now-30m&kind=server")
+    calls = prometheus.value(f"sum(traces_span_metrics_calls_total{{{of}}})")
+    report.check(f"{name}: calls of a service", calls == ours["count"] > 0, f"{calls:.0f}, Spindle says {ours['count']}")
+    tempo = prometheus.value('sum(traces_spanmetrics_calls_total{service="checkout",span_kind="SPAN_KIND_SERVER"})')
+    report.check(f"{name}: the same under Tempo's names", tempo == calls, f"{tempo:.0f}")
+    failed = prometheus.value(f'sum(traces_span_metrics_calls_total{{{of},status_code="STATUS_CODE_ERROR"}}) or vector(0)')
+    report.check(f"{name}: its errors", failed == ours["errors"], f"{failed:.0f}, Spindle says {ours['errors']}")
+    links = {(x["parent"], x["child"]): x["callCount"] for x in server.json("/api/dependencies?lookback=1800000")["data"]}
+    asked = {(r["metric"]["client"], r["metric"]["server"]): float(r["value"][1]) for r in prometheus.query(
+        'sum by (client, server) (traces_service_graph_request_total{connection_type=~"|messaging_system"})')}
+    asked = {pair: n for pair, n in asked.items() if pair[0] != pair[1]}
+    report.check(f"{name}: edges between services", asked == links and len(links) >= 10,
+                 str({k: (asked.get(k), links.get(k)) for k in asked.keys() | links.keys() if asked.get(k) != links.get(k)} or len(links)))
+    q = f"histogram_quantile(0.95, sum by (le) (traces_span_metrics_duration_milliseconds_bucket{{{of}}}))"
+    if name == "native":
+        q = f"histogram_quantile(0.95, sum(traces_span_metrics_duration_milliseconds{{{of}}}))"
+        report.check(f"{name}: p95 is ours within 3 %", near(prometheus.value(q), ours["p95"] / 1e6, 0.03),
+                     f"{prometheus.value(q):.3f} ms, Spindle says {ours['p95'] / 1e6:.3f} ms")
+    else:
+        bounds = [0, 2, 4, 6, 8, 10, 50, 100, 200, 400, 800, 1000, 1400, 2000, 5000, 10000, 15000]
+        lower = max(b for b in bounds if b < ours["p95"] / 1e6 * 1.0055)
+        have = prometheus.value(q)
+        report.check(f"{name}: p95 is in the bucket of ours", lower * 0.999 <= have and have <= min([b for b in bounds if b > lower] or [have]),
+                     f"{have:.3f} ms, Spindle says {ours['p95'] / 1e6:.3f} ms")
+
+
+def check_asked_by_others(report, name, prometheus, middle, after, seconds):
+    """The queries of Jaeger's Monitor tab and of Grafana's service graph, as these send them."""
+    now, suffix = time.time(), "" if name == "native" else "_bucket"
+    by = "" if name == "native" else ",le"
+    of = 'service_name =~ "checkout|cart", span_kind =~ "SPAN_KIND_SERVER"'
+    window = f"[{seconds}s]"
+    calls = {r["metric"]["service_name"]: float(r["value"][1]) for r in prometheus.query(
+        f"sum(rate(traces_span_metrics_calls_total{{{of}}}{window})) by (service_name)", now)}
+    grown = {s: sum(sample(p, "traces_span_metrics_calls_total", service_name=s, span_kind="SPAN_KIND_SERVER") * sign
+                    for p, sign in ((after, 1), (middle, -1))) for s in ("checkout", "cart")}
+    report.check(f"{name}: Jaeger's call rates", calls.keys() == grown.keys() and all(near(calls[s] * seconds, grown[s], 0.35) for s in calls),
+                 f"{ {s: round(r * seconds, 1) for s, r in calls.items()} }, Spindle's pages say {grown}")
+    queries = {
+        "Jaeger's latencies": f"histogram_quantile(0.95, sum(rate(traces_span_metrics_duration_milliseconds{suffix}{{{of}}}{window})) by (service_name{by}))",
+        "Jaeger's latencies by operation": f"histogram_quantile(0.95, sum(rate(traces_span_metrics_duration_milliseconds{suffix}{{{of}}}{window})) by (service_name,span_name{by}))",
+        "Grafana's requests": f"sum by (client, server) (rate(traces_service_graph_request_total{window}))",
+        "Grafana's failures": f"sum by (client, server) (rate(traces_service_graph_request_failed_total{window}))",
+        "Grafana's kinds of edges": "group by (client, connection_type, server) (traces_service_graph_request_total)",
+        "Grafana's table": f'topk(5, sum(rate(traces_spanmetrics_calls_total{{span_kind="SPAN_KIND_SERVER"}}{window})) by (span_name))',
+        "Grafana's durations": f"histogram_quantile(.9, sum(rate(traces_spanmetrics_latency{suffix}{{span_name=~\"POST /checkout\"}}{window})) by (le))",
+    }
+    if name == "classic":
+        queries["Grafana's seconds"] = f"sum by (client, server) (rate(traces_service_graph_request_server_seconds_sum{window}))"
+        queries["Grafana's buckets"] = f"sum by (client, server, le) (rate(traces_service_graph_request_server_seconds_bucket{window}))"
+    for what, query in queries.items():
+        rows = prometheus.query(query, now)
+        values = [float(r["value"][1]) for r in rows]
+        report.check(f"{name}: {what}", len(rows) > 0 and all(v == v and v >= 0 for v in values), f"{len(rows)} rows")
+    kinds = {r["metric"].get("connection_type", "") for r in prometheus.query(queries["Grafana's kinds of edges"], now)}
+    report.check(f"{name}: an edge between services has an empty connection_type", {"", "database", "messaging_system"} <= kinds, str(kinds))
+
+
+def settle(server):
+    """Until all is in row groups: that is what the metrics count."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end and server.json("/api/spindle/v1/meta")["stored"]["journal_items"] > 0:
+        time.sleep(0.2)
+
+
 def check_dashboard(report, prometheus):
     dashboard = json.loads(DASHBOARD.read_text())
     asked = 0
@@ -175,7 +245,7 @@ def check_dashboard(report, prometheus):
 
 def main():
     report = Report()
-    with Server() as server:
+    with Server(options=["--span-metrics", "both", "--row-group-age", "1s"]) as server:
         check_pages(report, server)
         check_rules(report)
         servers = {"classic": Prometheus(server.http[7:], False), "native": Prometheus(server.http[7:], True)}
@@ -185,15 +255,22 @@ def main():
             before, begin = server.get("/metrics")[1], time.time() - 2
             load = subprocess.Popen([str(binary()), "demo", "--endpoint", server.grpc, "--seed", "1", "--duration",
                                      f"{SCRAPED_S - 5}s"], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-            end = time.monotonic() + SCRAPED_S
+            end, middle, middle_at = time.monotonic() + SCRAPED_S, None, 0
             while time.monotonic() < end:
                 server.get("/api/services")
                 time.sleep(0.5)
+                if middle is None and time.monotonic() > end - SCRAPED_S * 0.6:
+                    middle, middle_at = server.get("/metrics")[1], time.time()
             report.check("the load ended well", load.wait(timeout=10) == 0)
+            settle(server)
             after = server.get("/metrics")[1]
+            said = [line for line in promtool_metrics(after)[1].splitlines() if line and not UNIT_OF_THE_COLLECTOR.match(line)]
+            report.check("promtool finds nothing in the page with spans and edges but the Collector's unit", not said, str(said)[:300])
             time.sleep(2.5)  # both have scraped the end
             for name, prometheus in servers.items():
                 check_numbers(report, name, prometheus, before, after, begin, name == "native")
+                check_equal_to_api(report, name, prometheus, server)
+                check_asked_by_others(report, name, prometheus, middle, after, int(time.time() - middle_at))
             check_dashboard(report, servers["classic"])
         finally:
             for prometheus in servers.values():
