@@ -171,9 +171,11 @@ static void emit_links(struct filter_row *r, enum expr_intrinsic i, const struct
 static uint64_t span_duration(struct chunk *c, uint32_t row)
 {
     uint64_t duration = chunk_int(c, COLUMN_DURATION, row);
+    /* Modulo 2^64: a span that ends before it starts has come around, and looks very long. */
+    if (duration <= UINT64_MAX - c->group->segment.bounds.start_max_unix_ns)
+        return duration;
     if (!chunk_times(c))
         return 0;
-    /* Modulo 2^64: a span that ends before it starts has come around. */
     return duration > UINT64_MAX - c->times[row] ? 0 : duration;
 }
 
@@ -583,29 +585,89 @@ static void part_judge(struct group *g, const struct expr *part, struct filter_v
         v->shapes[i] = v->shapes[i] && shape_has(g, &g->shapes[TABLE_ITEM][i], field->key);
 }
 
+/* Exactly, as nothing else has a say in these parts. */
+static void contexts_decide(struct group *g, const struct otlp_filter *parts, bool *verdicts)
+{
+    for (uint32_t i = 0; i < g->contexts_count; i++) {
+        struct context_row r = { .row.values = context_values, .context = &g->contexts[i] };
+        for (size_t p = 0; p < parts->group_parts_count && verdicts[i]; p++)
+            verdicts[i] = expr_evaluate(parts->group_parts[p], &r.row) == EXPR_TRUE;
+    }
+}
+
+static bool rules_out(const bool *verdicts, uint32_t count)
+{
+    return memchr(verdicts, false, count) != NULL;
+}
+
 bool filter_judge(struct group *g, const struct expr *filter, struct filter_verdicts *out)
 {
     if (!group_load(g))
         return false;
+    *out = (struct filter_verdicts){ 0 };
     out->contexts = group_alloc(g, &g->rows, g->contexts_count, sizeof *out->contexts);
     out->shapes = group_alloc(g, &g->rows, g->shapes_count[TABLE_ITEM], sizeof *out->shapes);
     if (g->error != ERR_OK)
         return false;
     memset(out->contexts, true, g->contexts_count);
     memset(out->shapes, true, g->shapes_count[TABLE_ITEM]);
+    otlp_filter_init(&out->parts, filter);
+    contexts_decide(g, &out->parts, out->contexts);
     const struct expr *parts[16];
     size_t count = expr_required(filter, parts, sizeof parts / sizeof parts[0]);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         part_judge(g, parts[i], out);
+        if (parts[i]->left->scope == EXPR_SCOPE_INTRINSIC &&
+            parts[i]->left->intrinsic == EXPR_INTRINSIC_SPAN_DURATION &&
+            g->segment.bounds.signal == SIGNAL_TRACES)
+            out->longer[out->longer_count++] = parts[i];
+    }
+    out->of_contexts = rules_out(out->contexts, g->contexts_count);
+    out->of_shapes = rules_out(out->shapes, g->shapes_count[TABLE_ITEM]);
+    return true;
+}
+
+bool filter_chunk_may(const struct filter_verdicts *v, struct chunk *c)
+{
+    uint64_t duration_max;
+    if (v->longer_count == 0 ||
+        !group_stream_max(c->group, c->section, COLUMN_DURATION, &duration_max))
+        return c->group->error == ERR_OK;
+    for (size_t i = 0; i < v->longer_count; i++)
+        if (!filter_duration_may(duration_max, v->longer[i]))
+            return false;
     return true;
 }
 
 bool filter_row_may(const struct filter_verdicts *v, struct chunk *c, uint32_t row)
 {
     struct group *g = c->group;
-    uint64_t context = chunk_int(c, COLUMN_CONTEXT, row), shape = chunk_int(c, COLUMN_SHAPE, row);
-    if (g->error == ERR_OK &&
-        (context >= g->contexts_count || shape >= g->shapes_count[TABLE_ITEM]))
-        group_fail(g, ERR_CORRUPT);
-    return g->error == ERR_OK && v->contexts[context] && v->shapes[shape];
+    if (v->of_contexts) {
+        uint64_t context = chunk_int(c, COLUMN_CONTEXT, row);
+        if (g->error == ERR_OK && context >= g->contexts_count)
+            group_fail(g, ERR_CORRUPT);
+        if (g->error != ERR_OK || !v->contexts[context])
+            return false;
+    }
+    if (v->of_shapes) {
+        uint64_t shape = chunk_int(c, COLUMN_SHAPE, row);
+        if (g->error == ERR_OK && shape >= g->shapes_count[TABLE_ITEM])
+            group_fail(g, ERR_CORRUPT);
+        if (g->error != ERR_OK || !v->shapes[shape])
+            return false;
+    }
+    return g->error == ERR_OK;
+}
+
+enum expr_truth filter_rest(const struct filter_verdicts *v, const struct filter_row *r)
+{
+    enum expr_truth all = EXPR_TRUE;
+    for (size_t i = v->parts.item_parts_count; i-- > 0;) {
+        enum expr_truth t = expr_evaluate(v->parts.item_parts[i], &r->row);
+        if (t == EXPR_FALSE)
+            return EXPR_FALSE;
+        if (t == EXPR_UNKNOWN)
+            all = EXPR_UNKNOWN;
+    }
+    return all;
 }

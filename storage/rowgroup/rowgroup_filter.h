@@ -7,6 +7,7 @@
 #ifndef SPINDLE_STORAGE_ROWGROUP_FILTER_H
 #define SPINDLE_STORAGE_ROWGROUP_FILTER_H
 
+#include "storage/otlp_row.h"
 #include "storage/rowgroup/rowgroup_rows.h"
 
 struct filter_row {
@@ -29,12 +30,21 @@ bool filter_may_match(struct group *g, const struct expr *filter);
 bool filter_status_may(uint32_t status_seen, const struct expr *part);
 bool filter_duration_may(uint64_t duration_max, const struct expr *part);
 
-/* Which contexts and which shapes can have matching rows, by the parts that must hold. In the arena. */
+/* What is known of a filter before any row: which contexts and which shapes can have matching rows, and what
+ * is left to ask of these rows. In the group's memory for rows. */
 struct filter_verdicts {
     bool *contexts, *shapes;
+    bool of_contexts, of_shapes; /* whether any of them is ruled out */
+    struct otlp_filter parts;    /* what speaks of contexts alone is decided: item_parts are left */
+    const struct expr *longer[16]; /* parts that ask for more than a duration */
+    size_t longer_count;
 };
 bool filter_judge(struct group *g, const struct expr *filter, struct filter_verdicts *out);
+/* False when no row of the chunk can match, by the directory alone; also after an error. */
+bool filter_chunk_may(const struct filter_verdicts *v, struct chunk *c);
 /* False when the row cannot match, and after an error. */
 bool filter_row_may(const struct filter_verdicts *v, struct chunk *c, uint32_t row);
+/* For rows that may: what the whole filter says. */
+enum expr_truth filter_rest(const struct filter_verdicts *v, const struct filter_row *r);
 
 #endif

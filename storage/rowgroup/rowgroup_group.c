@@ -437,6 +437,17 @@ struct stream *group_stream(struct group *g, uint32_t section, uint32_t column)
     return s;
 }
 
+bool group_stream_max(struct group *g, uint32_t section, uint32_t column, uint64_t *out)
+{
+    if (g->error == ERR_OK && g->sections[section].streams == NULL)
+        section_parse(g, section);
+    const struct stream *s = g->error == ERR_OK ? stream_find(&g->sections[section], column) : NULL;
+    if (s == NULL || s->range > UINT64_MAX - s->base)
+        return false;
+    *out = s->base + s->range;
+    return true;
+}
+
 bool group_peek(struct group *g, uint32_t column, struct stream *out)
 {
     if (g->error == ERR_OK && g->sections[0].streams == NULL)

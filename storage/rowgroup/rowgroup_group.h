@@ -110,6 +110,8 @@ void *group_alloc(struct group *g, struct arena *from, size_t count, size_t size
 struct stream *group_stream(struct group *g, uint32_t section, uint32_t column);
 /* The number of values of a column in a section, from the directory alone. */
 uint32_t group_stream_count(struct group *g, uint32_t section, uint32_t column);
+/* The largest of a column's integers, likewise. False when the section has none, and after an error. */
+bool group_stream_max(struct group *g, uint32_t section, uint32_t column, uint64_t *out);
 /* The dictionary of a column, opened in the caller's copy and read among what is of rows, so that a look at all
  * of them leaves nothing behind. False when there is none, and after an error. */
 bool group_peek(struct group *g, uint32_t column, struct stream *out);

@@ -48,6 +48,45 @@ static struct segment_row row_of(struct chunk *c, uint32_t row, enum expr_truth 
     return out;
 }
 
+struct scan {
+    const struct query_context *q;
+    const struct filter_verdicts *verdicts; /* NULL: every row */
+    struct filter_row row;
+    bool all_in_range;
+    uint64_t min_unix_ns, max_unix_ns;
+    segment_row_fn *on_row;
+    void *context;
+};
+
+/* Returns whether more is wanted. Times are decoded where the range asks for them, or a row matches. */
+static bool chunk_scan(struct scan *s, struct chunk *c)
+{
+    struct group *g = c->group;
+    bool goes_on = true;
+    if ((s->verdicts != NULL && !filter_chunk_may(s->verdicts, c)) ||
+        (!s->all_in_range && !chunk_times(c)))
+        return g->error == ERR_OK;
+    for (uint32_t row = 0; row < c->rows && goes_on && g->error == ERR_OK; row++) {
+        if (row % ROWS_PER_CHECK == 0)
+            group_fail(g, query_check(s->q));
+        if (!s->all_in_range && (c->times[row] < s->min_unix_ns || c->times[row] >= s->max_unix_ns))
+            continue;
+        enum expr_truth truth = EXPR_TRUE;
+        if (s->verdicts != NULL) {
+            if (!filter_row_may(s->verdicts, c, row))
+                continue;
+            filter_row_set(&s->row, c, row);
+            truth = filter_rest(s->verdicts, &s->row);
+        }
+        if (g->error != ERR_OK || truth == EXPR_FALSE || !chunk_times(c))
+            continue;
+        struct segment_row found = row_of(c, row, truth);
+        if (g->error == ERR_OK)
+            goes_on = s->on_row(s->context, &found);
+    }
+    return goes_on && g->error == ERR_OK;
+}
+
 static enum err scan(struct segment *s, const struct query_context *q, const struct expr *filter,
                      uint64_t min_unix_ns, uint64_t max_unix_ns, segment_row_fn *on_row,
                      void *context)
@@ -58,32 +97,23 @@ static enum err scan(struct segment *s, const struct query_context *q, const str
     struct filter_verdicts verdicts;
     if (filter != NULL && !filter_judge(g, filter, &verdicts))
         return g->error;
-    struct filter_row r;
-    filter_row_init(&r);
+    struct scan scan = {
+        .q = q,
+        .verdicts = filter == NULL ? NULL : &verdicts,
+        .all_in_range =
+            s->bounds.start_min_unix_ns >= min_unix_ns && s->bounds.start_max_unix_ns < max_unix_ns,
+        .min_unix_ns = min_unix_ns,
+        .max_unix_ns = max_unix_ns,
+        .on_row = on_row,
+        .context = context,
+    };
+    filter_row_init(&scan.row);
     bool goes_on = true;
-    for (uint32_t row = 0; row < s->bounds.rows && goes_on && g->error == ERR_OK; row++) {
+    for (uint32_t row = 0; row < s->bounds.rows && goes_on; row += g->chunk_rows) {
         struct chunk *c = chunk_of_row(g, row);
-        if (row % ROWS_PER_CHECK == 0)
-            group_fail(g, query_check(q));
-        if (g->error != ERR_OK || !chunk_times(c))
-            break;
-        uint32_t at = row - c->first_row;
-        if (c->times[at] < min_unix_ns || c->times[at] >= max_unix_ns)
-            continue;
-        enum expr_truth truth = EXPR_TRUE;
-        if (filter != NULL) {
-            if (!filter_row_may(&verdicts, c, at))
-                continue;
-            filter_row_set(&r, c, at);
-            truth = expr_evaluate(filter, &r.row);
-        }
-        if (g->error != ERR_OK || truth == EXPR_FALSE)
-            continue;
-        struct segment_row found = row_of(c, at, truth);
-        if (g->error == ERR_OK)
-            goes_on = on_row(context, &found);
+        goes_on = c != NULL && chunk_scan(&scan, c);
     }
-    filter_row_deinit(&r);
+    filter_row_deinit(&scan.row);
     return g->error;
 }
 
