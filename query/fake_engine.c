@@ -252,6 +252,57 @@ static enum err attribute_values(struct engine *e, const struct query_context *q
     return pass(f, q);
 }
 
+/* Of the query's arena, as an engine's are: the caller may change them. */
+static enum err own(const struct query_context *q, struct histogram *h)
+{
+    struct histogram copy;
+    histogram_init(&copy, q->arena);
+    enum err e = histogram_merge(&copy, h);
+    if (e == ERR_OK)
+        *h = copy;
+    return e;
+}
+
+static enum err own_red(const struct query_context *q, struct red_result *r)
+{
+    struct red_series *series = arena_alloc_array(q->arena, r->count, sizeof series[0]);
+    enum err e = series == NULL ? arena_failure(q->arena) : ERR_OK;
+    for (size_t i = 0; e == ERR_OK && i < r->count; i++) {
+        series[i] = r->series[i];
+        struct red_point *points =
+            arena_alloc_array(q->arena, series[i].points_count, sizeof points[0]);
+        e = points == NULL ? arena_failure(q->arena) : ERR_OK;
+        for (size_t k = 0; e == ERR_OK && k < series[i].points_count; k++) {
+            points[k] = series[i].points[k];
+            e = own(q, &points[k].duration);
+        }
+        series[i].points = points;
+    }
+    r->series = series;
+    return e;
+}
+
+static enum err own_edges(const struct query_context *q, struct edge_result *r)
+{
+    struct edge *edges = arena_alloc_array(q->arena, r->count, sizeof edges[0]);
+    enum err e = edges == NULL ? arena_failure(q->arena) : ERR_OK;
+    for (size_t i = 0; e == ERR_OK && i < r->count; i++) {
+        edges[i] = r->edges[i];
+        struct edge_point *points =
+            arena_alloc_array(q->arena, edges[i].points_count, sizeof points[0]);
+        e = points == NULL ? arena_failure(q->arena) : ERR_OK;
+        for (size_t k = 0; e == ERR_OK && k < edges[i].points_count; k++) {
+            points[k] = edges[i].points[k];
+            e = own(q, &points[k].client);
+            if (e == ERR_OK)
+                e = own(q, &points[k].server);
+        }
+        edges[i].points = points;
+    }
+    r->edges = edges;
+    return e;
+}
+
 static enum err red(struct engine *e, const struct query_context *q, const struct red_query *query,
                     struct red_result *out)
 {
@@ -259,7 +310,9 @@ static enum err red(struct engine *e, const struct query_context *q, const struc
     f->red_query = *query;
     note_text(f->text, sizeof f->text, query->service);
     *out = f->red;
-    return pass(f, q);
+    enum err failed = own_red(q, out);
+    enum err result = pass(f, q);
+    return failed != ERR_OK ? failed : result;
 }
 
 static enum err edges(struct engine *e, const struct query_context *q,
@@ -268,7 +321,9 @@ static enum err edges(struct engine *e, const struct query_context *q,
     struct fake_engine *f = begin(e);
     f->edge_query = *query;
     *out = f->edges;
-    return pass(f, q);
+    enum err failed = own_edges(q, out);
+    enum err result = pass(f, q);
+    return failed != ERR_OK ? failed : result;
 }
 
 static void watch(struct engine *e, stored_fn *on_stored, void *context)

@@ -200,15 +200,15 @@ static enum err add_edge(struct graph *g, unsigned window, const struct graph_qu
     struct graph_edge *edge = NULL;
     enum err e = add_ends(g, query, x, &edge);
     for (size_t i = 0; e == ERR_OK && i < x->points_count; i++) {
-        const struct edge_point *p = &x->points[i];
+        struct edge_point *p = &x->points[i];
         struct graph_side *side = &edge->in[window];
         side->count += p->calls;
         side->errors += p->failed;
         numbers_keep_slowest(&side->slowest, &p->slowest);
         numbers_keep_newest(&side->failed, &p->failed_example);
-        e = histogram_merge(&side->client, &p->client);
+        e = numbers_histogram_take(&side->client, &p->client);
         if (e == ERR_OK)
-            e = histogram_merge(&side->server, &p->server);
+            e = numbers_histogram_take(&side->server, &p->server);
     }
     return e;
 }

@@ -153,7 +153,17 @@ void numbers_keep_newest(struct derived_exemplar *kept, const struct derived_exe
         *kept = *other;
 }
 
-enum err numbers_sum_add_red(struct numbers_sum *s, const struct red_point *p)
+enum err numbers_histogram_take(struct histogram *into, struct histogram *from)
+{
+    if (into->count > 0)
+        return histogram_merge(into, from);
+    struct arena *arena = into->arena;
+    *into = *from;
+    into->arena = arena;
+    return ERR_OK;
+}
+
+enum err numbers_sum_take_red(struct numbers_sum *s, struct red_point *p)
 {
     s->count += p->calls;
     s->errors += p->errors;
@@ -161,7 +171,7 @@ enum err numbers_sum_add_red(struct numbers_sum *s, const struct red_point *p)
     s->time_ns = add_saturating(s->time_ns, p->duration_ns);
     numbers_keep_slowest(&s->slowest, &p->slowest);
     numbers_keep_newest(&s->failed, &p->failed);
-    return histogram_merge(&s->durations, &p->duration);
+    return numbers_histogram_take(&s->durations, &p->duration);
 }
 
 enum err numbers_sum_merge(struct numbers_sum *s, const struct numbers_sum *from)

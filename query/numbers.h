@@ -56,8 +56,11 @@ struct numbers_points {
 
 /* An empty one. */
 void numbers_sum_init(struct numbers_sum *s, struct arena *arena);
-/* Add a point of the engine's. Errors: those of histogram_merge(), as of the next. */
-NODISCARD enum err numbers_sum_add_red(struct numbers_sum *s, const struct red_point *p);
+/* Add `from`, whose counts are the sum's from then on: nobody looks at it again. Most sums have one part, and
+ * histograms are most of what a query holds. Both are of one arena. */
+NODISCARD enum err numbers_histogram_take(struct histogram *into, struct histogram *from);
+/* Add a point of the engine's, taking its histogram. Errors: those of histogram_merge(), as of the next. */
+NODISCARD enum err numbers_sum_take_red(struct numbers_sum *s, struct red_point *p);
 /* Add another sum. */
 NODISCARD enum err numbers_sum_merge(struct numbers_sum *s, const struct numbers_sum *from);
 /* Of two traces to look at, the one of the longer call. */

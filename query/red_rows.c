@@ -131,7 +131,7 @@ static enum err add_series(struct red_row *r, const struct red_series *s, struct
 {
     enum err e = ERR_OK;
     for (size_t i = 0; e == ERR_OK && i < s->points_count; i++)
-        e = numbers_sum_add_red(&r->sum, &s->points[i]);
+        e = numbers_sum_take_red(&r->sum, &s->points[i]);
     if (e == ERR_OK)
         e = note_environment(r, s->environment, arena);
     return e;
@@ -198,7 +198,7 @@ static enum err add_points(struct red_row *r, const struct numbers_window *w,
         r->points.count[at] += s->points[i].calls;
         r->points.errors[at] += s->points[i].errors;
         if (r->points.durations != NULL)
-            e = histogram_merge(&r->points.durations[at], &s->points[i].duration);
+            e = numbers_histogram_take(&r->points.durations[at], &s->points[i].duration);
     }
     return e;
 }
