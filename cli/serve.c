@@ -486,7 +486,9 @@ static void tell_endpoints(struct serving *s)
     s->facts = (struct query_facts){ .endpoints = s->endpoints,
                                      .endpoint_count = s->listener_count,
                                      .has_auth = s->auth != NULL,
-                                     .has_tls = has_tls };
+                                     .has_tls = has_tls,
+                                     .traces_kept_ns = s->options.retention_age,
+                                     .logs_kept_ns = s->options.retention_age };
     query_set_facts(s->query, &s->facts);
 }
 

@@ -444,6 +444,44 @@ static void catalogues_are_listed(void **state)
                                "\"retention\":{\"traces_s\":3600,\"logs_s\":null}");
 }
 
+static void status_sums_the_registry_up(void **state)
+{
+    struct fixture *f = *state;
+    static const struct query_endpoint endpoint = { "otlp-http", "http://127.0.0.1:4318" };
+    static const struct query_facts facts = { .endpoints = &endpoint, .endpoint_count = 1 };
+    struct metrics *m = f->metrics;
+    query_set_facts(f->service, &facts);
+    metric_add(metrics_counter(m, "spindle_net_requests_total",
+                               "listener=\"otlp-http\",protocol=\"http1\"", ""),
+               3);
+    metric_add(metrics_counter(m, "spindle_net_requests_total",
+                               "listener=\"otlp-http\",protocol=\"http2\"", ""),
+               4);
+    metric_add(metrics_counter(m, "spindle_otlp_items_stored_total", "signal=\"traces\"", ""), 70);
+    metric_add(metrics_counter(m, "spindle_otlp_items_stored_total", "signal=\"logs\"", ""), 5);
+    metric_add(metrics_counter(m, "spindle_otlp_items_rejected_total",
+                               "signal=\"traces\",reason=\"depth\"", ""),
+               2);
+    (void)metrics_counter(m, "spindle_otlp_items_rejected_total",
+                          "signal=\"logs\",reason=\"depth\"", "");
+    struct metric *acks = metrics_histogram(m, "spindle_ack_duration_seconds",
+                                            "signal=\"traces\",transport=\"http\"", "");
+    for (unsigned i = 0; i < 100; i++)
+        metric_observe(acks, i < 96 ? 900 * NS_PER_US : 100 * NS_PER_MS);
+    assert_int_equal(get(f, "/api/spindle/v1/status"), 200);
+    assert_contains(last.body, "\"receivers\":[{\"name\":\"otlp-http\",\"url\":"
+                               "\"http://127.0.0.1:4318\",\"requests\":7}],\"ingest\":{"
+                               "\"spans_stored\":70,\"logs_stored\":5,");
+    /* Bounds of buckets: 2^-10 s and 2^-3.25 s. */
+    assert_contains(last.body, "{\"name\":\"acknowledge\",\"count\":100,\"p50_ns\":976562,"
+                               "\"p95_ns\":976562,\"p99_ns\":105112051},{\"name\":\"commit\","
+                               "\"count\":0,\"p50_ns\":null,\"p95_ns\":null,\"p99_ns\":null},");
+    assert_contains(last.body, "\"drops\":[{\"what\":\"items rejected\",\"signal\":\"traces\","
+                               "\"reason\":\"depth\",\"count\":2}],");
+    assert_contains(last.body, "\"partitions\":[],");
+    assert_int_equal(get(f, "/api/spindle/v1/status?x=1"), 400);
+}
+
 static void ids_are_resolved(void **state)
 {
     struct fixture *f = *state;
@@ -871,6 +909,7 @@ int main(void)
         cmocka_unit_test(nothing_has_a_reason),
         cmocka_unit_test(one_trace_in_every_form),
         cmocka_unit_test(catalogues_are_listed),
+        cmocka_unit_test(status_sums_the_registry_up),
         cmocka_unit_test(ids_are_resolved),
         cmocka_unit_test(jaeger_search_becomes_a_filter),
         cmocka_unit_test(jaeger_answers_in_its_shapes),

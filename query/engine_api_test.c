@@ -441,6 +441,13 @@ static void what_is_stored_is_found(void **state)
     check_refusals(&f);
     assert_int_equal(engine_settle(f.engine), ERR_OK);
     check_everything(&f); /* from row groups */
+    get(&f, "/api/spindle/v1/status");
+    assert_non_null(strstr(last.body, "\"receivers\":[],\"ingest\":{\"spans_stored\":0,"));
+    assert_non_null(strstr(last.body, "\"storage\":{\"spans\":60,\"logs\":30,"));
+    assert_non_null(strstr(last.body, "\"partitions\":[{\"id\":1,\"state\":\"open\",\"bytes\":"));
+    assert_non_null(strstr(last.body, "\"min\":\"1700000000000000000\",\"max\":"
+                                      "\"1700000029000000000\",\"row_groups\":2,"
+                                      "\"damaged\":false}]"));
     check_counts(&f);
     check_comparison(&f);
 

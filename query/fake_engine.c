@@ -326,6 +326,14 @@ static enum err edges(struct engine *e, const struct query_context *q,
     return failed != ERR_OK ? failed : result;
 }
 
+static enum err partitions(struct engine *e, const struct query_context *q,
+                           struct stored_partition **out, size_t *out_count)
+{
+    *out = NULL;
+    *out_count = 0;
+    return pass(fake(e), q);
+}
+
 static void watch(struct engine *e, stored_fn *on_stored, void *context)
 {
     (void)e; /* nothing is stored */
@@ -364,6 +372,7 @@ void fake_engine_init(struct fake_engine *f)
         .attribute_values = attribute_values,
         .red = red,
         .edges = edges,
+        .partitions = partitions,
         .watch = watch,
         .cleaned_names = cleaned_names,
         .statistics = statistics,

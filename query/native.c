@@ -7,6 +7,7 @@
 
 const struct call_route native_routes[] = {
     { BASE "/meta", native_meta, CALL_QUICK },
+    { BASE "/status", native_status, CALL_QUICK },
     { BASE "/traces", native_traces, CALL_HEAVY },
     { BASE "/trace/{id}", native_trace, CALL_QUICK },
     { BASE "/trace/{id}/logs", native_trace_logs, CALL_QUICK },

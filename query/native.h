@@ -27,6 +27,8 @@ void native_write_text(struct json_writer *j, const char *key, struct bytes text
 void native_write_ns(struct json_writer *j, const char *key, uint64_t ns);
 void native_write_count(struct json_writer *j, const char *key, uint64_t n);
 
+/* What is stored, as a member. */
+void native_write_stored(struct json_writer *j, const char *key, const struct engine_statistics *s);
 /* "string", "int"... */
 const char *native_type_word(enum otlp_value_type type);
 /* The same service has the same colour everywhere, without anyone having to remember it: 0 to 15, what a page
@@ -46,6 +48,7 @@ enum err native_trace_span(struct call *c);
 enum err native_trace_skeleton(struct call *c);
 enum err native_trace_find(struct call *c);
 enum err native_logs_tail(struct call *c);
+enum err native_status(struct call *c);
 enum err native_heatmap(struct call *c);
 enum err native_compare(struct call *c);
 enum err native_logs_histogram(struct call *c);

@@ -11,9 +11,9 @@ static const char *const no_parameters[] = { NULL };
 
 /* ---- The server ---- */
 
-static void write_statistics(struct json_writer *j, const struct engine_statistics *s)
+void native_write_stored(struct json_writer *j, const char *key, const struct engine_statistics *s)
 {
-    json_key(j, "stored");
+    json_key(j, key);
     json_object_begin(j);
     native_write_count(j, "spans", s->spans);
     native_write_count(j, "logs", s->logs);
@@ -22,6 +22,18 @@ static void write_statistics(struct json_writer *j, const struct engine_statisti
     native_write_count(j, "partitions", s->partitions);
     native_write_count(j, "partitions_damaged", s->partitions_damaged);
     native_write_count(j, "disk_bytes", s->disk_bytes);
+    json_key(j, "disk");
+    json_text(j, disk_state_text(s->disk_state));
+    json_key(j, "disk_free_bytes");
+    if (s->disk_free_bytes == 0)
+        json_null(j);
+    else
+        json_u64(j, s->disk_free_bytes);
+    json_key(j, "newest_start");
+    if (s->newest_start_unix_ns == 0)
+        json_null(j);
+    else
+        json_u64_string(j, s->newest_start_unix_ns);
     json_key(j, "writable");
     json_bool(j, s->is_writable);
     if (!s->is_writable && s->not_writable_reason != NULL) {
@@ -73,7 +85,8 @@ enum err native_meta(struct call *c)
 {
     static const char *const features[] = { "traces",         "logs",     "search",  "attributes",
                                             "jaeger",         "skeleton", "heatmap", "box",
-                                            "logs_histogram", "find",     "compare", "logs_tail" };
+                                            "logs_histogram", "find",     "compare", "logs_tail",
+                                            "status" };
     struct engine_statistics s = { 0 };
     enum err e = parameters_check(c, no_parameters);
     if (e != ERR_OK)
@@ -95,7 +108,7 @@ enum err native_meta(struct call *c)
     else
         json_u64_string(j, s.first_arrival_unix_ns);
     write_facts(j, c->facts);
-    write_statistics(j, &s);
+    native_write_stored(j, "stored", &s);
     json_object_end(j);
     return ERR_OK;
 }

@@ -82,6 +82,8 @@ enum err query_open(const struct query_options *options, struct query_service **
         o->timeout_ns = TIMEOUT_DEFAULT_NS;
     if (o->memory_bytes == 0)
         o->memory_bytes = MEMORY_DEFAULT_BYTES;
+    if (o->started_unix_ns == 0)
+        o->started_unix_ns = clock_unix_ns();
     if (o->version == NULL)
         o->version = "";
     enum err e = skeletons_open(o->budget, o->memory_bytes / 2, &s->skeletons);

@@ -25,8 +25,9 @@ struct query_options {
     /* For answers over 64 KiB that wait for their clients, a part of the one above so that who does
      * not read leaves memory to the others; may be NULL. It outlives the server. */
     struct budget *answers_budget;
-    uint64_t tail_alive_ns; /* between a tail's comments; 0: 5 s */
-    const char *version;    /* for /meta */
+    uint64_t started_unix_ns; /* for /status; 0: now */
+    uint64_t tail_alive_ns;   /* between a tail's comments; 0: 5 s */
+    const char *version;      /* for /meta */
 };
 
 /* Starts the workers. Errors: ERR_NOMEM. */

@@ -221,6 +221,15 @@ struct engine_statistics {
     uint64_t disk_free_bytes; /* 0: not known */
 };
 
+/* A part of the store that is kept and goes as one. */
+struct stored_partition {
+    uint64_t id;
+    const char *state; /* static text */
+    uint64_t bytes, row_groups;
+    uint64_t start_min_unix_ns, start_max_unix_ns; /* of its row groups; not set without any */
+    bool is_damaged;                               /* nothing of it is served */
+};
+
 struct engine_ops {
     void (*append)(struct engine *e, struct append *take_append);
     enum err (*trace_get)(struct engine *e, const struct query_context *q,
@@ -259,6 +268,8 @@ struct engine_ops {
     enum err (*totals)(struct engine *e, const struct query_context *q, struct derived_totals *out);
     enum err (*cleaned_names)(struct engine *e, const struct query_context *q,
                               struct derived_cleaned **out, size_t *out_count);
+    enum err (*partitions)(struct engine *e, const struct query_context *q,
+                           struct stored_partition **out, size_t *out_count);
     void (*watch)(struct engine *e, stored_fn *on_stored, void *context);
     void (*statistics)(struct engine *e, struct engine_statistics *out);
     enum err (*settle)(struct engine *e);
@@ -408,6 +419,13 @@ NODISCARD static inline enum err engine_cleaned_names(struct engine *e,
                                                       size_t *out_count)
 {
     return e->ops->cleaned_names(e, q, out, out_count);
+}
+
+/* Oldest first. */
+NODISCARD static inline enum err engine_partitions(struct engine *e, const struct query_context *q,
+                                                   struct stored_partition **out, size_t *out_count)
+{
+    return e->ops->partitions(e, q, out, out_count);
 }
 
 /* From now on call on_stored for every request; one watcher at a time. NULL: no more, and when this returns it

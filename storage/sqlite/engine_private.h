@@ -292,6 +292,8 @@ NODISCARD enum err sqlite_rows_scan(struct engine *e, const struct query_context
 NODISCARD enum err sqlite_rows_sample(struct engine *e, const struct query_context *q,
                                       const struct row_sample *sample,
                                       struct row_sample_result *out);
+NODISCARD enum err sqlite_partitions(struct engine *e, const struct query_context *q,
+                                     struct stored_partition **out, size_t *out_count);
 NODISCARD enum err sqlite_trace_walk(struct engine *e, const struct query_context *q,
                                      const struct trace_walk *walk, trace_item_fn *on_item,
                                      void *context);

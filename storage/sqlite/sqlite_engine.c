@@ -774,6 +774,7 @@ const struct engine_ops sqlite_engine_ops = {
     .trace_logs = sqlite_trace_logs,
     .trace_walk = sqlite_trace_walk,
     .watch = sqlite_watch,
+    .partitions = sqlite_partitions,
     .rows_scan = sqlite_rows_scan,
     .rows_sample = sqlite_rows_sample,
     .span_trace = sqlite_span_trace,

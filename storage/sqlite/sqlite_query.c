@@ -577,3 +577,102 @@ enum err sqlite_operations(struct engine *base, const struct query_context *q, s
     operations_deinit(&s.set);
     return error;
 }
+
+/* ---- Partitions ------------------------------------------------------------------------------ */
+
+static const char *state_word(enum partition_state state)
+{
+    switch (state) {
+    case PARTITION_OPEN:
+        return "open";
+    case PARTITION_SEALED:
+        return "sealed";
+    case PARTITION_FROZEN:
+        return "frozen";
+    case PARTITION_RESCUED:
+        return "rescued";
+    case PARTITION_REMOVING:
+        return "removing";
+    }
+    return "";
+}
+
+static enum err partitions_list(struct sqlite_engine *e, struct arena *arena,
+                                struct stored_partition **out, size_t *out_count)
+{
+    enum err error = ERR_OK;
+    (void)pthread_mutex_lock(&e->partitions_lock);
+    struct stored_partition *list = arena_alloc_array(arena, e->partitions_count + 1, sizeof *list);
+    if (list == NULL)
+        error = arena_failure(arena);
+    for (size_t i = 0; error == ERR_OK && i < e->partitions_count; i++) {
+        const struct partition *p = e->partitions[i];
+        list[i] = (struct stored_partition){ .id = p->id,
+                                             .state = state_word(atomic_load(&p->state)),
+                                             .bytes = atomic_load(&p->bytes),
+                                             .start_min_unix_ns = UINT64_MAX,
+                                             .is_damaged = p->is_damaged };
+    }
+    *out_count = e->partitions_count;
+    (void)pthread_mutex_unlock(&e->partitions_lock);
+    *out = list;
+    return error;
+}
+
+/* By id, ascending. */
+static struct stored_partition *partition_find(struct stored_partition *list, size_t count,
+                                               uint64_t id)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (list[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && list[low].id == id ? &list[low] : NULL;
+}
+
+static void groups_add(struct sqlite_engine *e, enum signal signal, struct stored_partition *list,
+                       size_t count)
+{
+    struct snapshot snapshot;
+    view_snapshot(&e->view, signal, &snapshot);
+    for (size_t i = 0; i < snapshot.groups->count; i++) {
+        const struct group *g = snapshot.groups->groups[i];
+        struct stored_partition *p =
+            g->partition == NULL ? NULL : partition_find(list, count, g->partition->id);
+        if (p == NULL)
+            continue;
+        p->row_groups++;
+        if (g->start_min_unix_ns < p->start_min_unix_ns)
+            p->start_min_unix_ns = g->start_min_unix_ns;
+        if (g->start_max_unix_ns > p->start_max_unix_ns)
+            p->start_max_unix_ns = g->start_max_unix_ns;
+    }
+    snapshot_release(&snapshot);
+}
+
+static int partition_order(const void *a, const void *b)
+{
+    const struct stored_partition *x = a, *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+enum err sqlite_partitions(struct engine *base, const struct query_context *q,
+                           struct stored_partition **out, size_t *out_count)
+{
+    struct sqlite_engine *e = sqlite_engine_from(base);
+    struct stored_partition *list = NULL;
+    size_t count = 0;
+    enum err error = partitions_list(e, q->arena, &list, &count);
+    if (error != ERR_OK)
+        return error;
+    qsort(list, count, sizeof *list, partition_order);
+    for (int signal = 0; signal < SIGNAL_COUNT; signal++)
+        groups_add(e, (enum signal)signal, list, count);
+    *out = list;
+    *out_count = count;
+    return ERR_OK;
+}
