@@ -68,8 +68,10 @@ export function FirstRun() {
                   url !== undefined && (
                     <div key={name}>
                       <dt>{name}</dt>
-                      <dd class="mono">{url}</dd>
-                      <Copy text={url} label={`Copy the endpoint of ${name}`} />
+                      <dd>
+                        <span class="mono">{url}</span>
+                        <Copy text={url} label={`Copy the endpoint of ${name}`} />
+                      </dd>
                     </div>
                   ),
               )}
