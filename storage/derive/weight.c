@@ -42,9 +42,8 @@ static bool threshold_read(struct bytes hex, uint64_t *out)
 static uint64_t weight_of_threshold(uint64_t threshold)
 {
     uint64_t kept = (UINT64_C(1) << THRESHOLD_BITS) - threshold; /* at least 1 */
-
-    uint64_t weight = (uint64_t)(((unsigned __int128)1 << (THRESHOLD_BITS + 16)) / kept);
-    return weight < WEIGHT_MAX ? weight : WEIGHT_MAX;
+    unsigned __int128 weight = ((unsigned __int128)1 << (THRESHOLD_BITS + 16)) / kept;
+    return weight < WEIGHT_MAX ? (uint64_t)weight : WEIGHT_MAX;
 }
 
 uint64_t weight_of_trace_state(struct bytes state)
