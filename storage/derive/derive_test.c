@@ -267,7 +267,7 @@ static void tally_fill(struct tally *t, struct random *r, unsigned points)
     }
 }
 
-static void tally_bytes(const struct tally *t, struct buffer *out)
+static void tally_bytes(struct tally *t, struct buffer *out)
 {
     struct tally_span span;
     assert_int_equal(tally_encode(t, out, &span), ERR_OK);

@@ -6,8 +6,9 @@
 #include <assert.h>
 #include <math.h>
 
-#define WINDOW_STEP 8u    /* the window begins at multiples of this many buckets */
-#define WINDOW_MAX  4352u /* 64-bit values have 4,096 buckets and one below: more is damage */
+#define WINDOW_STEP  8u /* the window begins at multiples of this many buckets */
+#define WINDOW_SLACK 48u
+#define WINDOW_MAX   4352u /* 64-bit values have 4,096 buckets and one below: more is damage */
 
 /* bounds[j] = floor(2^(63 + j/64)): a value shifted left until its top bit is set lies above the j-th of
  * 64 bounds of its octave exactly when it is greater. After them a sentinel. */
@@ -92,8 +93,11 @@ static enum err window_move(struct histogram *h, int32_t first, uint32_t length,
                                     : mem_alloc_array(capacity, size);
     if (counts == NULL)
         return h->arena != NULL ? arena_failure(h->arena) : ERR_NOMEM;
-    for (uint32_t i = 0; i < h->length; i++)
-        count_set(counts, is_wide, (uint32_t)(h->first - first) + i, histogram_at(h, i));
+    uint32_t shift = (uint32_t)(h->first - first);
+    if (is_wide == h->is_wide && h->length > 0)
+        memcpy((uint8_t *)counts + shift * size, h->counts, h->length * size);
+    for (uint32_t i = 0; is_wide != h->is_wide && i < h->length; i++)
+        count_set(counts, is_wide, shift + i, histogram_at(h, i));
     if (h->arena == NULL)
         mem_free(h->counts);
     h->counts = counts;
@@ -118,6 +122,11 @@ enum err histogram_cover(struct histogram *h, int32_t from, int32_t to)
         last = end - 1;
     if (last - first >= (int32_t)WINDOW_MAX)
         return ERR_CORRUPT;
+    if (h->arena != NULL && last - first + 2 * (int32_t)WINDOW_SLACK < (int32_t)WINDOW_MAX) {
+        /* A histogram of the moment is widened with room to spare, so that it is moved seldom. */
+        first = h->length == 0 || from < h->first ? first - (int32_t)WINDOW_SLACK : first;
+        last = h->length == 0 || to >= end ? last + (int32_t)WINDOW_SLACK : last;
+    }
     uint32_t length = (uint32_t)(last - first + 1);
     if (h->length != 0 && first == h->first && length <= h->capacity) {
         h->length = length; /* zeroed when it was made */

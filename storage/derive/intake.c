@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "storage/derive/intake_private.h"
 #include "storage/derive/weight.h"
+#include "storage/rowgroup/rowgroup_wire.h"
 
 #include <assert.h>
 
@@ -182,7 +183,8 @@ static bool series_find(struct intake *in, const struct intake_context *c, struc
     if ((in->slots == NULL || in->slots_used >= in->slot_mask / 2) &&
         intake_failed(in, slots_grow(in)))
         return false;
-    uint64_t hash = hash_bytes_seeded(name, (uint64_t)c->node << 8 | kind << 2 | status);
+    uint64_t hash = wire_fold(wire_hash(name) ^ ((uint64_t)c->node << 8 | kind << 2 | status),
+                              UINT64_C(0x9E3779B97F4A7C15));
     uint32_t at = (uint32_t)hash & in->slot_mask;
     for (; in->slots[at].series_plus_one != 0; at = (at + 1) & in->slot_mask) {
         const struct intake_slot *s = &in->slots[at];

@@ -213,8 +213,10 @@ static const struct intake_peer *peer_of(struct intake *in, const struct intake_
         in->peers_capacity = capacity;
     }
     struct intake_peer *p = &in->peers[series];
-    struct peer_parts parts;
-    peer_read(s->message, &parts);
+    struct peer_parts parts = { .present = 0 };
+    /* Of a server's peer its parent tells, where it has one; and most servers have. */
+    if (s->kind != 2 || s->parent_id == 0)
+        peer_read(s->message, &parts);
     if (p->is_known && peer_parts_equal(&p->parts, &parts))
         return p;
     struct derived_node node;
@@ -283,7 +285,7 @@ void intake_span_edges(struct intake *in, const struct intake_context *c,
     bool has_queue = false;
     if ((peer->role == PEER_SEND || peer->role == PEER_RECEIVE)) {
         h.flags |= HALF_MESSAGING;
-        has_queue = peer->node != HALF_NONE && peer->parts.values[PART_QUEUE].len > 0;
+        has_queue = peer->node != HALF_NONE && (peer->parts.present & 1u << PART_QUEUE) != 0;
         h.flags |= has_queue ? HALF_NAMED : 0u;
     }
     switch (peer->role) {

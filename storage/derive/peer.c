@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/derive/peer.h"
 
+#include "storage/rowgroup/rowgroup_wire.h"
+
 #define NAME_MAX_BYTES 256u
 
-/* Keys and what they are; of two for one part, the one of the lower rank counts. Sorted by length, so that a
- * key is compared with the few of its own length only. */
+/* Keys and what they are; of two for one part, the one of the lower rank counts. Ordered by length. */
 struct peer_key {
     const char *text;
     uint8_t len, part, rank;
@@ -19,10 +20,10 @@ static const struct peer_key keys[] = {
     KEY("http.url", PART_URL, 1),
     KEY("http.host", PART_ADDRESS, 2),
     KEY("db.system", PART_DATABASE_SYSTEM, 1),
+    KEY("server.port", PART_PORT, 0),
     KEY("peer.service", PART_SERVICE, 1),
     KEY("peer.address", PART_ADDRESS, 6),
     KEY("db.namespace", PART_DATABASE, 0),
-    KEY("server.port", PART_PORT, 0),
     KEY("net.peer.name", PART_ADDRESS, 3),
     KEY("net.peer.port", PART_PORT, 2),
     KEY("peer.hostname", PART_ADDRESS, 5),
@@ -46,78 +47,72 @@ static const struct peer_key keys[] = {
 #define KEYS_COUNT  (sizeof keys / sizeof *keys)
 #define KEY_LEN_MAX 30u
 
-/* Keys worth comparing begin with one of these. */
-static bool is_candidate(struct bytes key)
+/* Where the keys of a length begin in the list. */
+static const uint8_t key_begins[KEY_LEN_MAX + 2] = { 0,  0,  0,  0,  0,  0,  0,  0,  1,  3,  5,
+                                                     5,  6,  9,  13, 15, 15, 16, 18, 19, 20, 22,
+                                                     23, 24, 24, 25, 25, 26, 26, 26, 26, 27 };
+
+/* Of the many keys that name no peer nearly all differ in length, first or last letter. */
+static inline const struct peer_key *key_find(const uint8_t *key, size_t len)
 {
-    if (key.len < 7 || key.len > KEY_LEN_MAX)
-        return false;
-    switch (key.data[0]) {
-    case 'd':
-        return key.data[1] == 'b' && key.data[2] == '.';
-    case 'g':
-        return key.data[1] == 'e';
-    case 'h':
-        return key.data[1] == 't' && (key.data[5] == 'h' || key.data[5] == 'u');
-    case 'm':
-        return key.data[1] == 'e' && key.data[2] == 's';
-    case 'n':
-        return key.data[1] == 'e' && key.data[2] == 't';
-    case 'p':
-        return key.data[1] == 'e' && key.data[2] == 'e';
-    case 's':
-        return key.data[1] == 'e' && key.data[2] == 'r';
-    case 'u':
-        return key.data[1] == 'r' && key.data[2] == 'l';
-    default:
-        return false;
+    if (len > KEY_LEN_MAX)
+        return NULL;
+    for (size_t i = key_begins[len]; i < key_begins[len + 1]; i++) {
+        const struct peer_key *k = &keys[i];
+        if (key[0] == (uint8_t)k->text[0] && key[len - 1] == (uint8_t)k->text[len - 1] &&
+            memcmp(k->text, key, len) == 0)
+            return k;
     }
+    return NULL;
 }
 
-static const struct peer_key *key_find(struct bytes key)
+static inline void attribute_read(const uint8_t *a, size_t len, uint8_t *ranks,
+                                  struct peer_parts *out)
 {
-    if (!is_candidate(key))
-        return NULL;
-    for (size_t i = 0; i < KEYS_COUNT; i++)
-        if (keys[i].len == key.len && memcmp(keys[i].text, key.data, key.len) == 0)
-            return &keys[i];
-    return NULL;
+    /* Nearly all: the key first, shorter than 128 bytes. */
+    if (len < 3 || a[0] != WIRE_TAG(1, WIRE_LENGTH) || a[1] >= 0x80 || a[1] > len - 2 || a[1] == 0)
+        return;
+    const struct peer_key *key = key_find(a + 2, a[1]);
+    if (key == NULL || key->rank >= ranks[key->part])
+        return;
+    struct otlp_key_value kv;
+    otlp_key_value_read(bytes_of(a, len), &kv);
+    if (!kv.has_value || kv.value.len == 0)
+        return;
+    ranks[key->part] = key->rank;
+    out->present |= 1u << key->part;
+    out->values[key->part] = kv.value;
 }
 
 void peer_read(struct bytes message, struct peer_parts *out)
 {
     uint8_t ranks[PART_COUNT];
     memset(ranks, 0xFF, sizeof ranks);
-    *out = (struct peer_parts){ 0 };
-    struct otlp_repeated attributes = otlp_repeated(message, OTLP_SPAN_ATTRIBUTES);
-    struct bytes attribute;
-    while (otlp_repeated_next(&attributes, &attribute)) {
-        /* Nearly all: the key first, shorter than 128 bytes. */
-        if (attribute.len < 2 || attribute.data[0] != 0x0A || attribute.data[1] >= 0x80 ||
-            attribute.data[1] > attribute.len - 2)
-            continue;
-        const struct peer_key *key = key_find(bytes_of(attribute.data + 2, attribute.data[1]));
-        if (key == NULL || key->rank >= ranks[key->part])
-            continue;
-        struct otlp_key_value kv;
-        otlp_key_value_read(attribute, &kv);
-        if (!kv.has_value || kv.value.len == 0)
-            continue;
-        ranks[key->part] = key->rank;
-        out->values[key->part] = kv.value;
-    }
+    out->present = 0;
+    const uint8_t *at = message.data, *end = at + message.len;
+    uint32_t tag;
+    uint64_t v;
+    struct bytes attribute = { 0 };
+    while (message.len > 0 && wire_next(&at, end, &tag, &v, &attribute))
+        if (tag == WIRE_TAG(OTLP_SPAN_ATTRIBUTES, WIRE_LENGTH))
+            attribute_read(attribute.data, attribute.len, ranks, out);
 }
 
 bool peer_parts_equal(const struct peer_parts *a, const struct peer_parts *b)
 {
-    for (unsigned i = 0; i < PART_COUNT; i++)
-        if (!bytes_equal(a->values[i], b->values[i]))
+    if (a->present != b->present)
+        return false;
+    for (unsigned left = a->present; left != 0; left &= left - 1) {
+        unsigned i = (unsigned)__builtin_ctz(left);
+        if (!wire_equal(a->values[i], b->values[i]))
             return false;
+    }
     return true;
 }
 
 static bool has(const struct peer_parts *p, enum peer_part part)
 {
-    return p->values[part].len > 0;
+    return (p->present & 1u << part) != 0;
 }
 
 static struct bytes text_of(const struct peer_parts *p, enum peer_part part)

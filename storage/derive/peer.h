@@ -36,7 +36,8 @@ enum peer_part {
     PART_COUNT
 };
 struct peer_parts {
-    struct bytes values[PART_COUNT]; /* AnyValue messages; empty: absent */
+    unsigned present;                /* bits 1 << part */
+    struct bytes values[PART_COUNT]; /* AnyValue messages, of those that are present */
 };
 
 /* Find what a span (a Span message of this kind) says of its peer. */

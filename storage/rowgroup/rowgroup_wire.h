@@ -4,7 +4,7 @@
  *
  * Role       as otlp_fields_next(), which is the plain version. Lengths are compared with the
  *            end all the same: a broken promise ends the loop.
- * Private    to storage/rowgroup. */
+ * Private    to storage/rowgroup and storage/derive. */
 #ifndef SPINDLE_STORAGE_ROWGROUP_WIRE_H
 #define SPINDLE_STORAGE_ROWGROUP_WIRE_H
 
