@@ -86,7 +86,10 @@ function Outlet() {
   const arrived = useSignal(0);
   const failed = useSignal(false);
   useEffect(() => {
-    if (loaded.has(route)) return;
+    if (loaded.has(route)) {
+      if (Loaded === undefined) arrived.value++; // it came after the render and before this
+      return;
+    }
     failed.value = false;
     load(route)
       .then(() => arrived.value++)
