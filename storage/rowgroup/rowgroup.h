@@ -124,13 +124,16 @@ bool rowgroup_segment_rest(struct segment *s);
 /* Use it again. Rows are charged to the arena's budget as it is now. scratch: as rowgroup_source's. */
 void rowgroup_segment_wake(struct segment *s, struct rowgroup_scratch *scratch);
 
-/* What is worth knowing of a group that is not open: appended to *out, some 9 KiB; for this process alone, it
- * is not stored. Errors: as in reading, and the buffer's. */
-NODISCARD enum err rowgroup_digest_make(struct segment *s, struct buffer *out);
-/* False when no row of the group can match. */
+/* What is worth knowing of a group that is not open, for this process alone: it is not stored. */
+enum rowgroup_digest { ROWGROUP_DIGEST_VALUES, ROWGROUP_DIGEST_TRACES };
+/* Append one of an open group to *out, some 5 KiB. Errors: as in reading, and the buffer's; ERR_TOO_MANY, of
+ * traces: of log records there is none, nor of very many traces. */
+NODISCARD enum err rowgroup_digest_make(struct segment *s, enum rowgroup_digest kind,
+                                        struct buffer *out);
+/* Of values: false when no row of the group can match. */
 bool rowgroup_digest_may_match(struct bytes digest, const struct expr *filter);
-/* False when the trace is not in the group. Another filter than the one that lies beside the group, so that of
- * its false hits one in a hundred remains. */
+/* Of traces: false when the trace is not in the group. Another filter than the one that lies beside the group,
+ * so that of its false hits one in a hundred remains. */
 bool rowgroup_digest_may_contain(struct bytes digest, const struct trace_id *id);
 
 /* Read and check everything: hashes, lengths, references. note says what is wrong. */

@@ -1,34 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The digest of a group: a filter of facts about it, for saying no without opening it.
+/* Digests of a group: what says no for it without opening it.
  *
- *   offset 0   u32   status codes seen, as in the header
- *   offset 4   u8    signal
- *   offset 5   3 B   0
- *   offset 8   u64   duration_max, as in the header
- *   offset 16  u32   bytes of the first filter
- *   offset 20        a filter as trace_filter.c makes it, over the facts' hashes; where there are too many
- *                    facts, none
- *                    another over hashes of the trace IDs; of log records, and where there are too many
- *                    traces, none
+ * Of its values:  offset 0   u32   status codes seen, as in the header
+ *                 offset 4   u8    signal
+ *                 offset 5   3 B   0
+ *                 offset 8   u64   duration_max, as in the header
+ *                 offset 16        a filter as trace_filter.c makes it, over hashes of facts; where there are
+ *                                  too many facts, none
+ * Of its traces:  such a filter over hashes of the trace IDs
  *
- * It is made and read by one process and never stored. The answers are those of filter_may_match(), but for a
- * hit of the filter in about a hundred; a test compares both. */
+ * They are made and read by one process and never stored. The first answers as filter_may_match() does, but
+ * for a hit of the filter in about a hundred; a test compares both. */
 #include "storage/rowgroup/rowgroup_filter.h"
 
 #include <assert.h>
 
-enum {
-    DIGEST_STATUS = 0,
-    DIGEST_SIGNAL = 4,
-    DIGEST_DURATION = 8,
-    DIGEST_FACTS = 16,
-    DIGEST_HEAD = 20
-};
+enum { DIGEST_STATUS = 0, DIGEST_SIGNAL = 4, DIGEST_DURATION = 8, DIGEST_HEAD = 16 };
 
 /* Of one column; a column with more may have any value. 2,700 users in 32,768 spans are worth it. */
 #define VALUES_MAX 4096
-/* Of a group; with 10.7 bits each that makes 22 KiB. */
-#define FACTS_MAX 16384
+/* Of a group; with 10.7 bits each that makes 11 KiB. */
+#define FACTS_MAX 8192
 
 #define TRACES_MAX 32768
 
@@ -168,8 +160,6 @@ static struct trace_id trace_hash(const struct trace_id *id)
 
 static void traces_append(struct group *g, struct buffer *out)
 {
-    if (g->segment.bounds.signal != SIGNAL_TRACES || g->traces == 0 || g->traces > TRACES_MAX)
-        return;
     /* A trace that goes on in the next chunk stands in both. */
     size_t count = 0, max = (size_t)g->traces + g->chunks_count;
     struct trace_id *list = group_alloc(g, &g->rows, max, sizeof *list);
@@ -201,26 +191,30 @@ static void facts_append(struct group *g, struct buffer *out)
         group_fail(g, trace_filter_build(f.list, f.count, out));
 }
 
-enum err rowgroup_digest_make(struct segment *s, struct buffer *out)
+static void values_append(struct group *g, struct buffer *out)
+{
+    uint8_t head[DIGEST_HEAD] = { 0 };
+    if (!group_load(g))
+        return;
+    store_le32(head + DIGEST_STATUS, g->status_seen);
+    head[DIGEST_SIGNAL] = (uint8_t)g->segment.bounds.signal;
+    store_le64(head + DIGEST_DURATION, g->duration_max);
+    buffer_append(out, head, sizeof head);
+    facts_append(g, out);
+}
+
+enum err rowgroup_digest_make(struct segment *s, enum rowgroup_digest kind, struct buffer *out)
 {
     struct group *g = (struct group *)(void *)s;
-    if (!group_load(g)) /* also after an operation that failed */
+    if (g->error != ERR_OK) /* of its last use */
         return g->error;
-    uint8_t head[DIGEST_HEAD] = { 0 };
-    struct buffer facts;
-    buffer_init_charged(&facts, out->limit_bytes, g->arena->budget);
-    facts_append(g, &facts);
-    store_le32(head + DIGEST_STATUS, g->status_seen);
-    head[DIGEST_SIGNAL] = (uint8_t)s->bounds.signal;
-    store_le64(head + DIGEST_DURATION, g->duration_max);
-    store_le32(head + DIGEST_FACTS, (uint32_t)facts.len);
-    if (g->error == ERR_OK) {
-        buffer_append(out, head, sizeof head);
-        buffer_append_bytes(out, buffer_bytes(&facts));
+    if (kind == ROWGROUP_DIGEST_VALUES)
+        values_append(g, out);
+    else if (s->bounds.signal != SIGNAL_TRACES || g->traces == 0 || g->traces > TRACES_MAX)
+        return ERR_TOO_MANY;
+    else
         traces_append(g, out);
-        group_fail(g, buffer_error(out));
-    }
-    buffer_deinit(&facts);
+    group_fail(g, buffer_error(out));
     return g->error;
 }
 
@@ -230,8 +224,8 @@ static bool has(struct bytes digest, enum fact fact, enum place place, struct by
                 struct bytes value)
 {
     struct trace_id id = hash_of(fact, place, key, value);
-    return trace_filter_may_contain(
-        bytes_of(digest.data + DIGEST_HEAD, load_le32(digest.data + DIGEST_FACTS)), &id);
+    return trace_filter_may_contain(bytes_slice(digest, DIGEST_HEAD, digest.len - DIGEST_HEAD),
+                                    &id);
 }
 
 /* Of a key that is there, or of a fixed column. */
@@ -309,11 +303,11 @@ static bool intrinsic_may(struct bytes digest, bool is_spans, const struct expr 
 
 bool rowgroup_digest_may_match(struct bytes digest, const struct expr *filter)
 {
-    assert(digest.len > DIGEST_HEAD);
+    assert(digest.len >= DIGEST_HEAD);
     bool is_spans = digest.data[DIGEST_SIGNAL] == SIGNAL_TRACES;
     const struct expr *parts[16]; /* more of them prune no worse for being left out */
     size_t count = expr_required(filter, parts, sizeof parts / sizeof parts[0]);
-    if (load_le32(digest.data + DIGEST_FACTS) == 0)
+    if (digest.len == DIGEST_HEAD)
         return true;
     for (size_t i = 0; i < count; i++) {
         bool may = parts[i]->left->scope == EXPR_SCOPE_INTRINSIC
@@ -327,9 +321,6 @@ bool rowgroup_digest_may_match(struct bytes digest, const struct expr *filter)
 
 bool rowgroup_digest_may_contain(struct bytes digest, const struct trace_id *id)
 {
-    assert(digest.len > DIGEST_HEAD);
-    size_t from = DIGEST_HEAD + load_le32(digest.data + DIGEST_FACTS);
     struct trace_id hash = trace_hash(id);
-    return from == digest.len ||
-           trace_filter_may_contain(bytes_of(digest.data + from, digest.len - from), &hash);
+    return trace_filter_may_contain(digest, &hash);
 }

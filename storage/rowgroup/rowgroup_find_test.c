@@ -161,7 +161,7 @@ static void check_digest(struct sample *s, struct segment *segment)
     struct buffer digest;
     size_t false_hits = 0, absent = 0;
     buffer_init(&digest, SIZE_MAX);
-    assert_int_equal(rowgroup_digest_make(segment, &digest), ERR_OK);
+    assert_int_equal(rowgroup_digest_make(segment, ROWGROUP_DIGEST_TRACES, &digest), ERR_OK);
     for (size_t i = 0; i < s->count; i++) {
         bool may = rowgroup_digest_may_contain(buffer_bytes(&digest), &s->traces[i].id);
         assert_true(may || !s->traces[i].is_there);

@@ -73,8 +73,10 @@ static void search(struct segment *s, struct arena *arena)
         assert(found <= s->bounds.rows);
     struct buffer digest;
     buffer_init(&digest, 1u << 20);
-    if (rowgroup_digest_make(s, &digest) == ERR_OK) {
+    if (rowgroup_digest_make(s, ROWGROUP_DIGEST_TRACES, &digest) == ERR_OK)
         (void)rowgroup_digest_may_contain(buffer_bytes(&digest), &id);
+    buffer_reset(&digest);
+    if (rowgroup_digest_make(s, ROWGROUP_DIGEST_VALUES, &digest) == ERR_OK) {
         for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++)
             (void)rowgroup_digest_may_match(buffer_bytes(&digest), filters[i]);
     }

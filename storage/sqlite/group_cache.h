@@ -27,6 +27,8 @@
 #define GROUP_CACHE_SCRATCHES 4
 #define GROUP_CACHE_HOT_NS    (2 * NS_PER_S)  /* used since: not evicted for another */
 #define GROUP_CACHE_KEPT_NS   (15 * NS_PER_S) /* not used for so long: closed */
+#define GROUP_CACHE_VALUES_NS                                                                      \
+    (300 * NS_PER_S) /* digests of values: somebody looks at the answer, and asks again */
 
 struct query_source;
 struct group;
@@ -40,7 +42,7 @@ struct opened_group {
     struct query_source *by;
     const struct group *group;
     struct rowgroup_source inner; /* opened when something is read */
-    bool has_inner, wants_digest;
+    bool has_inner, wants_values, wants_traces;
     /* While the cache has it: */
     struct opened_group *bucket_next, *newer, *older;
     uint64_t used_mono_ns;
@@ -67,7 +69,7 @@ void group_cache_deinit(struct group_cache *c); /* safe on a zeroed one */
 struct opened_group *group_cache_take(struct group_cache *c, uint64_t serial);
 /* One that rests, charged to nobody: kept, or freed where there is no room. */
 void group_cache_give(struct group_cache *c, struct opened_group *take_group, uint64_t now_mono_ns);
-/* Free what was not used for GROUP_CACHE_KEPT_NS. */
+/* Free what was not used for GROUP_CACHE_KEPT_NS, or GROUP_CACHE_VALUES_NS. */
 void group_cache_tend(struct group_cache *c, uint64_t now_mono_ns);
 
 /* Digests (rowgroup.h) are kept apart, as they are so small that there are many more of them. */
@@ -77,8 +79,8 @@ enum group_cache_answer group_cache_ask(struct group_cache *c, uint64_t serial,
 enum group_cache_answer group_cache_ask_trace(struct group_cache *c, uint64_t serial,
                                               const struct trace_id *id, uint64_t now_mono_ns);
 /* Keep a copy, where there is room and none yet. */
-void group_cache_learn(struct group_cache *c, uint64_t serial, struct bytes digest,
-                       uint64_t now_mono_ns);
+void group_cache_learn(struct group_cache *c, uint64_t serial, enum rowgroup_digest kind,
+                       struct bytes digest, uint64_t now_mono_ns);
 
 /* A scratch that somebody used before, or an empty one; given back after. */
 void group_cache_scratch_take(struct group_cache *c, struct rowgroup_scratch *out);

@@ -15,7 +15,8 @@
     ((size_t)512 << 20) /* of one open row group: a million rows of columns  \
                                                */
 
-#define DIGEST_BYTES_MAX ((size_t)64 << 10)
+#define DIGEST_BYTES_MAX  ((size_t)64 << 10)
+#define DIGESTS_PER_QUERY 24
 
 struct query_source {
     struct sqlite_engine *engine;
@@ -27,7 +28,9 @@ struct query_source {
     struct rowgroup_scratch scratch; /* of all of them */
     struct buffer digest;            /* of one */
     uint64_t began_mono_ns;
-    uint64_t wants_digest; /* the serial of the group whose digest was asked for and not there */
+    uint64_t wants_values,
+        wants_traces; /* the group whose digest was asked for last and not there */
+    unsigned learned; /* digests made for later queries */
     struct reader_set readers;
     struct segment_source source;
 };
@@ -112,28 +115,35 @@ static enum err group_take(struct query_source *s, const struct group *g,
             return e;
         }
     }
-    o->wants_digest = s->wants_digest == o->serial;
+    o->wants_values = s->wants_values == o->serial;
+    o->wants_traces = s->wants_traces == o->serial;
     o->next = s->opened;
     s->opened = o;
     *out = o->segment;
     return ERR_OK;
 }
 
-/* What the next question about its values is answered by, without the group. */
-static void group_learn(struct query_source *s, struct opened_group *o)
+/* What the next question is answered by, without the group. A query may leave so many: making one costs as
+ * much as to look through a group in vain five times, and who asks once should not wait for all. */
+static void group_learn(struct query_source *s, struct opened_group *o, enum rowgroup_digest kind)
 {
+    if (s->learned == DIGESTS_PER_QUERY)
+        return;
+    s->learned++;
     buffer_reset(&s->digest);
-    if (rowgroup_digest_make(o->segment, &s->digest) == ERR_OK)
-        group_cache_learn(&s->engine->group_cache, o->serial, buffer_bytes(&s->digest),
+    if (rowgroup_digest_make(o->segment, kind, &s->digest) == ERR_OK)
+        group_cache_learn(&s->engine->group_cache, o->serial, kind, buffer_bytes(&s->digest),
                           s->began_mono_ns);
 }
 
 /* Kept for the next query, unless its use failed. */
 static void group_give(struct query_source *s, struct opened_group *o)
 {
-    if (o->wants_digest)
-        group_learn(s, o);
-    o->wants_digest = false;
+    if (o->wants_values)
+        group_learn(s, o, ROWGROUP_DIGEST_VALUES);
+    if (o->wants_traces)
+        group_learn(s, o, ROWGROUP_DIGEST_TRACES);
+    o->wants_values = o->wants_traces = false;
     if (!rowgroup_segment_rest(o->segment)) {
         opened_group_free(o);
         return;
@@ -179,7 +189,7 @@ static bool source_may_contain(void *context, size_t index, const struct trace_i
     enum group_cache_answer answer =
         group_cache_ask_trace(&s->engine->group_cache, g->serial, id, s->began_mono_ns);
     if (answer == GROUP_NOT_KNOWN)
-        s->wants_digest = g->serial; /* it will be opened now */
+        s->wants_traces = g->serial; /* it will be opened now */
     return answer != GROUP_MAY_NOT_MATCH;
 }
 
@@ -204,7 +214,7 @@ static bool source_may_match(void *context, size_t index, const struct expr *fil
     enum group_cache_answer answer =
         group_cache_ask(&s->engine->group_cache, serial, filter, s->began_mono_ns);
     if (answer == GROUP_NOT_KNOWN)
-        s->wants_digest = serial; /* it will be opened now */
+        s->wants_values = serial; /* it will be opened now */
     return answer != GROUP_MAY_NOT_MATCH;
 }
 
