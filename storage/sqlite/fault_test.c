@@ -238,7 +238,7 @@ static void disk_fills_up_and_empties(void **state)
         scene_init(&s, 50 + n);
         struct engine *e = NULL;
         assert_int_equal(sqlite_engine_open(&s.options, &e, NULL), ERR_OK);
-        power_size_set((3 << 20) + n * 100000);
+        power_size_set((1 << 20) + n * 50000);
         size_t i = EARLIER;
         enum err result = ERR_OK;
         for (; i < 150 && result == ERR_OK; i++)
