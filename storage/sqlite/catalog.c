@@ -117,10 +117,10 @@ enum err catalog_partitions(struct db *db, struct catalog_partition **out, size_
     size_t count = 0;
     sqlite3_stmt *s = NULL;
     e = db_prepare(db,
-                   version < 2 ? "SELECT id, state, opened_unix_ns, closed_unix_ns, 0, 0, 0"
+                   version < 2 ? "SELECT id, state, opened_unix_ns, closed_unix_ns, 0, 0, 0, 0"
                                  " FROM partition ORDER BY id"
                                : "SELECT id, state, opened_unix_ns, closed_unix_ns,"
-                                 " opened_clock_ns, closed_clock_ns, bytes"
+                                 " opened_clock_ns, closed_clock_ns, bytes, is_summarised"
                                  " FROM partition ORDER BY id",
                    &s);
     bool is_row = true;
@@ -136,6 +136,7 @@ enum err catalog_partitions(struct db *db, struct catalog_partition **out, size_
             .opened_clock_ns = db_column_u64(s, 4),
             .closed_clock_ns = db_column_u64(s, 5),
             .bytes = db_column_u64(s, 6),
+            .is_summarised = db_column_u64(s, 7) != 0,
         };
     }
     (void)sqlite3_finalize(s);
@@ -179,7 +180,8 @@ enum err catalog_partition_set(struct catalog *c, const struct catalog_partition
     sqlite3_stmt *s = NULL;
     enum err e = write_prepare(c,
                                "UPDATE partition SET state = ?2, closed_unix_ns = ?3, reason = ?4,"
-                               " closed_clock_ns = ?5, bytes = ?6 WHERE id = ?1",
+                               " closed_clock_ns = ?5, bytes = ?6, is_summarised = ?7"
+                               " WHERE id = ?1",
                                &s);
     if (e == ERR_OK) {
         db_bind_u64(s, 1, p->id);
@@ -188,6 +190,7 @@ enum err catalog_partition_set(struct catalog *c, const struct catalog_partition
         (void)sqlite3_bind_text(s, 4, reason, -1, SQLITE_STATIC);
         db_bind_u64(s, 5, p->closed_clock_ns);
         db_bind_u64(s, 6, p->bytes);
+        db_bind_u64(s, 7, p->is_summarised);
         e = db_run(&c->db, s);
     }
     (void)sqlite3_finalize(s);

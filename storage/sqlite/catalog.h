@@ -28,6 +28,7 @@ struct catalog_partition {
     uint64_t opened_unix_ns, closed_unix_ns;
     uint64_t opened_clock_ns, closed_clock_ns; /* by the retention clock; 0 in version 1 */
     uint64_t bytes;
+    bool is_summarised; /* see summary.h */
 };
 
 /* Opens or creates <directory>/catalog.db, or upgrades an older one. out_version: of a newer file. */

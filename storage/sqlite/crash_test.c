@@ -36,7 +36,8 @@ static const char *const points[] = {
     "group_answered",      "checkpoint_before", "checkpoint_after",     "build_begun",
     "build_finished",      "retire_begun",      "retire_group_written", "retire_journal_removed",
     "retire_committed",    "retire_visible",    "roll_begun",           "seal_checkpointed",
-    "seal_listed",         "replay_entry",      "close_begun",
+    "seal_shrunk",         "seal_summarised",   "seal_listed",          "replay_entry",
+    "close_begun",
 };
 #define POINTS (sizeof points / sizeof points[0])
 

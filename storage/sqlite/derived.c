@@ -282,6 +282,14 @@ static enum err damage_report(const struct partition *p, enum err error)
 
 /* ---- The opener ------------------------------------------------------------------------------ */
 
+enum err derived_row_list(struct sqlite_engine *e, const struct derived_row *row)
+{
+    enum err error = rows_reserve(e, 1);
+    if (error == ERR_OK)
+        e->derived.rows[e->derived.rows_count++] = *row;
+    return error;
+}
+
 enum err derived_load(struct sqlite_engine *e, struct partition *p)
 {
     if (p->version < SCHEMA_VERSION)

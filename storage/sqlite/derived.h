@@ -103,6 +103,8 @@ NODISCARD enum err derived_seal(struct db *catalog, struct db *partition, uint64
 
 /* ---- The opener ------------------------------------------------------------------------------ */
 
+/* List one row of a partition, as the catalogue has it. */
+NODISCARD enum err derived_row_list(struct sqlite_engine *e, const struct derived_row *row);
 /* List what is stored in a partition; when all are listed, find again what waits for its other half. */
 NODISCARD enum err derived_load(struct sqlite_engine *e, struct partition *p);
 NODISCARD enum err derived_halves_load(struct sqlite_engine *e);

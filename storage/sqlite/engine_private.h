@@ -22,7 +22,7 @@
  *   partition_listed append_taken group_begun group_entry_written group_written group_committed
  *   group_visible group_answered checkpoint_before checkpoint_after build_begun build_finished
  *   retire_begun retire_group_written retire_journal_removed retire_committed retire_visible
- *   roll_begun seal_checkpointed seal_listed freeze_marked freeze_listed rescue_committed
+ *   roll_begun seal_shrunk seal_checkpointed seal_summarised seal_listed freeze_marked freeze_listed rescue_committed
  *   rescue_listed upgrade_written upgrade_committed replay_entry expiry_begun expiry_listed
  *   expiry_unlinking unlink_next expiry_unlinked expiry_forgotten merge_begun merge_written merge_marked merge_committed
  *   merge_visible merge_deleting merge_deleted close_begun */

@@ -34,6 +34,7 @@ struct partition *partition_new(const char *directory, const char *vfs,
     p->opened_clock_ns = listed->opened_clock_ns;
     p->closed_clock_ns = listed->closed_clock_ns;
     atomic_init(&p->bytes, listed->bytes);
+    p->is_summarised = listed->is_summarised;
     reader_pool_init(&p->readers, p->path, vfs);
     return p;
 }
@@ -64,6 +65,7 @@ struct catalog_partition partition_listed(const struct partition *p)
         .opened_clock_ns = p->opened_clock_ns,
         .closed_clock_ns = p->closed_clock_ns,
         .bytes = atomic_load_explicit(&p->bytes, memory_order_relaxed),
+        .is_summarised = p->is_summarised,
     };
 }
 
@@ -206,7 +208,7 @@ enum err partition_load(struct partition *p, const struct partition_visit *visit
     if (e != ERR_OK)
         return e;
     e = load_groups(p, db, visit);
-    if (e == ERR_OK)
+    if (e == ERR_OK && visit->on_operation != NULL)
         e = load_operations(db, visit);
     atomic_store_explicit(&p->bytes, db_bytes(db), memory_order_relaxed);
     reader_pool_give(&p->readers, db);
@@ -348,6 +350,21 @@ enum err partition_merge(struct partition *p, const struct retirement *r, uint32
     CRASH_POINT("merge_committed");
     *out_group_id = id;
     return ERR_OK;
+}
+
+/* 4 MiB at a time, so that nobody waits for long. */
+enum err partition_shrink(struct partition *p, bool *out_more)
+{
+    int64_t free_pages = 0, left = 0;
+    enum err e = db_integer(&p->db, "PRAGMA freelist_count", 0, &free_pages);
+    if (e == ERR_OK && free_pages > 0) {
+        e = db_exec(&p->db, "PRAGMA incremental_vacuum(512)");
+        if (e == ERR_OK)
+            e = db_integer(&p->db, "PRAGMA freelist_count", 0, &left);
+    }
+    if (e == ERR_OK)
+        *out_more = left > 0 && left < free_pages; /* less each time, or it cannot be done */
+    return e;
 }
 
 enum err partition_delete_groups(struct partition *p, const int64_t *ids, size_t count)

@@ -25,8 +25,10 @@ struct partition {
     uint64_t opened_unix_ns, closed_unix_ns;
     uint64_t opened_clock_ns, closed_clock_ns; /* by the retention clock; closed: 0 while open */
     uint32_t
-        version;     /* of the format, once it was looked at; only SCHEMA_VERSION is ever written */
-    bool is_damaged; /* could not be opened: nothing of it is served */
+        version; /* of the format, once it was looked at; only SCHEMA_VERSION is ever written */
+    bool is_summarised; /* the catalogue knows what is in it: see summary.h */
+    enum err checked;   /* what the look at its header said, at start */
+    bool is_damaged;    /* could not be opened: nothing of it is served */
     struct reader_pool readers;
     _Atomic bool is_closed;    /* takes no requests any more */
     _Atomic uint64_t replaced; /* row groups that were merged and are not deleted yet */
@@ -62,7 +64,7 @@ void partition_close_writer(struct partition *p);
 /* Visit the metadata of every row group, in order, and the counts of operations. Takes a reader. */
 struct partition_visit {
     void *context;
-    /* The group becomes the callee's. `requests`: see partition_retire. */
+    /* The group becomes the callee's. `requests`: see partition_retire. Either may be NULL. */
     enum err (*on_group)(void *context, struct group *take_group, struct bytes requests);
     enum err (*on_operation)(void *context, struct bytes service, struct bytes name, uint32_t kind,
                              uint64_t spans);
@@ -97,6 +99,8 @@ NODISCARD enum err partition_retire(struct partition *p, const struct retirement
 NODISCARD enum err partition_merge(struct partition *p, const struct retirement *r, uint32_t level,
                                    const int64_t *replaced_ids, size_t count,
                                    int64_t *out_group_id);
+/* Give some of the pages that nothing is in back to the file system; *out_more: there are others. */
+NODISCARD enum err partition_shrink(struct partition *p, bool *out_more);
 /* Delete row groups that were replaced, in one transaction. */
 NODISCARD enum err partition_delete_groups(struct partition *p, const int64_t *ids, size_t count);
 /* Likewise all that an earlier run left. */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "storage/sqlite/engine_private.h"
+#include "storage/sqlite/summary.h"
 
 #include <assert.h>
 
@@ -100,9 +101,7 @@ static enum err expiry_begin(struct sqlite_engine *e, void *context)
     enum err error = view_prepare_removal(&e->view, p, &removal);
     if (error != ERR_OK)
         return error;
-    struct catalog_partition listed = partition_listed(p);
-    listed.state = PARTITION_REMOVING;
-    error = catalog_partition_set(e->catalog, &listed, reason_texts[step->reason]);
+    error = summary_expire(e, p, reason_texts[step->reason], &step->operations);
     CRASH_POINT("expiry_listed");
     if (error != ERR_OK) {
         view_removal_deinit(&removal);

@@ -23,15 +23,20 @@ static const char catalog_columns_2_sql[] =
     "ALTER TABLE partition ADD COLUMN is_summarised INTEGER NOT NULL DEFAULT 0;";
 
 #define OPERATION_SQL                                                                              \
-    "CREATE TABLE operation ("                                                                     \
+    "CREATE TABLE IF NOT EXISTS operation ("                                                       \
     " tenant INTEGER NOT NULL, service BLOB NOT NULL, name BLOB NOT NULL, kind INTEGER NOT NULL,"  \
     " spans INTEGER NOT NULL, PRIMARY KEY (tenant, service, name, kind)) STRICT, WITHOUT ROWID;"
 
 static const char catalog_tables_2_sql[] =
-    "CREATE TABLE partition_signal ("
-    " partition INTEGER NOT NULL, signal INTEGER NOT NULL, row_groups INTEGER NOT NULL,"
-    " items INTEGER NOT NULL, bytes INTEGER NOT NULL, start_min_unix_ns INTEGER NOT NULL,"
-    " start_max_unix_ns INTEGER NOT NULL, PRIMARY KEY (partition, signal)) STRICT, WITHOUT "
+    "CREATE TABLE IF NOT EXISTS partition_group ("
+    " partition INTEGER NOT NULL, id INTEGER NOT NULL, signal INTEGER NOT NULL,"
+    " level INTEGER NOT NULL, rows INTEGER NOT NULL, start_min_unix_ns INTEGER NOT NULL,"
+    " start_max_unix_ns INTEGER NOT NULL, built_unix_ns INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+    " trace_filter BLOB NOT NULL, PRIMARY KEY (partition, id)) STRICT;"
+    "CREATE TABLE IF NOT EXISTS partition_derived ("
+    " partition INTEGER NOT NULL, id INTEGER NOT NULL, level INTEGER NOT NULL,"
+    " bytes INTEGER NOT NULL, start_min_unix_ns INTEGER NOT NULL,"
+    " start_max_unix_ns INTEGER NOT NULL, PRIMARY KEY (partition, id)) STRICT, WITHOUT "
     "ROWID;" OPERATION_SQL;
 
 #define JOURNAL_COLUMNS                                                                            \
@@ -157,6 +162,8 @@ enum err schema_upgrade_catalog(struct db *db)
         e = ERR_NEWER;
     if (e == ERR_OK && version < SCHEMA_VERSION)
         e = catalog_tables_upgrade(db);
+    if (e == ERR_OK && version == SCHEMA_VERSION) /* of while version 2 was in the making */
+        e = db_exec(db, catalog_tables_2_sql);
     if (e == ERR_OK)
         e = db_exec(db, "COMMIT");
     if (e != ERR_OK) {

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "storage/sqlite/engine_private.h"
 #include "storage/sqlite/schema.h"
+#include "storage/sqlite/summary.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -184,17 +185,28 @@ static bool is_damage(enum err e)
     return e == ERR_CORRUPT || e == ERR_NOT_FOUND;
 }
 
+/* Files of the last minutes are read in any case: they hold the hashes of requests that may come again. */
+static bool is_loaded_from_catalog(const struct sqlite_engine *e, const struct partition *p)
+{
+    return p->is_summarised && p->state == PARTITION_SEALED &&
+           retention_clock_now(&e->clock) - p->closed_clock_ns > SPAN_LOOKBACK_NS;
+}
+
 static enum err load_partition(struct load *l, struct partition *p)
 {
     struct sqlite_engine *e = l->engine;
-    uint32_t version = 0;
-    enum err error = schema_check(SCHEMA_PARTITION, p->path, e->vfs, &version);
+    enum err error = p->checked;
     size_t groups_before = l->count;
-    const struct partition_visit visit = { l, load_group, load_operation };
-    if (error == ERR_OK)
+    /* The operations of those that are summarised have been added all together. */
+    const struct partition_visit visit = { l, load_group,
+                                           p->is_summarised ? NULL : load_operation };
+    if (error == ERR_OK && is_loaded_from_catalog(e, p)) {
+        error = summary_load(e, p, &visit);
+    } else if (error == ERR_OK) {
         error = partition_load(p, &visit);
-    if (error == ERR_OK)
-        error = derived_load(e, p);
+        if (error == ERR_OK)
+            error = derived_load(e, p);
+    }
     if (is_damage(error)) {
         while (l->count > groups_before)
             group_release(l->groups[--l->count]);
@@ -213,6 +225,7 @@ static enum err check_all(struct sqlite_engine *e, char **out_message)
         if (p->state == PARTITION_REMOVING)
             continue;
         enum err error = schema_check(SCHEMA_PARTITION, p->path, e->vfs, &p->version);
+        p->checked = error;
         if (error == ERR_OK && p->version < SCHEMA_VERSION && p->state == PARTITION_OPEN)
             p->state = PARTITION_FROZEN;
         if (error != ERR_NEWER)
@@ -475,6 +488,8 @@ static enum err load_all(struct sqlite_engine *e, char **out_message)
     enum err error = list_partitions(e);
     if (error == ERR_OK)
         error = check_all(e, out_message);
+    if (error == ERR_OK)
+        error = summary_load_operations(e);
     for (size_t i = 0; error == ERR_OK && i < e->partitions_count; i++)
         if (e->partitions[i]->state != PARTITION_REMOVING)
             error = load_partition(&l, e->partitions[i]);

@@ -247,6 +247,61 @@ static enum err partition_check(struct verify *v, const struct catalog_partition
     return e == ERR_CORRUPT || e == ERR_NOT_FOUND ? ERR_OK : e; /* reported: the others go on */
 }
 
+/* What the catalogue says of a sealed partition is what is in it. */
+static enum err summary_check(struct verify *v, struct db *catalog,
+                              const struct catalog_partition *listed)
+{
+    static const char ours[] = "SELECT count(*), sum(rows), sum(bytes), max(built_unix_ns)"
+                               " FROM partition_group WHERE partition = ?1";
+    static const char theirs[] = "SELECT count(*), sum(rows), sum(bytes), max(built_unix_ns)"
+                                 " FROM row_group WHERE ?1 <> 0 AND replaced_by = 0";
+    struct partition *p = partition_new(v->directory, NULL, listed);
+    if (p == NULL)
+        return ERR_NOMEM;
+    struct db db = { 0 };
+    sqlite3_stmt *a = NULL, *b = NULL;
+    bool is_a = false, is_b = false;
+    enum err e = db_open(p->path, NULL, DB_READER, DURABILITY_FSYNC, &db);
+    if (e == ERR_OK)
+        e = db_prepare(catalog, ours, &a);
+    if (e == ERR_OK)
+        e = db_prepare(&db, theirs, &b);
+    if (e == ERR_OK) {
+        db_bind_u64(a, 1, listed->id);
+        db_bind_u64(b, 1, listed->id);
+        e = db_step(catalog, a, &is_a);
+    }
+    if (e == ERR_OK)
+        e = db_step(&db, b, &is_b);
+    v->file = p->path;
+    for (int i = 0; e == ERR_OK && i < 4; i++) {
+        if (sqlite3_column_int64(a, i) == sqlite3_column_int64(b, i))
+            continue;
+        bad(v, "the catalogue's summary of its row groups differs");
+        break;
+    }
+    v->file = v->directory;
+    (void)sqlite3_finalize(a);
+    (void)sqlite3_finalize(b);
+    db_close(&db);
+    partition_release(p);
+    return e == ERR_NOMEM ? e : ERR_OK; /* what is wrong with the file is reported already */
+}
+
+/* The catalogue's operations count the spans of the partitions that are summarised. */
+static enum err totals_check(struct verify *v, struct db *catalog)
+{
+    int64_t rows = 0, counted = 0;
+    enum err e =
+        db_integer(catalog, "SELECT sum(rows) FROM partition_group WHERE signal = 0", 0, &rows);
+    if (e == ERR_OK)
+        e = db_integer(catalog, "SELECT sum(spans) FROM operation", 0, &counted);
+    if (e == ERR_OK && rows != counted)
+        bad(v, "operations count %lld spans, summaries hold %lld", (long long)counted,
+            (long long)rows);
+    return e;
+}
+
 static bool is_listed(const struct catalog_partition *listed, size_t count, uint64_t id)
 {
     for (size_t i = 0; i < count; i++)
@@ -301,11 +356,22 @@ static enum err catalog_check(struct verify *v)
         e = integrity_check(v, &db);
     if (e == ERR_OK)
         e = catalog_partitions(&db, &listed, &count);
-    db_close(&db);
     v->file = v->directory;
     for (size_t i = 0; e == ERR_OK && i < count; i++)
         if (listed[i].state != PARTITION_REMOVING) /* its files may be gone in part */
             e = partition_check(v, &listed[i]);
+    bool has_summaries = false;
+    for (size_t i = 0; e == ERR_OK && i < count; i++) {
+        if (!listed[i].is_summarised)
+            continue;
+        has_summaries = true;
+        e = summary_check(v, &db, &listed[i]);
+    }
+    v->file = path;
+    if (e == ERR_OK && has_summaries)
+        e = totals_check(v, &db);
+    v->file = v->directory;
+    db_close(&db);
     if (e == ERR_OK)
         e = unlisted_check(v, listed, count);
     mem_free(listed);

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "storage/sqlite/engine_private.h"
 #include "storage/sqlite/schema.h"
+#include "storage/sqlite/summary.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -276,24 +277,6 @@ static void entry_count(void *context, struct pending *entry)
     ++*(size_t *)context;
 }
 
-/* In one transaction: it is sealed, and the catalogue has its rollups. */
-static enum err seal_list(struct sqlite_engine *e, struct partition *p)
-{
-    struct db *catalog = catalog_db(e->catalog);
-    struct catalog_partition listed = partition_listed(p);
-    listed.state = PARTITION_SEALED;
-    enum err error = db_exec(catalog, "BEGIN IMMEDIATE");
-    if (error == ERR_OK)
-        error = derived_seal(catalog, &p->db, p->id);
-    if (error == ERR_OK)
-        error = catalog_partition_set(e->catalog, &listed, "");
-    if (error == ERR_OK)
-        error = db_exec(catalog, "COMMIT");
-    if (error != ERR_OK)
-        db_rollback(catalog);
-    return error;
-}
-
 /* What makes a sealed file whole by itself: nothing in its log, nothing pending. */
 static void partition_seal(struct sqlite_engine *e, struct partition *p)
 {
@@ -301,7 +284,13 @@ static void partition_seal(struct sqlite_engine *e, struct partition *p)
     view_each_in(&e->view, p, entry_count, &pending);
     if (pending > 0 || merge_is_due(e, p))
         return;
-    enum err error = db_checkpoint(&p->db, true);
+    bool has_more = false;
+    enum err error = partition_shrink(p, &has_more);
+    if (error == ERR_OK && has_more)
+        return; /* more of it at the next look */
+    CRASH_POINT("seal_shrunk");
+    if (error == ERR_OK)
+        error = db_checkpoint(&p->db, true);
     if (error == ERR_BUSY)
         return; /* a reader holds a snapshot: at the next look */
     CRASH_POINT("seal_checkpointed");
@@ -311,7 +300,7 @@ static void partition_seal(struct sqlite_engine *e, struct partition *p)
     }
     atomic_store(&p->bytes, db_bytes(&p->db));
     if (error == ERR_OK)
-        error = seal_list(e, p);
+        error = summary_seal(e, p);
     CRASH_POINT("seal_listed");
     if (error != ERR_OK) {
         writer_write_failed(e, p, error);
