@@ -9,7 +9,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define SMALL_ANSWER_BYTES (64 * 1024) /* too small to be worth an attack by unread ones */
+#define LONG_NS            (600 * NS_PER_S) /* 100 MB at what a poor mobile line carries */
+#define SMALL_ANSWER_BYTES (64 * 1024)      /* too small to be worth an attack by unread ones */
 
 /* ---- What each error is called, and its numbers ---- */
 
@@ -227,6 +228,7 @@ static void write_error(struct call *c, enum err e, struct error_numbers numbers
     buffer_reset(&c->body);
     json_init(&c->json, &c->body);
     c->content_type = "application/json";
+    c->disposition[0] = '\0';
     switch (c->api) {
     case CALL_NATIVE:
         write_native_error(c, e, text);
@@ -282,7 +284,8 @@ void call_init(struct call *c, struct exchange *x, const struct query_options *o
     buffer_init_charged(&c->body, options->memory_bytes, &c->budget);
     json_init(&c->json, &c->body);
     c->context = (struct query_context){
-        .deadline_mono_ns = c->received_mono_ns + options->timeout_ns,
+        .deadline_mono_ns =
+            c->received_mono_ns + (route->lane == CALL_LONG ? LONG_NS : options->timeout_ns),
         .cancelled = exchange_cancelled(x),
     };
 }
@@ -328,6 +331,23 @@ static bool charge(struct call *c, struct budget **out)
     return false;
 }
 
+size_t call_headers(const struct call *c, struct http_header out[4])
+{
+    size_t count = 0;
+    out[count++] =
+        (struct http_header){ BYTES_LITERAL("cache-control"), BYTES_LITERAL("no-store") };
+    out[count++] =
+        (struct http_header){ BYTES_LITERAL("x-content-type-options"), BYTES_LITERAL("nosniff") };
+    if (c->disposition[0] != '\0')
+        out[count++] = (struct http_header){ BYTES_LITERAL("content-disposition"),
+                                             bytes_text(c->disposition) };
+    if (c->is_damaged || c->is_cut)
+        out[count++] = (struct http_header){ BYTES_LITERAL("spindle-incomplete"),
+                                             c->is_damaged ? BYTES_LITERAL("damaged")
+                                                           : BYTES_LITERAL("search") };
+    return count;
+}
+
 static void answer(struct call *c, enum err e)
 {
     struct budget *charged;
@@ -337,19 +357,10 @@ static void answer(struct call *c, enum err e)
     arena_deinit(&c->arena); /* what the body was made of, before the body is reserved */
     if (!charge(c, &charged))
         status = call_settle(c, ERR_BUSY);
-    struct http_header headers[4] = {
-        { BYTES_LITERAL("cache-control"), BYTES_LITERAL("no-store") },
-        { BYTES_LITERAL("x-content-type-options"), BYTES_LITERAL("nosniff") },
-    };
-    size_t count = 2;
+    struct http_header headers[5];
+    size_t count = call_headers(c, headers);
     if (status == 503)
         headers[count++] = (struct http_header){ BYTES_LITERAL("retry-after"), BYTES_LITERAL("1") };
-    if (c->is_damaged)
-        headers[count++] =
-            (struct http_header){ BYTES_LITERAL("spindle-incomplete"), BYTES_LITERAL("damaged") };
-    else if (c->is_cut)
-        headers[count++] =
-            (struct http_header){ BYTES_LITERAL("spindle-incomplete"), BYTES_LITERAL("search") };
     struct response head = {
         .status = status,
         .content_type = c->content_type,

@@ -23,9 +23,9 @@ struct skeletons;
 struct log_tail;
 typedef enum err call_fn(struct call *c);
 
-/* Quick calls look up what an ID or a list names; heavy ones look through what is stored. Neither
- * lane waits for the other (workers.h). */
-enum call_lane { CALL_HEAVY, CALL_QUICK, CALL_LANE_COUNT };
+/* Quick calls look up what an ID or a list names; heavy ones look through what is stored; long ones are as slow as
+ * their readers (download.h), and have time for it. No lane waits for another (workers.h). */
+enum call_lane { CALL_HEAVY, CALL_QUICK, CALL_LONG, CALL_LANE_COUNT };
 
 /* One row of an API family's table; `path` as in net/router.h. */
 struct call_route {
@@ -66,8 +66,9 @@ struct call {
     struct buffer body;
     struct json_writer json; /* into body */
     const char *content_type;
-    bool is_damaged; /* part of what was asked for lies in a damaged file */
-    bool is_cut;     /* not all was searched, and the answer's shape has no place to say so */
+    char disposition[96]; /* of a file to be saved; empty: none */
+    bool is_damaged;      /* part of what was asked for lies in a damaged file */
+    bool is_cut;          /* not all was searched, and the answer's shape has no place to say so */
     struct call_error error;
 };
 
@@ -83,6 +84,8 @@ void call_refuse(struct call *c, enum err e);
 /* Make the body of the answer final: as the handler left it, or the error in its place. Returns the
  * HTTP status. */
 unsigned call_settle(struct call *c, enum err e);
+/* What the answer's head says besides its type: at most 4. Returns how many. */
+size_t call_headers(const struct call *c, struct http_header out[4]);
 /* Release what a call holds; safe twice. */
 void call_deinit(struct call *c);
 

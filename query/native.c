@@ -14,6 +14,7 @@ const struct call_route native_routes[] = {
     { BASE "/trace/{id}/span/{span}", native_trace_span, CALL_QUICK },
     { BASE "/trace/{id}/skeleton", native_trace_skeleton, CALL_QUICK },
     { BASE "/trace/{id}/find", native_trace_find, CALL_HEAVY },
+    { BASE "/trace/{id}/raw", native_trace_raw, CALL_LONG },
     { BASE "/heatmap", native_heatmap, CALL_HEAVY },
     { BASE "/logs", native_logs, CALL_HEAVY },
     { BASE "/logs/histogram", native_logs_histogram, CALL_HEAVY },

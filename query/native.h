@@ -49,6 +49,7 @@ enum err native_trace_skeleton(struct call *c);
 enum err native_trace_find(struct call *c);
 enum err native_logs_tail(struct call *c);
 enum err native_status(struct call *c);
+enum err native_trace_raw(struct call *c);
 enum err native_heatmap(struct call *c);
 enum err native_compare(struct call *c);
 enum err native_logs_histogram(struct call *c);

@@ -86,7 +86,7 @@ enum err native_meta(struct call *c)
     static const char *const features[] = { "traces",         "logs",     "search",  "attributes",
                                             "jaeger",         "skeleton", "heatmap", "box",
                                             "logs_histogram", "find",     "compare", "logs_tail",
-                                            "status" };
+                                            "status",         "raw" };
     struct engine_statistics s = { 0 };
     enum err e = parameters_check(c, no_parameters);
     if (e != ERR_OK)

@@ -7,15 +7,18 @@
 #include "base/budget.h"
 #include "base/mem.h"
 #include "net/server.h"
+#include "proto/otlp_json.h"
 #include "proto/pb_writer.h"
 #include "query/test_client.h"
 #include "storage/sqlite/sqlite_engine.h"
 #include "storage/testing/scratch.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -295,6 +298,49 @@ static void check_found(struct fixture *f, const char *version)
     assert_contains("\"total\":2,\"complete\":true");
 }
 
+static size_t occurrences(const char *part)
+{
+    size_t count = 0;
+    for (const char *at = last.body;
+         (at = memmem(at, last.body_len - (size_t)(at - last.body), part, strlen(part))) != NULL;
+         at++)
+        count++;
+    return count;
+}
+
+/* All of it, at the pace of a reader who begins late. */
+static void check_raw(struct fixture *f)
+{
+    struct otlp_report report;
+    struct err_note note = { 0 };
+    uint64_t began = clock_mono_ns();
+    int fd = client_send(f->port, TRACE "/raw", "");
+    usleep(300000); /* far more than sockets and net/ hold is ready by now */
+    reply_free(&last);
+    client_receive(fd, &last);
+    assert_int_equal(last.status, 200);
+    assert_non_null(strcasestr(last.head, "attachment; filename=\"trace-"
+                                          "000000000000000000000000000f00d5.json\""));
+    assert_int_equal(occurrences("\"spanId\":\""), LARGE);
+    assert_int_equal(occurrences("{\"resourceSpans\":["), 1);
+    struct buffer back;
+    buffer_init(&back, (size_t)512 << 20);
+    struct otlp_limits limits = otlp_limits_default;
+    assert_int_equal(otlp_json_read(SIGNAL_TRACES,
+                                    bytes_of((const uint8_t *)last.body, last.body_len), &limits,
+                                    &back, &note),
+                     ERR_OK);
+    buffer_deinit(&back);
+    size_t json_len = last.body_len;
+    ask(f, TRACE "/raw?format=otlp-proto", 200);
+    assert_int_equal(otlp_check(SIGNAL_TRACES, bytes_of((const uint8_t *)last.body, last.body_len),
+                                &limits, 0, &report, &note),
+                     ERR_OK);
+    assert_int_equal(report.items, LARGE);
+    print_message("raw: %zu and %zu bytes in %lu ms\n", json_len, last.body_len,
+                  (unsigned long)((clock_mono_ns() - began) / NS_PER_MS));
+}
+
 static void check_large(struct fixture *f, const char *where)
 {
     char version[32];
@@ -320,6 +366,7 @@ static void check_large(struct fixture *f, const char *where)
                   (unsigned long)((clock_mono_ns() - began) / NS_PER_MS));
     check_span(f, 0);
     check_found(f, version);
+    check_raw(f);
     /* What is kept is charged, and all else was given back. */
     assert_in_range(budget_used(&f->budget), 44 * LARGE, 64 * LARGE);
 }
@@ -330,13 +377,16 @@ static void check_refusals(struct fixture *f)
         TRACE "/skeleton?part=6",  TRACE "/skeleton?part=-1",
         TRACE "/skeleton?other=1", TRACE "/skeleton?version=1&part=0",
         TRACE "/span/xyz",         TRACE "/find",
-        TRACE "/find?q=%7Bbad",    TRACE "/logs?format=x"
+        TRACE "/find?q=%7Bbad",    TRACE "/logs?format=x",
+        TRACE "/raw?format=xml"
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         ask(f, wrong[i], 400);
     ask(f, "/api/spindle/v1/trace/beef/skeleton", 404);
     assert_contains("\"parameter\":\"id\"");
     ask(f, "/api/spindle/v1/trace/beef/span/1", 404);
+    ask(f, "/api/spindle/v1/trace/beef/raw", 404);
+    assert_null(strcasestr(last.head, "attachment"));
     ask(f, TRACE "/span/beefbeefbeef", 404);
     assert_contains("\"parameter\":\"span\"");
     ask(f, TRACE "/skeleton?part=0&version=0123456789abcdef", 404);
@@ -390,7 +440,16 @@ static void a_large_trace_is_shown_in_parts(void **state)
     check_large(&f, "row groups");
     store_spans(&f, 42000, A_BODY); /* again, in another request: stored again, shown once */
     check_large(&f, "both");
+    /* Those who do not read, and one who leaves, hold nobody up at the end. */
+    int idle[3];
+    for (unsigned i = 0; i < 3; i++)
+        idle[i] = client_send(f.port, TRACE "/raw", "");
+    usleep(200000);
+    (void)close(idle[0]);
+    ask(&f, TRACE "/span/1", 200);
     close_all(&f);
+    (void)close(idle[1]);
+    (void)close(idle[2]);
 }
 
 static void a_version_lasts_until_the_trace_grows(void **state)
@@ -420,6 +479,7 @@ static void a_version_lasts_until_the_trace_grows(void **state)
 
 int main(void)
 {
+    (void)signal(SIGPIPE, SIG_IGN); /* as the program does: clients leave */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_large_trace_is_shown_in_parts),
         cmocka_unit_test(a_version_lasts_until_the_trace_grows),

@@ -7,14 +7,16 @@
 #include <assert.h>
 #include <pthread.h>
 
+#define LONG_MAX_RUNNING 2 /* downloads at once; others wait */
+
 struct workers {
     pthread_mutex_t lock; /* guards what follows, to is_stopping */
     pthread_cond_t changed;
     struct turns lanes[CALL_LANE_COUNT];
     enum call_lane last; /* that something was taken from */
-    unsigned heavy_running;
+    unsigned running[CALL_LANE_COUNT];
     bool is_stopping;
-    unsigned heavy_max, queue_max;
+    unsigned running_max[CALL_LANE_COUNT], queue_max;
     struct metric *asked[CALL_API_COUNT];
     struct metric *failed[ERR_COUNT];
     struct metric *answered[CALL_API_COUNT];
@@ -31,19 +33,18 @@ static void finish(struct workers *w, struct call *c, enum err e)
     mem_free(c);
 }
 
-/* Holding the lock: the next call, from each lane in turn. One thread more than may run heavy calls
+/* Holding the lock: the next call, from each lane in turn. One thread more than may run heavy and long calls
  * is there, so a quick one never waits for these alone. */
 static struct call *take(struct workers *w)
 {
-    enum call_lane lane = w->last == CALL_QUICK ? CALL_HEAVY : CALL_QUICK;
-    for (int i = 0; i < CALL_LANE_COUNT; i++) {
-        bool may_run = lane == CALL_QUICK || w->is_stopping || w->heavy_running < w->heavy_max;
+    for (unsigned i = 1; i <= CALL_LANE_COUNT; i++) {
+        enum call_lane lane = (enum call_lane)(((unsigned)w->last + i) % CALL_LANE_COUNT);
+        bool may_run = w->is_stopping || w->running[lane] < w->running_max[lane];
         struct call *c = may_run ? turns_pop(&w->lanes[lane]) : NULL;
         if (c != NULL) {
             w->last = lane;
             return c;
         }
-        lane = w->last;
     }
     return NULL;
 }
@@ -60,8 +61,9 @@ static void *work(void *context)
             pthread_cond_wait(&w->changed, &w->lock);
             continue;
         }
-        bool is_heavy = c->route->lane == CALL_HEAVY, is_stopping = w->is_stopping;
-        w->heavy_running += is_heavy;
+        enum call_lane lane = c->route->lane;
+        bool is_stopping = w->is_stopping;
+        w->running[lane]++;
         pthread_mutex_unlock(&w->lock);
 
         enum err e = ERR_STOPPING;
@@ -72,7 +74,7 @@ static void *work(void *context)
         finish(w, c, e);
 
         pthread_mutex_lock(&w->lock);
-        w->heavy_running -= is_heavy; /* and this thread may take the next */
+        w->running[lane]--; /* and this thread may take the next */
     }
     pthread_mutex_unlock(&w->lock);
     return NULL;
@@ -97,7 +99,7 @@ static void register_metrics(struct workers *w, struct metrics *m)
 
 enum err workers_start(const struct query_options *options, struct workers **out)
 {
-    unsigned threads = options->workers + 1;
+    unsigned threads = options->workers + LONG_MAX_RUNNING + 1;
     struct workers *w = mem_zalloc(sizeof *w + threads * sizeof w->threads[0]);
     if (w == NULL)
         return ERR_NOMEM;
@@ -105,7 +107,9 @@ enum err workers_start(const struct query_options *options, struct workers **out
     pthread_cond_init(&w->changed, NULL);
     for (size_t i = 0; i < CALL_LANE_COUNT; i++)
         turns_init(&w->lanes[i]);
-    w->heavy_max = options->workers;
+    w->running_max[CALL_HEAVY] = options->workers;
+    w->running_max[CALL_LONG] = LONG_MAX_RUNNING;
+    w->running_max[CALL_QUICK] = threads;
     w->queue_max = options->queue_max;
     register_metrics(w, options->metrics);
     while (w->count < threads) {
