@@ -4,7 +4,7 @@
 
 The browser is Chromium. The server is the release, on free ports, fed by `spindle demo`; it begins empty, so that the
 first run is seen as well. `--shots DIR` writes pictures of every page there (docs/images is made so) instead of
-build/ui-shots; `--only PHASE,...` runs some of: static, serving, empty, full, axe, tokens, hostile, shots.
+build/ui-shots; `--only PHASE,...` runs some of: static, serving, empty, full, canned, axe, tokens, hostile, shots.
 """
 import argparse
 import contextlib
@@ -192,6 +192,13 @@ def live(report, wanted, shots):
                 os.kill(int(pid_file.read_text()), signal.SIGTERM)
 
 
+def with_canned(report):
+    """The map and the services before a server of seeded answers: large systems, rare states."""
+    with tempfile.TemporaryDirectory() as scratch:
+        run(["node", "build.mjs", "--out", scratch], 120, check=True)
+        browser(report, "canned", timeout=300, dist=scratch)
+
+
 def with_tokens(report):
     with tempfile.TemporaryDirectory() as scratch:
         file = pathlib.Path(scratch) / "tokens"
@@ -212,7 +219,7 @@ def main():
     parser.add_argument("--shots", help="write pictures of every page into this folder")
     parser.add_argument("--only", default="")
     options = parser.parse_args()
-    phases = ["static", "serving", "empty", "full", "axe", "tokens", "hostile"] + (["shots"] if options.long or options.shots else [])
+    phases = ["static", "serving", "empty", "full", "canned", "axe", "tokens", "hostile"] + (["shots"] if options.long or options.shots else [])
     wanted = [p for p in options.only.split(",") if p] or phases
     report = Report()
     if not shutil.which("node") or not shutil.which("npm"):
@@ -227,6 +234,8 @@ def main():
         report.end()
     if set(wanted) & {"serving", "empty", "full", "axe", "shots"}:
         live(report, wanted, options.shots)
+    if "canned" in wanted:
+        with_canned(report)
     if "tokens" in wanted:
         with_tokens(report)
     if "hostile" in wanted:

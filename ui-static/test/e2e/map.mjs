@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// node test/e2e/map.mjs [--dist DIR] - the map and the services' pages in a browser, before a canned server: by pointer
-// and by keyboard alone, with every step's address surviving a reload.
-import { attempt, check, expect, failed, launch, openPage, settled } from './browser.mjs';
+// The map and the services' pages in a browser, before a canned server: by pointer and by keyboard alone, with every
+// step's address surviving a reload.
+import { attempt, check, expect, openPage, settled } from './browser.mjs';
 import { serve } from './front.mjs';
 
 const panel = (page) => page.locator('aside.panel h2');
@@ -168,6 +168,47 @@ async function byPointer(browser, base) {
   await context.close();
 }
 
+async function groups(browser, base) {
+  const { page, context, complaints } = await openPage(browser, base);
+  await attempt('groups: over 60 nodes start in groups; opening one shows its members, its chip closes it', async () => {
+    await open(page, base);
+    const closed = await page.locator('.map-node').count();
+    expect(closed < 60, `${closed} nodes`);
+    const group = page.locator('.map-node[aria-label*="group of"]').first(), name = (await group.getAttribute('aria-label')).split(',')[0];
+    await group.focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', { name: 'Open group' }).click();
+    await page.waitForFunction((n) => document.querySelectorAll('.map-node').length > n, closed);
+    await survives(page, () => drawn(page));
+    await page.getByRole('button', { name: new RegExp(`Remove the open group ${name}`) }).click();
+    await page.waitForFunction((n) => document.querySelectorAll('.map-node').length === n, closed);
+  });
+  await attempt('groups: what is left out is counted, and the count brings it back', async () => {
+    await open(page, `${base}?show=errors`);
+    const few = await page.locator('.map-node').count();
+    await page.getByRole('button', { name: /without errors hidden: show all/ }).click();
+    await page.waitForFunction((n) => document.querySelectorAll('.map-node').length > n, few);
+  });
+  check('groups: no complaints', complaints.length === 0, complaints.slice(0, 5).join(' | '));
+  await context.close();
+}
+
+async function states(browser, dist) {
+  const said = { silent: /Look at the last 24 hours/, error: /a row group could not be read\.[\s\S]*0190f3c2a7b41c55[\s\S]*Retry/, busy: /Asking again in \d+ s/ };
+  for (const [state, text] of Object.entries(said)) {
+    const front = await serve({ state }, dist), { page, context } = await openPage(browser, front.base);
+    for (const path of ['', 'services', 'services/cart']) {
+      await attempt(`${state}: /${path} says what and what to do`, async () => {
+        await page.goto(front.base + path);
+        await page.locator('#page').getByText(/./).first().waitFor();
+        await page.waitForFunction((source) => new RegExp(source).test(document.querySelector('#page').innerText), text.source, { timeout: 8000 });
+      });
+    }
+    await context.close();
+    front.stop();
+  }
+}
+
 async function services(browser, base) {
   const { page, context, complaints } = await openPage(browser, base);
   await attempt('services: a head sorts, again reverses, the address keeps it', async () => {
@@ -231,14 +272,17 @@ async function services(browser, base) {
   await context.close();
 }
 
-const browser = await launch();
-const small = await serve({ services: 14 });
-try {
-  await byKeyboard(browser, small.base);
-  await byPointer(browser, small.base);
-  await services(browser, small.base);
-} finally {
-  await browser.close();
-  small.stop();
+/** `dist` is the built page. */
+export async function map(browser, dist) {
+  const small = await serve({ services: 14 }, dist), large = await serve({ services: 100 }, dist);
+  try {
+    await byKeyboard(browser, small.base);
+    await byPointer(browser, small.base);
+    await groups(browser, large.base);
+    await services(browser, small.base);
+    await states(browser, dist);
+  } finally {
+    small.stop();
+    large.stop();
+  }
 }
-process.exit(failed() > 0 ? 1 : 0);

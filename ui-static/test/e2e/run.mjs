@@ -2,6 +2,7 @@
 // node test/e2e/run.mjs PHASE JSON - one part of the browser's tests. Prints a line a check; exits 1 if one failed.
 //   empty    { base, demo: [command, ...], pidFile }   a server without data; begins the demo
 //   full     { base }                                  the same server, with the demo's traffic
+//   canned   { dist }                                  the map and services before a server of seeded answers
 //   axe      { base, which: full|empty }
 //   tokens   { base, reader, writer }
 //   hostile  { base, otlp, defective }                 `defective` serves a build with one innerHTML
@@ -12,6 +13,7 @@ import { axe, axeControl } from './axe.mjs';
 import { check, failed, launch } from './browser.mjs';
 import * as flows from './flows.mjs';
 import * as hostile from './hostile.mjs';
+import { map } from './map.mjs';
 import * as places from './places.mjs';
 import { shots } from './shots.mjs';
 import { speed } from './speed.mjs';
@@ -45,6 +47,7 @@ const phases = {
     await flows.full(browser, options.base);
     await traces(browser, options.base);
   },
+  canned: (browser) => map(browser, options.dist),
   tokens: (browser) => flows.tokens(browser, options.base, options),
   axe: async (browser) => {
     if (options.which === 'full') await axeControl(browser, options.base);

@@ -53,7 +53,8 @@ async function budgets(browser, base) {
 }
 
 const browser = await launch();
-const large = await serve({ services: 500 });
+const dist = process.argv.includes('--dist') ? process.argv[process.argv.indexOf('--dist') + 1] : undefined;
+const large = await serve({ services: 500 }, dist);
 try {
   await budgets(browser, large.base);
 } finally {
