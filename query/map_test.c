@@ -265,6 +265,36 @@ static void failures_of_the_engine_are_answers(void **state)
     f->engine.result = ERR_OK;
 }
 
+/* Whatever memory there is: the whole answer, or that it is too large, and nothing leaks. */
+static void any_memory_will_do(void **state)
+{
+    static const char *const paths[] = { NATIVE "/map?" WINDOW "&prev=period&group=ns",
+                                         NATIVE "/services/checkout/dependencies?" WINDOW,
+                                         NATIVE "/services?" WINDOW "&prev=period",
+                                         NATIVE "/services/checkout/series?" WINDOW "&by=operation",
+                                         "/api/dependencies",
+                                         "/api/metrics/latencies?service=a&quantile=0.5" };
+    unsigned small = 0, whole = 0;
+    (void)state;
+    for (size_t bytes = 4096; bytes <= (size_t)4 << 20; bytes += bytes / 4) {
+        void *own = NULL;
+        numbers_memory_bytes = bytes;
+        assert_int_equal(numbers_setup(&own), 0);
+        numbers_memory_bytes = 0;
+        struct fixture *f = own;
+        set_map(f);
+        for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+            unsigned status = get(f, paths[i]);
+            if (status != 200 && status != 422)
+                fail_msg("%s with %zu bytes: %u %s", paths[i], bytes, status, last.body);
+            small += status == 422;
+            whole += status == 200;
+        }
+        assert_int_equal(numbers_teardown(&own), 0);
+    }
+    assert_true(small > 20 && whole > 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +303,7 @@ int main(void)
         WITH_SERVER(two_windows_are_compared),
         WITH_SERVER(dependencies_split_time),
         WITH_SERVER(jaeger_has_links_between_services),
+        cmocka_unit_test(any_memory_will_do),
         WITH_SERVER(cleaned_names_say_why),
         WITH_SERVER(nothing_has_a_reason),
         WITH_SERVER(wrong_parameters_are_named),

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 struct reply last;
+size_t numbers_memory_bytes;
 
 unsigned get(struct fixture *f, const char *path)
 {
@@ -68,6 +69,7 @@ int numbers_setup(void **state)
     f.metrics = metrics_open();
     const struct query_options options = { .engine = &f.engine.engine,
                                            .metrics = f.metrics,
+                                           .memory_bytes = numbers_memory_bytes,
                                            .version = "1" };
     assert_int_equal(router_open(&f.router), ERR_OK);
     assert_int_equal(query_open(&options, &f.service), ERR_OK);

@@ -29,6 +29,8 @@ struct fixture {
 /* For cmocka. */
 int numbers_setup(void **state);
 int numbers_teardown(void **state);
+/* Memory of a query from the next numbers_setup() on; 0: as ever. */
+extern size_t numbers_memory_bytes;
 
 extern struct reply last;
 unsigned get(struct fixture *f, const char *path);
