@@ -193,7 +193,9 @@ test('flame boxes cover what the spans cover, and are bounded by the pixels', ()
   const s = randomSpans(random, 4000, { depth: 6 });
   const tree = m.buildTree(s);
   const f = m.flameIndex(s, tree);
-  for (const [from, to] of [[0, 1e9], [2e8, 2.5e8], [-1e8, 1e6], [9e8, 9.00001e8]])
+  const [lo, width] = [tree.lo[0], tree.hi[0] - tree.lo[0]];
+  for (const [a, b] of [[0, 1], [0.2, 0.25], [0.5, 0.500001], [-0.1, 0.001], [0.9, 0.90001]]) {
+    const [from, to] = [lo + a * width, lo + b * width];
     for (let d = 0; d < f.rows; d++) {
       const boxes = m.flameRow(f, s, d, from, to, 800);
       const inView = [];
@@ -202,6 +204,7 @@ test('flame boxes cover what the spans cover, and are bounded by the pixels', ()
       assert.ok(boxes.filter((b) => b.merged > 1).length <= 1600);
       for (const b of boxes) assert.ok(b.x >= 0 && b.x + b.w <= 800 + 1e-6);
     }
+  }
   const one = m.flameRow(f, s, 0, 0, 1e9, 800);
   assert.equal(m.flameHit(one, one[0].x)?.span !== undefined, true);
 });
