@@ -54,8 +54,9 @@ export async function traces(browser, base) {
   });
   await attempt('search: a filter that is none is said where it breaks', async () => {
     await page.goto(base + 'traces?q=' + encodeURIComponent('{ status > error }'));
-    await page.getByRole('alert').waitFor();
-    expect(/cannot join.* at /.test(await page.getByRole('alert').innerText()), await page.getByRole('alert').innerText());
+    const said = page.locator('.query-error');
+    await said.waitFor();
+    expect(/cannot join.* at /.test(await said.innerText()), await said.innerText());
   });
   await attempt('search: the box by keyboard, what lies in it, and what differs', async () => {
     await page.goto(base + 'traces');
