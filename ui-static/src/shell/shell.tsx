@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What stays while pages change: the navigation, the top line, keys, the palette, notices.
-import { effect, useSignal } from '@preact/signals';
+import { effect, signal, useSignal } from '@preact/signals';
 import { Component, type ComponentChildren, type ComponentType } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { copyLink } from '../lib/copy.ts';
@@ -73,33 +73,26 @@ class Guard extends Component<{ children: ComponentChildren }, { thrown?: unknow
   }
 }
 
-const loaded = new Map<RouteName, ComponentType>();
+const loaded = signal<ReadonlyMap<RouteName, ComponentType>>(new Map());
 async function load(route: RouteName): Promise<void> {
   const module = await pages[route]();
-  loaded.set(route, module.default);
+  loaded.value = new Map(loaded.value).set(route, module.default);
 }
 /** Fetch the first page's code while the shell is being drawn. */
 export const loadFirstPage = (): void => void load(place.value.route).catch(() => undefined); // Outlet says so, and tries again
 /** The current route's page, loaded when it is first needed. */
 function Outlet() {
   const { route } = place.value;
-  const arrived = useSignal(0);
   const failed = useSignal(false);
   useEffect(() => {
-    if (loaded.has(route)) {
-      if (Loaded === undefined) arrived.value++; // it came after the render and before this
-      return;
-    }
     failed.value = false;
-    load(route)
-      .then(() => arrived.value++)
-      .catch((error: unknown) => {
-        console.error(error);
-        failed.value = true;
-      });
+    if (loaded.value.has(route)) return;
+    load(route).catch((error: unknown) => {
+      console.error(error);
+      failed.value = true;
+    });
   }, [route]);
-  void arrived.value;
-  const Loaded = loaded.get(route);
+  const Loaded = loaded.value.get(route);
   if (Loaded !== undefined)
     return (
       <Guard key={pageKey.value}>

@@ -82,7 +82,6 @@ export default function StatusPage() {
 
 function Health({ s }: { s: Status }) {
   const { storage } = s;
-  const used = diskUsed(s);
   return (
     <>
       {!storage.writable && <Note kind="err">The store takes no writes: new telemetry is refused until it does. What is stored can be read.</Note>}
@@ -92,13 +91,20 @@ function Health({ s }: { s: Status }) {
         </Note>
       )}
       {!storage.durable && <Note kind="warn">An acknowledgement does not survive a power cut: the server runs with --durability process.</Note>}
-      {used !== undefined && used > 0.9 && <Note kind="warn">The disk is {formatPercent(used)} full.</Note>}
+      {storage.disk !== 'ok' && (
+        <Note kind={storage.disk === 'low' ? 'warn' : 'err'}>
+          {diskTexts[storage.disk] ?? words(storage.disk)} {formatBytes(storage.disk_free_bytes)} free.
+        </Note>
+      )}
     </>
   );
 }
 
-const diskUsed = ({ storage: { disk_free_bytes: free, disk_total_bytes: total } }: Status): number | undefined =>
-  typeof free === 'number' && typeof total === 'number' && total > 0 ? 1 - free / total : undefined;
+const diskTexts: Record<string, string> = {
+  low: 'The disk has little room left.',
+  critical: 'The disk is nearly full: new telemetry is refused.',
+  recover: 'The disk was full: new telemetry is refused until more of it is free.',
+};
 
 function Figure({ name, value, note, tone = '' }: { name: string; value: string; note?: ComponentChildren; tone?: '' | 'warn-text' | 'err-text' }) {
   return (
@@ -165,10 +171,10 @@ function Pipeline({ s, samples }: { s: Status; samples: readonly Sample[] }) {
             rows={s.queues}
             rowKey={(q) => q.name}
             columns={[
-              { key: 'name', head: 'Queue', width: '150px', cell: (q) => words(q.name) },
+              { key: 'name', head: 'Queue', width: '210px', cell: (q) => <span title={q.name}>{words(q.name)}</span> },
               { key: 'fill', head: 'Filled', cell: (q) => <Fill q={q} /> },
-              { key: 'used', head: 'Used', align: 'right', width: '110px', cell: (q) => amount(q.used, q.unit) },
-              { key: 'max', head: 'At most', align: 'right', width: '110px', cell: (q) => (q.max === null ? 'no bound' : amount(q.max, q.unit)) },
+              { key: 'used', head: 'Used', align: 'right', width: '100px', cell: (q) => amount(q.used, q.unit) },
+              { key: 'max', head: 'At most', align: 'right', width: '90px', cell: (q) => (q.max === null ? 'no bound' : amount(q.max, q.unit)) },
             ]}
           />
         </Card>
@@ -223,7 +229,6 @@ function Fill({ q }: { q: Queue }) {
 function Storage({ s }: { s: Status }) {
   const { storage } = s;
   const items = storage.spans + storage.logs;
-  const used = diskUsed(s);
   return (
     <>
       <div class="status-figures">
@@ -235,10 +240,10 @@ function Storage({ s }: { s: Status }) {
           note={items > 0 ? `${formatBytes(storage.disk_bytes / items)} an item, journal included` : 'nothing yet'}
         />
         <Figure
-          name="Disk"
-          value={used === undefined ? '–' : formatPercent(used)}
-          tone={used !== undefined && used > 0.9 ? 'warn-text' : ''}
-          note={typeof storage.disk_free_bytes === 'number' ? `${formatBytes(storage.disk_free_bytes)} free` : ''}
+          name="Free on the disk"
+          value={storage.disk_free_bytes ? formatBytes(storage.disk_free_bytes) : '–'}
+          tone={storage.disk === 'ok' ? '' : storage.disk === 'low' ? 'warn-text' : 'err-text'}
+          note={storage.disk === 'ok' ? 'enough' : words(storage.disk)}
         />
         <Figure name="In the journal" value={formatShort(storage.journal_items)} note={`${plural(storage.row_groups, 'row group')} built`} />
       </div>

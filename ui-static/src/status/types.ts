@@ -52,8 +52,8 @@ export interface Status {
     readonly partitions: number;
     readonly partitions_damaged: number;
     readonly disk_bytes: number;
-    readonly disk_free_bytes?: number | null;
-    readonly disk_total_bytes?: number | null;
+    readonly disk: string; // ok, low, critical, recover
+    readonly disk_free_bytes?: number; // absent or 0: not known
     readonly newest_start?: Ns | null;
     readonly writable: boolean;
     readonly durable: boolean;
