@@ -111,4 +111,12 @@ NODISCARD enum err derived_halves_load(struct sqlite_engine *e);
 /* List what the catalogue has of partitions that are gone. */
 NODISCARD enum err derived_catalog_load(struct sqlite_engine *e);
 
+/* ---- Verifying ------------------------------------------------------------------------------- */
+
+/* Read every row of a partition. *out_spans: how many spans are counted. A complaint is static text about row
+ * `id`; what is damaged is not counted. Of the file itself: the errors of reading it. */
+typedef void derived_complain_fn(void *context, int64_t id, const char *what);
+NODISCARD enum err derived_verify(struct db *db, derived_complain_fn *complain, void *context,
+                                  uint64_t *out_spans);
+
 #endif

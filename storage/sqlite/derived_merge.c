@@ -176,3 +176,93 @@ enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partiti
     merge_deinit(&m);
     return e;
 }
+
+/* ---- Verifying ------------------------------------------------------------------------------- */
+
+static bool only_spans(void *context, struct bytes key, struct bytes *out_key)
+{
+    (void)context;
+    *out_key = BYTES_LITERAL("spans");
+    return key.len > 0 && key.data[0] == KEY_RED;
+}
+
+/* The spans that a stored tally counts. */
+static enum err spans_count(struct bytes stored, uint64_t *out)
+{
+    const struct tally_filter filter = { .map = only_spans, .end_unix_ns = UINT64_MAX };
+    struct arena arena;
+    struct tally t;
+    arena_init(&arena, MERGE_MEMORY_MAX, NULL);
+    tally_init(&t, &arena, 0);
+    enum err e = tally_add_stored(&t, stored, &filter);
+    *out = e == ERR_OK && t.points_count > 0 ? tally_point(&t, 0)->calls : 0;
+    tally_deinit(&t);
+    arena_deinit(&arena);
+    return e;
+}
+
+static enum err row_verify(sqlite3_stmt *s, derived_complain_fn *complain, void *context,
+                           uint64_t *out_spans)
+{
+    uint64_t spans = 0, same = 0;
+    int64_t id = sqlite3_column_int64(s, 3);
+    enum err e = spans_count(db_column_bytes(s, 0), &spans);
+    for (int column = 1; e == ERR_OK && column < 3; column++) {
+        struct bytes coarser = db_column_bytes(s, column);
+        if (coarser.len == 0)
+            continue;
+        e = spans_count(coarser, &same);
+        if (e == ERR_OK && same != spans)
+            complain(context, id, "its hours or days differ from its minutes");
+    }
+    if (e == ERR_CORRUPT)
+        complain(context, id, "a hash differs, or its form is wrong");
+    else if (e == ERR_OK)
+        *out_spans += spans;
+    return e == ERR_CORRUPT ? ERR_OK : e;
+}
+
+static enum err halves_verify(struct db *db, derived_complain_fn *complain, void *context)
+{
+    struct half_table table;
+    sqlite3_stmt *s = NULL;
+    bool is_row = true;
+    enum err e = half_table_init(&table);
+    if (e != ERR_OK)
+        return e;
+    e = db_prepare(db, "SELECT data, built_unix_ns, id FROM half ORDER BY id", &s);
+    while (e == ERR_OK) {
+        e = db_step(db, s, &is_row);
+        if (e != ERR_OK || !is_row)
+            break;
+        e = half_table_replay(&table, db_column_bytes(s, 0), db_column_u64(s, 1));
+        if (e == ERR_CORRUPT) {
+            complain(context, sqlite3_column_int64(s, 2), "its halves are damaged");
+            e = ERR_OK;
+        }
+    }
+    (void)sqlite3_finalize(s);
+    half_table_deinit(&table);
+    return e;
+}
+
+enum err derived_verify(struct db *db, derived_complain_fn *complain, void *context,
+                        uint64_t *out_spans)
+{
+    sqlite3_stmt *s = NULL;
+    bool is_row = true;
+    uint64_t spans = 0;
+    enum err e = db_prepare(db, "SELECT minutes, hours, days, id FROM derived ORDER BY id", &s);
+    while (e == ERR_OK) {
+        e = db_step(db, s, &is_row);
+        if (e != ERR_OK || !is_row)
+            break;
+        e = row_verify(s, complain, context, &spans);
+    }
+    (void)sqlite3_finalize(s);
+    if (e == ERR_OK)
+        e = halves_verify(db, complain, context);
+    if (e == ERR_OK)
+        *out_spans = spans;
+    return e;
+}

@@ -203,6 +203,34 @@ static enum err counts_check(struct verify *v, struct db *db)
     return e;
 }
 
+static void rollup_bad(void *context, int64_t id, const char *what)
+{
+    bad(context, "rollups %lld: %s", (long long)id, what);
+}
+
+/* Every span that is in a row group was counted when the first group that had it was built. Copies that only a
+ * merge of row groups found to be such had been counted too. */
+static enum err rollups_check(struct verify *v, struct db *db)
+{
+    int64_t version = 0, rows = 0, copies = 0;
+    uint64_t counted = 0;
+    enum err e = db_integer(db, "PRAGMA user_version", 0, &version);
+    if (e != ERR_OK || version < 2)
+        return e;
+    e = derived_verify(db, rollup_bad, v, &counted);
+    if (e == ERR_OK)
+        e = db_integer(db, "SELECT sum(rows) FROM row_group WHERE signal = 0 AND replaced_by = 0",
+                       0, &rows);
+    if (e == ERR_OK)
+        e = db_integer(
+            db, "SELECT sum(duplicates + level - 1) FROM row_group WHERE signal = 0 AND level > 0",
+            0, &copies);
+    if (e == ERR_OK && (copies == 0 ? counted != (uint64_t)rows : counted < (uint64_t)rows))
+        bad(v, "rollups count %llu spans, row groups hold %lld", (unsigned long long)counted,
+            (long long)rows);
+    return e;
+}
+
 /* ---- Files ----------------------------------------------------------------------------------- */
 
 /* Newer files end the check, since nothing can be said about them. */
@@ -233,7 +261,8 @@ static enum err partition_check(struct verify *v, const struct catalog_partition
     v->file = p->path;
     enum err e = file_open(v, SCHEMA_PARTITION, p->path, &db);
     enum err (*checks[])(struct verify *, struct db *) = { integrity_check, row_groups_check,
-                                                           journal_check, counts_check };
+                                                           journal_check, counts_check,
+                                                           rollups_check };
     for (size_t i = 0; e == ERR_OK && i < sizeof checks / sizeof checks[0]; i++) {
         e = checks[i](v, &db);
         if (e == ERR_CORRUPT) {
