@@ -321,19 +321,24 @@ def random_kills(report, kills, seed):
 
 
 # Passed only when a sync fails: the engine's own tests make it fail, and kill there.
-AFTER_A_FAILED_SYNC = {"freeze_marked", "freeze_listed", "rescue_committed"}
+AFTER_A_FAILED_SYNC = {"freeze_marked", "freeze_listed", "rescue_committed", "rescue_listed"}
+# Retention removes what was acknowledged, and an upgrade wants an old directory: crash_test and golden_test kill there.
+ELSEWHERE = {"upgrade_written", "expiry_begun", "expiry_listed", "expiry_unlinking", "unlink_next", "expiry_unlinked", "expiry_forgotten"}
+# What maintenance does, at a look every second.
+IN_THE_BACKGROUND = ("merge_", "seal_")
 
 
 def named_points(report, seed, times):
     """From an empty directory, with partitions and row groups so small that everything happens within seconds."""
-    for name in sorted(set(crash_points()) - AFTER_A_FAILED_SYNC):
+    for name in sorted(set(crash_points()) - AFTER_A_FAILED_SYNC - ELSEWHERE):
+        seconds = 7.0 if name.startswith(IN_THE_BACKGROUND) else 3.0
         problems, hits, total = [], 0, 0
         replays = name == "replay_entry"  # wants a journal left behind
         server = Server("dev", options=["--log-level", "error", "--row-group-age", "60s" if replays else "100ms", "--partition-size", "1MiB"])
         try:
             for i in range(times):
                 nth = 1 if i == 0 else 1 + 2 * i
-                acked, found, hit, _ = cycle(server, f"{seed}-{name}-{i}", 3.0, env={"SPINDLE_CRASH_AT": f"{name}:{nth}"},
+                acked, found, hit, _ = cycle(server, f"{seed}-{name}-{i}", seconds, env={"SPINDLE_CRASH_AT": f"{name}:{nth}"},
                                              ending="kill" if replays else "stop")
                 server.kill()
                 hits += hit
