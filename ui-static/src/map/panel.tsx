@@ -3,7 +3,7 @@
 import type { ComponentChildren } from 'preact';
 import { useApi } from '../api/client.ts';
 import { Spark, topOf } from '../charts/spark.tsx';
-import { logsHref, serviceHref, traceHref, tracesHref } from '../lib/links.ts';
+import { fromPercentile, logsHref, serviceHref, traceHref, tracesHref } from '../lib/links.ts';
 import { rangeQuery } from '../lib/time.ts';
 import { sharedParams } from '../lib/route.ts';
 import { formatCount, formatDuration, formatPercent, formatRate, plural } from '../lib/units.ts';
@@ -44,7 +44,7 @@ export function Figures({ red, upTo, query, sampleCount }: {
     <Figure
       label={label}
       value={`${upTo && red[p] !== null ? '≤ ' : ''}${formatDuration(red[p])}`}
-      href={red[p] === null ? undefined : door({ minDuration_ns: red[p]! })}
+      href={red[p] === null ? undefined : door({ minDuration_ns: fromPercentile(red[p]!) })}
       tone={sampleCount < FEW ? 'dim' : ''}
       title={upTo ? 'The highest of its members' : `of ${plural(sampleCount, 'call')}${sampleCount < FEW ? ': too few to say much' : ''}`}
     />

@@ -61,14 +61,28 @@ export function vertexQuery(answer: MapAnswer, v: Vertex, more: { isError?: bool
   return calleeCondition(node) === undefined ? undefined : filterOf(calleeCondition(node), ...rest);
 }
 
+const anyOf = (...conditions: string[]): string => (conditions.length === 1 ? conditions[0]! : `(${conditions.join(' || ')})`);
+const equals = (keys: readonly string[], value: string): string[] => keys.map((key) => `span.${key} = ${value}`);
+
+const ADDRESS = ['server.address', 'network.peer.address', 'net.peer.name'], PORT = ['server.port', 'network.peer.port', 'net.peer.port'];
+const QUEUE = ['messaging.destination.template', 'messaging.destination.name', 'messaging.destination'];
+
+/** A host as spans name it: "api.example.com:443" is an address and a port. */
+function hostCondition(name: string): string {
+  const parts = /^(.*[^:]):(\d{1,5})$/.exec(name);
+  if (parts === null) return anyOf(...equals([...ADDRESS, 'peer.service'], quote(name)));
+  return `${anyOf(...equals(ADDRESS, quote(parts[1]!)))} && ${anyOf(...equals(PORT, parts[2]!))}`;
+}
+
 /** How a client's span names a callee that is no service. */
 function calleeCondition(node: MapNode): string | undefined {
-  if (node.kind === 'external') return `(span.server.address = ${quote(node.name)} || span.net.peer.name = ${quote(node.name)})`;
-  if (node.kind === 'queue') return `span.messaging.destination.name = ${quote(node.name)}`;
-  if (node.kind === 'database' && node.system !== undefined && node.system !== '') {
-    return `(span.db.system.name = ${quote(node.system)} || span.db.system = ${quote(node.system)})`;
-  }
-  return undefined;
+  if (node.kind === 'external') return hostCondition(node.name);
+  if (node.kind === 'queue') return anyOf(...equals(QUEUE, quote(node.name)));
+  if (node.kind !== 'database' || node.system === undefined || node.system === '') return undefined;
+  const system = anyOf(...equals(['db.system.name', 'db.system'], quote(node.system)));
+  if (node.name === '' || node.name === node.system) return system;
+  const host = node.name.replace(/:\d{1,5}$/, '');
+  return `${system} && ${anyOf(...equals(['db.namespace', 'db.name'], quote(node.name)), ...equals(['server.address'], quote(host)))}`;
 }
 
 /** The spans of an edge's calls, as seen by the side that is known best. */
@@ -79,9 +93,11 @@ export function edgeQuery(answer: MapAnswer, e: Link, more: { isError?: boolean;
     more.isError === true && 'status = error',
     more.minDuration_ns !== undefined && `duration >= ${Math.round(more.minDuration_ns)}ns`,
   ];
+  // A batch is received by a client's or a consumer's span, whichever its library makes.
+  if (from.kind === 'queue') return to.kind === 'service' ? filterOf(`resource.service.name = ${quote(to.name)}`, calleeCondition(from), ...rest) : undefined;
   if (to.kind === 'service') {
     return spanFilter({ service: to.name, kind: e.async ? 'consumer' : 'server', isError: more.isError, minDuration_ns: more.minDuration_ns });
   }
-  if (from.kind !== 'service') return undefined;
+  if (from.kind !== 'service' || calleeCondition(to) === undefined) return undefined;
   return filterOf(`resource.service.name = ${quote(from.name)}`, `kind = ${e.async ? 'producer' : 'client'}`, calleeCondition(to), ...rest);
 }

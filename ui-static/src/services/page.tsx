@@ -3,7 +3,7 @@
 import { useMemo } from 'preact/hooks';
 import { useApi } from '../api/client.ts';
 import { Spark, topOf } from '../charts/spark.tsx';
-import { spanFilter, tracesHref } from '../lib/links.ts';
+import { fromPercentile, type spanFilter, tracesHref } from '../lib/links.ts';
 import { href, navigate, params } from '../lib/route.ts';
 import { rangeQuery } from '../lib/time.ts';
 import { formatCount, formatDuration, formatPercent, formatRate, plural } from '../lib/units.ts';
@@ -26,7 +26,7 @@ export function Percentile({ row, of, criteria }: { row: RedRow; of: 'p50' | 'p9
   const text = formatDuration(value);
   if (criteria === undefined) return <span class={row.count < FEW ? 'dim' : ''} title={title}>{text}</span>;
   return (
-    <a class={`door ${row.count < FEW ? 'dim' : ''}`} title={title} href={tracesHref({ ...criteria, minDuration_ns: value })}>
+    <a class={`door ${row.count < FEW ? 'dim' : ''}`} title={title} href={tracesHref({ ...criteria, minDuration_ns: fromPercentile(value) })}>
       {text}
     </a>
   );

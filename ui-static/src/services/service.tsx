@@ -4,7 +4,7 @@ import type { ComponentChildren } from 'preact';
 import { useMemo } from 'preact/hooks';
 import { useApi, type Loaded } from '../api/client.ts';
 import { Chart, type Line } from '../charts/series.tsx';
-import { logsHref, traceHref, tracesHref, type SpanCriteria } from '../lib/links.ts';
+import { fromPercentile, logsHref, traceHref, tracesHref, type SpanCriteria } from '../lib/links.ts';
 import { href, navigate, openHref, params } from '../lib/route.ts';
 import { formatDay, formatClock, rangeQuery, setAbsoluteRange, SECOND } from '../lib/time.ts';
 import { formatCount, formatDuration, formatPercent, formatRate, plural } from '../lib/units.ts';
@@ -39,7 +39,7 @@ function Headline({ answer, criteria }: { answer: SeriesAnswer; criteria: SpanCr
     </div>
   );
   const time = (key: 'p50' | 'p95' | 'p99') =>
-    item(key, formatDuration(answer[key]), answer[key] === null ? undefined : tracesHref({ ...criteria, minDuration_ns: answer[key]! }),
+    item(key, formatDuration(answer[key]), answer[key] === null ? undefined : tracesHref({ ...criteria, minDuration_ns: fromPercentile(answer[key]!) }),
       <Change now={answer[key]} before={prev?.[key]} worse="up" />, few ? 'dim' : '',
       `of ${plural(answer.count, 'call')}, ±${(answer.bound * 100).toFixed(1)} %${few ? ': too few to say much' : ''}`);
   return (
@@ -100,7 +100,7 @@ function Charts({ data, criteria, by }: { data: SeriesAnswer; criteria: SpanCrit
         summary={`${formatPercent(data.err)} of the calls failed.`} onOpen={door({ isError: true })} />
       <Chart {...common} {...counted} title={many ? 'Duration, p95' : 'Duration'} lines={lines.time} format={formatDuration} least={1e6} totals={totals(lines.time, (r) => r.p95)}
         summary={`Half took at most ${formatDuration(data.p50)}, 95 % at most ${formatDuration(data.p95)}, 99 % at most ${formatDuration(data.p99)}.`}
-        onOpen={door(data.p95 === null ? {} : { minDuration_ns: data.p95 })} />
+        onOpen={door(data.p95 === null ? {} : { minDuration_ns: fromPercentile(data.p95) })} />
       <p class="dim service-hint">
         {many && hidden > 0 && `${formatCount(hidden)} more by ${by} not drawn. `}
         Drag to zoom, click for the traces there. {data.prev !== undefined && !many && 'Dotted: the same length of time right before. '}

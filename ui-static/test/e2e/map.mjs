@@ -2,6 +2,7 @@
 // The map and the services' pages in a browser, before a canned server: by pointer and by keyboard alone, with every
 // step's address surviving a reload.
 import { attempt, check, expect, openPage, settled } from './browser.mjs';
+import { load } from '../load.mjs';
 import { serve } from './front.mjs';
 
 const panel = (page) => page.locator('aside.panel h2');
@@ -285,4 +286,54 @@ export async function map(browser, dist) {
     small.stop();
     large.stop();
   }
+}
+
+/** Before a real server with the demo's traffic. */
+export async function mapLive(browser, base) {
+  await attempt('map: every figure of every node and edge is a door to spans', async () => {
+    const words = await load('map/words.ts', 'map/graph.ts', 'lib/links.ts'), api = base + 'api/spindle/v1';
+    const answer = await (await fetch(`${api}/map`)).json();
+    const view = words.view(answer, { group: 'none', open: new Set(), focus: '', hops: 1, dir: 'both', show: 'all' });
+    const doors = [
+      ...view.nodes.flatMap((n) => [[n.name, words.vertexQuery(answer, n)], ...(n.errors > 0 ? [[`${n.name} errors`, words.vertexQuery(answer, n, { isError: true })]] : []),
+        ...(n.p50 === null ? [] : [[`${n.name} p50`, words.vertexQuery(answer, n, { minDuration_ns: words.fromPercentile(n.p50) })]])]),
+      ...view.edges.map((e) => [`${view.nodes[e.s].name} > ${view.nodes[e.t].name}`, words.edgeQuery(answer, e)]),
+    ];
+    const shut = [];
+    for (const [name, q] of doors) {
+      if (q === undefined) continue;
+      const got = await fetch(`${api}/traces?limit=1&from=${answer.from}&to=${answer.to}&q=${encodeURIComponent(q)}`), body = await got.json();
+      if (!got.ok || body.rows.length === 0) shut.push(`${name}: ${q} ${got.ok ? 'finds nothing' : JSON.stringify(body)}`);
+    }
+    expect(shut.length === 0, shut.slice(0, 5).join(' | '));
+    check('  doors tried', doors.length > 60, doors.length);
+  });
+  const { page, context, complaints } = await openPage(browser, base);
+  await attempt('map: node → edge → trace and back, each the same after reload', async () => {
+    await open(page, base);
+    await node(page, 'storefront').focus();
+    await page.keyboard.press('Enter');
+    await panel(page).waitFor();
+    await page.locator('.map-panel .map-calls button', { hasText: /^checkout$/ }).click();
+    await page.getByRole('heading', { name: 'Edge' }).waitFor();
+    await survives(page, () => page.locator('.map-doors').innerText());
+    const edge = page.url();
+    await page.locator('.map-samples a').first().click();
+    await page.waitForURL('**/trace/*');
+    await page.locator('h1').waitFor();
+    await page.goBack();
+    await page.getByRole('heading', { name: 'Edge' }).waitFor();
+    expect(page.url() === edge, `${page.url()} is not ${edge}`);
+  });
+  await attempt('map: positions stay while the numbers are refreshed', async () => {
+    await open(page, base);
+    const places = async () => new Map((await drawn(page)).map(([label, ...at]) => [label.split(',').slice(0, 2).join(), at.join()]));
+    const before = await places();
+    await Promise.all([page.waitForResponse(/\/map\?/), page.keyboard.press('r')]);
+    await page.waitForTimeout(400);
+    const after = await places();
+    for (const [name, at] of before) if (after.has(name)) expect(Math.abs(parseFloat(after.get(name)) - parseFloat(at)) < 3, `${name} moved`);
+  });
+  check('map: no complaints', complaints.length === 0, complaints.slice(0, 5).join(' | '));
+  await context.close();
 }

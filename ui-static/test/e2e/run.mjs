@@ -13,7 +13,7 @@ import { axe, axeControl } from './axe.mjs';
 import { check, failed, launch } from './browser.mjs';
 import * as flows from './flows.mjs';
 import * as hostile from './hostile.mjs';
-import { map } from './map.mjs';
+import { map, mapLive } from './map.mjs';
 import * as places from './places.mjs';
 import { shots } from './shots.mjs';
 import { speed } from './speed.mjs';
@@ -45,6 +45,7 @@ const phases = {
   full: async (browser) => {
     await speed(browser, options.base);
     await flows.full(browser, options.base);
+    await mapLive(browser, options.base);
     await traces(browser, options.base);
   },
   canned: (browser) => map(browser, options.dist),

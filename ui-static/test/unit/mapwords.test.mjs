@@ -8,7 +8,7 @@ const w = await load('map/words.ts', 'map/matrix.tsx', 'map/canvas.tsx');
 const node = (kind, name, more = {}) => ({ kind, name, basis: 'entry', ...more });
 const answer = {
   nodes: [node('service', 'web'), node('service', 'a "quoted" \\ one'), node('database', 'orders', { system: 'postgresql' }), node('queue', 'q', { system: 'kafka' }),
-    node('external', 'api.x.com'), node('service', 'batch', { basis: 'all' }), node('unknown', '')],
+    node('external', 'api.x.com:8443'), node('service', 'batch', { basis: 'all' }), node('unknown', '')],
   edges: [{ s: 0, t: 1 }, { s: 0, t: 2 }, { s: 0, t: 3 }, { s: 3, t: 1 }, { s: 0, t: 4 }, { s: 0, t: 6 }],
 };
 const vertex = (...members) => ({ members });
@@ -25,16 +25,19 @@ test('a service’s door filters its entry spans; names are quoted', () => {
 test('stores, queues and hosts are found by what their callers say of them; the unknown has no door', () => {
   assert.ok(w.vertexQuery(answer, vertex(2)).includes('span.db.system = "postgresql"'));
   assert.ok(w.vertexQuery(answer, vertex(3)).includes('span.messaging.destination.name = "q"'));
-  assert.ok(w.vertexQuery(answer, vertex(4)).includes('span.server.address = "api.x.com"'));
+  assert.ok(w.vertexQuery(answer, vertex(4)).includes('(span.server.address = "api.x.com" ||'));
+  assert.ok(w.vertexQuery(answer, vertex(4)).includes('&& (span.server.port = 8443 ||'));
   assert.equal(w.vertexQuery(answer, vertex(6)), undefined);
 });
 
 test('an edge’s door: the callee’s spans where it is a service, else the caller’s', () => {
-  assert.equal(w.edgeQuery(answer, edge(3, { async: true })), '{ resource.service.name = "a \\"quoted\\" \\\\ one" && kind = consumer }');
+  assert.equal(w.edgeQuery(answer, edge(3, { async: true })), '{ resource.service.name = "a \\"quoted\\" \\\\ one" && (span.messaging.destination.template = "q" || span.messaging.destination.name = "q" || span.messaging.destination = "q") }');
   assert.equal(w.edgeQuery(answer, edge(1), { isError: true }),
-    '{ resource.service.name = "web" && kind = client && (span.db.system.name = "postgresql" || span.db.system = "postgresql") && status = error }');
+    '{ resource.service.name = "web" && kind = client && (span.db.system.name = "postgresql" || span.db.system = "postgresql") && ' +
+      '(span.db.namespace = "orders" || span.db.name = "orders" || span.server.address = "orders") && status = error }');
   assert.ok(w.edgeQuery(answer, edge(2, { async: true })).includes('kind = producer'));
   assert.equal(w.edgeQuery(answer, { parts: [0, 1], async: false }), undefined);
+  assert.equal(w.edgeQuery(answer, edge(5)), undefined);
 });
 
 test('every reason for a missing edge has words', () => {
