@@ -8,7 +8,7 @@ import type { Scan } from '../api/types.ts';
 import { useKeys } from '../lib/keys.ts';
 import { traceHref } from '../lib/links.ts';
 import { hexId, chipsOf, withReplaced } from '../lib/traceql.ts';
-import { navigate, open, params } from '../lib/route.ts';
+import { href, navigate, open, params } from '../lib/route.ts';
 import { formatClock, momentTitle, range, rangeQuery, refreshes } from '../lib/time.ts';
 import { formatCount, plural } from '../lib/units.ts';
 import { element, VirtualList } from '../lib/virtual.ts';
@@ -67,7 +67,7 @@ export default function LogsPage() {
   const histogram = useApi<HistogramAnswer>(!p.live && has('logs_histogram') ? '/logs/histogram' : null, { q: p.q, cols: 120, ...rangeQuery() });
   const chosen = p.at === '' ? -1 : indexOfKey(rows.value, p.at);
   const row = rows.value[chosen];
-  const queryError = error.value?.status === 400 ? error.value : undefined;
+  const queryError = [error.value, histogram.error].find((e) => e?.status === 400);
   const severities = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'];
   const atLeast = chips.find((c) => c.name === 'severity' && c.op === '>=')?.value ?? '';
   return (
@@ -112,7 +112,7 @@ export default function LogsPage() {
           </label>
         </QueryBox>
       </div>
-      {!p.live && has('logs_histogram') && queryError === undefined && (
+      {!p.live && has('logs_histogram') && queryError === undefined && histogram.data?.total !== 0 && (
         <Answer of={histogram} class="logs-chart" skeleton={<div class="logs-chart bone" role="status" aria-label="Loading" />}>
           {(h) => (
             <>
@@ -176,7 +176,13 @@ function Found({ q, rows, error, foot }: Shared) {
       <Empty
         icon="logs"
         title={reasonText(state.value.last?.reason, 'No record')}
-        action={q !== '' && <Button onClick={() => navigate('logs', { q: '' }, 'replace')}>Clear the filter</Button>}
+        action={
+          state.value.last?.reason === 'no_data_yet' ? (
+            <a href={href('map')}>How to send telemetry</a>
+          ) : (
+            q !== '' && <Button onClick={() => navigate('logs', { q: '' }, 'replace')}>Clear the filter</Button>
+          )
+        }
       />
     );
   return (
@@ -212,7 +218,10 @@ function Live({ q, rows, error, foot }: Shared) {
     // Some history first, so that the page is not empty; then what arrives.
     get<LogsAnswer>('/logs', { q, order: 'newest', limit: BEFORE_LIVE }, stop.signal)
       .then((a) => {
-        buffer.rows = [...a.rows.reverse(), ...buffer.rows];
+        // What arrived between the two questions is in both answers.
+        const nameOf = (r: LogRow): string => `${r.time} ${r.service} ${r.span ?? ''} ${bodyText(r)}`;
+        const live = new Set(buffer.rows.map(nameOf));
+        buffer.rows = [...a.rows.reverse().filter((r) => !live.has(nameOf(r))), ...buffer.rows];
         later();
       })
       .catch(() => undefined);

@@ -5,7 +5,7 @@ import { useApi, type Loaded } from '../api/client.ts';
 import type { Scan } from '../api/types.ts';
 import { useKeys } from '../lib/keys.ts';
 import { traceHref } from '../lib/links.ts';
-import { navigate, open, params } from '../lib/route.ts';
+import { href, navigate, open, params } from '../lib/route.ts';
 import { range, rangeQuery, setAbsoluteRange } from '../lib/time.ts';
 import { chipsOf, hexId, withCondition, withReplaced } from '../lib/traceql.ts';
 import { formatCount, formatDuration, plural } from '../lib/units.ts';
@@ -84,10 +84,10 @@ export default function SearchPage() {
   };
   useKeys('Trace search', [
     { keys: 'b', label: 'Box the slowest', when: () => slow !== undefined, run: selectSlow },
-    { keys: 'B', label: 'Let go of the box', run: () => setBox([]) },
+    { keys: 'Shift B', label: 'Let go of the box', run: () => setBox([]) },
   ], [heat.data]);
 
-  const queryError = traces.error?.status === 400 ? traces.error : undefined;
+  const queryError = [traces.error, heat.error, scatter.error].find((e) => e?.status === 400);
   const names = [...new Set((operations.data?.rows ?? []).map((r) => r.name))];
   return (
     <Page
@@ -147,12 +147,12 @@ export default function SearchPage() {
           <Builder label="Status" name="status" value={valueOf('status')} options={['error', 'ok', 'unset']} onPick={(c) => run(withReplaced(q, 'status', c))} />
         </QueryBox>
       </div>
-      {p.view === 'heat' && has('heatmap') && queryError === undefined && (
+      {p.view === 'heat' && has('heatmap') && queryError === undefined && heat.data?.cells.length !== 0 && (
         <div class={`search-charts ${box.length > 0 && has('compare') ? 'with-differs' : ''}`}>
           <Answer of={heat} class="search-chart" skeleton={<div class="search-chart bone" role="status" aria-label="Loading" />}>
             {(h) => (
               <>
-                {h.cells.length === 0 ? <Empty title={reasonText(h.reason, 'No span')} /> : <Heatmap heat={h} box={box} onBox={setBox} />}
+                <Heatmap heat={h} box={box} onBox={setBox} />
                 {!h.complete && <Note kind="warn">Time ran out: columns before the bright part may lack spans. A shorter range or a narrower filter is complete.</Note>}
                 {h.approximate && <Note>The filter speaks of whole traces: spans that may match are counted.</Note>}
               </>
@@ -161,12 +161,12 @@ export default function SearchPage() {
           {box.length === 4 && has('compare') && <Differs q={q} box={box} from={times.from} to={times.to} onCondition={(c) => run(withCondition(q, c))} />}
         </div>
       )}
-      {p.view === 'scatter' && queryError === undefined && (
+      {p.view === 'scatter' && queryError === undefined && scatter.data?.rows.length !== 0 && (
         <div class="search-charts">
           <Answer of={scatter} class="search-chart" skeleton={<div class="search-chart bone" role="status" aria-label="Loading" />}>
             {(s) => (
               <>
-                {s.rows.length === 0 ? <Empty title={reasonText(s.reason, 'No trace')} /> : <Scatter dots={s.rows} from={range.value.from} to={range.value.to} q={q} />}
+                <Scatter dots={s.rows} from={range.value.from} to={range.value.to} q={q} />
                 {s.cursor !== undefined && <Note>The newest {formatCount(SCATTER)} traces. The heatmap counts all.</Note>}
               </>
             )}
@@ -229,7 +229,7 @@ function List({ traces, q }: { traces: Loaded<TracesAnswer>; q: string }) {
     <Answer of={traces} class="search-list" skeleton={<Skeleton rows={12} />}>
       {(t) => (
         <>
-          <div class="search-caption">
+          <div class="search-caption" hidden={t.rows.length === 0 && t.complete}>
             <span>
               {t.cursor === undefined && p.cursor === '' ? '' : p.cursor === '' ? (p.sort === 'newest' ? 'The newest ' : 'The slowest ') : 'The next '}
               {plural(t.rows.length, 'trace')}
@@ -252,8 +252,18 @@ function List({ traces, q }: { traces: Loaded<TracesAnswer>; q: string }) {
             />
           </div>
           {t.rows.length === 0 ? (
-            <Empty icon="search" title={reasonText(t.reason, 'No trace')} action={q !== '' && <Button onClick={() => navigate('traces', { q: '', box: [], cursor: '' }, 'replace')}>Clear the filter</Button>}>
-              {t.reason === 'no_match' && <p>A longer range or fewer conditions may find some.</p>}
+            <Empty
+              icon="search"
+              title={reasonText(t.reason, 'No trace')}
+              action={
+                t.reason === 'no_data_yet' ? (
+                  <a href={href('map')}>How to send the first span</a>
+                ) : (
+                  (q !== '' || p.box.length > 0) && <Button onClick={() => navigate('traces', { q: '', box: [], cursor: '' }, 'replace')}>Clear the filter</Button>
+                )
+              }
+            >
+              {t.reason === 'no_match' && <p>A longer range{q !== '' && ' or fewer conditions'} may find some.</p>}
             </Empty>
           ) : (
             <Table
