@@ -157,7 +157,7 @@ export async function full(browser, base) {
     await settled(page);
     await page.getByText('OTLP/gRPC').first().waitFor();
     await page.getByRole('tab', { name: 'Storage' }).click();
-    await page.getByText('Partitions').waitFor();
+    await page.getByRole('heading', { name: 'Partitions' }).waitFor();
     await survivesReload(page, () => page.getByRole('tab', { selected: true }).innerText());
     await page.getByRole('tab', { name: 'Instrumentation' }).click();
     await page.getByRole('heading', { name: 'Broken traces' }).waitFor();
