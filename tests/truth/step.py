@@ -7,18 +7,23 @@ some twice, some late; the server is killed meanwhile, at random moments and at 
 /services, /operations and /map say for each window what truth.py computes from the telemetry: calls, errors, time, edges
 and halves without a partner exactly, percentiles within the bound that the answer states.
 
+The demo's own book of what it sent has to agree as well.
+
 The checker itself is checked: a truth with one span less, one counted twice, or one edge of another must be refused.
 
   step.py [--cases N] [--seed N] [--preset NAME] [--long]
 """
 import argparse
+import collections
 import concurrent.futures
 import copy
 import http.client
 import json
 import pathlib
 import random
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -26,7 +31,7 @@ import urllib.parse
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 sys.path.insert(0, str(HERE))
-from lib.spindle import Report, Server  # noqa: E402
+from lib.spindle import Report, Server, binary  # noqa: E402
 from topology import WINDOW_NS, Case  # noqa: E402
 from truth import BOUND, Truth  # noqa: E402
 
@@ -275,6 +280,53 @@ def check_the_checker(report, cases, said):
         report.check(f"a truth with {what} is refused", count == 0 and tried[what] >= 5, f"{tried[what]} times, {count} missed")
 
 
+# ---- The demo, which counts for itself ----
+
+DEMO_S = 8
+
+
+def run_demo(server):
+    """What the demo says that it has sent."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        subprocess.run([str(binary(server.preset)), "demo", "--endpoint", server.grpc, "--seed", "1", "--rate", "20", "--duration", f"{DEMO_S}s",
+                        "--truth", file.name], check=True, stdout=subprocess.DEVNULL, timeout=DEMO_S + 60)
+        return json.load(file)
+
+
+def shown_name(node, wanted):
+    """The demo names databases by their system where they have no name of their own, and hosts without their port."""
+    return wanted in (node["name"], node.get("system"), node["name"].rsplit(":", 1)[0])
+
+
+def check_demo(report, asker, truth):
+    window = "from=now-30m"
+    answer = asker.ask(f"/map?{window}")
+    nodes, types = answer["nodes"], {"direct": "", "database": "database", "virtual": "virtual_node"}
+    ours = [(nodes[e["s"]], nodes[e["t"]], types.get(e["type"]), e["count"]) for e in answer["edges"] if e["type"] in types]
+    wanted = [(e["client"], e["server"], e["type"], e["count"]) for e in truth["edges"]]
+    received = {(nodes[e["s"]]["name"], nodes[e["t"]]["name"]): e["count"] for e in answer["edges"] if nodes[e["s"]]["kind"] == "queue"}
+    for service in {e[0] for e in wanted if e[2] == "messaging_system"}:
+        for row in asker.ask(f"/services/{service}/dependencies?{window}")["out"]:
+            if row.get("via"):  # a pair for each message; the demo counts the spans that receive, of several at once
+                count = received.get((row["via"], row["node"]["name"]), 0)
+                report.check(f"messages through {row['via']}", row["count"] >= count > 0, f"{row['count']} in {count} spans")
+                ours.append(({"name": service}, row["node"], "messaging_system", count))
+    missing = [w for w in wanted if sum(o[0]["name"] == w[0] and shown_name(o[1], w[1]) and o[2:] == w[2:] for o in ours) != 1]
+    report.check("the demo's edges are the map's", truth["is_exact"] and not missing and len(ours) == len(wanted) and not answer["gaps"],
+                 f"{len(wanted)} edges {missing} {answer['gaps']}")
+    counts = collections.Counter()
+    for span in truth["spans"]:
+        counts[(span["service"], span["name"], span["kind"])] += span["count"]
+        counts[(span["service"], span["name"], span["kind"], "errors")] += span["count"] if span["status"] == "error" else 0
+    have = collections.Counter()
+    for service in {key[0] for key in counts}:
+        for row in asker.ask(f"/services/{service}/operations?{window}&limit=1000&spark=0")["rows"]:
+            have[(service, row["name"], row["kind"])] += row["count"]
+            have[(service, row["name"], row["kind"], "errors")] += row["errors"]
+    different = {key: (have[key], counts[key]) for key in have.keys() | counts.keys() if have[key] != counts[key]}
+    report.check("the demo's spans are those of the operations", not different, str(different or len(truth["spans"])))
+
+
 # ---- The run ----
 
 def feed(report, server, cases, rng):
@@ -316,11 +368,13 @@ def main():
     started = time.monotonic()
     with Server(options.preset, options=["--row-group-age", "1s"]) as server:
         crashes = feed(report, server, cases, rng)
+        demo = run_demo(server)
         fed = time.monotonic()
         settle(server)
         time.sleep(max(0, PATIENCE_S + 1 - (time.monotonic() - fed)))
         asked = time.monotonic()
         asker = Asker(server)
+        check_demo(report, asker, demo)
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             said = dict(zip([c.number for c in cases], pool.map(asker.case, cases)))
         print(f"{len(cases)} cases, {sum(len(c.spans) for c in cases)} spans: sent in {fed - started:.0f} s, asked in "
