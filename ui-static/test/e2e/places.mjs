@@ -18,6 +18,12 @@ export const full = ({ trace, span, service }) => [
   ['service-dependencies', `services/${service}?tab=dependencies`],
   ['traces', 'traces'],
   ['traces-list', 'traces?view=list'],
+  ['traces-box', 'traces', async (page) => {
+    await page.locator('.heat canvas').waitFor();
+    await page.locator('.heat').focus();
+    await page.keyboard.press('ArrowUp'); // the slowest
+    await page.locator('.differs-attr').first().waitFor();
+  }],
   ['trace', `trace/${trace}`],
   ['trace-span', `trace/${trace}?span=${span}`],
   ['trace-flame', `trace/${trace}?tab=flame`],
@@ -25,6 +31,11 @@ export const full = ({ trace, span, service }) => [
   ['trace-logs', `trace/${trace}?tab=logs`],
   ['trace-map', `trace/${trace}?tab=map`],
   ['logs', 'logs'],
+  ['logs-record', 'logs', async (page) => {
+    await page.locator('#logs-rows').focus();
+    await page.keyboard.press('j');
+    await page.locator('.panel .facts').waitFor();
+  }],
   ['status', 'status'],
   ['status-storage', 'status?tab=storage'],
   ['status-instrumentation', 'status?tab=instrumentation'],
