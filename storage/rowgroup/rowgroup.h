@@ -149,5 +149,10 @@ NODISCARD enum err rowgroup_keys(struct segment *s, rowgroup_key_fn *on_key, voi
 NODISCARD enum err trace_filter_build(const struct trace_id *distinct, size_t count,
                                       struct buffer *out);
 bool trace_filter_may_contain(struct bytes filter, const struct trace_id *id);
+/* The same for whoever asks many filters: hash once, and fetch what the answers lie in ahead of asking. */
+uint64_t trace_filter_hash(const struct trace_id *id);
+bool trace_filter_may_contain_hash(struct bytes filter, uint64_t hash);
+/* Reads the filter's head only. */
+void trace_filter_prefetch(struct bytes filter, uint64_t hash);
 
 #endif

@@ -28,6 +28,11 @@ static uint32_t bit_of(uint64_t hash, unsigned word)
     return UINT32_C(1) << (((uint32_t)hash * salts[word]) >> 27);
 }
 
+uint64_t trace_filter_hash(const struct trace_id *id)
+{
+    return hash_bytes(bytes_of(id->b, sizeof id->b));
+}
+
 enum err trace_filter_build(const struct trace_id *distinct, size_t count, struct buffer *out)
 {
     assert(count <= UINT32_MAX);
@@ -40,7 +45,7 @@ enum err trace_filter_build(const struct trace_id *distinct, size_t count, struc
     memset(to, 0, len);
     to[0] = KIND_SPLIT_BLOCK;
     for (size_t i = 0; i < count; i++) {
-        uint64_t hash = hash_bytes(bytes_of(distinct[i].b, sizeof distinct[i].b));
+        uint64_t hash = trace_filter_hash(&distinct[i]);
         uint8_t *block = to + HEAD_BYTES + block_of(hash, blocks) * BLOCK_BYTES;
         for (unsigned word = 0; word < 8; word++)
             store_le32(block + 4 * word, load_le32(block + 4 * word) | bit_of(hash, word));
@@ -49,18 +54,38 @@ enum err trace_filter_build(const struct trace_id *distinct, size_t count, struc
     return ERR_OK;
 }
 
-bool trace_filter_may_contain(struct bytes filter, const struct trace_id *id)
+/* What cannot be read cannot rule anything out. */
+static bool is_readable(struct bytes filter)
+{
+    return filter.len >= HEAD_BYTES + BLOCK_BYTES && filter.data[0] == KIND_SPLIT_BLOCK;
+}
+
+static const uint8_t *block_at(struct bytes filter, uint64_t hash)
+{
+    size_t blocks = (filter.len - HEAD_BYTES) / BLOCK_BYTES;
+    return filter.data + HEAD_BYTES + block_of(hash, blocks) * BLOCK_BYTES;
+}
+
+void trace_filter_prefetch(struct bytes filter, uint64_t hash)
+{
+    if (filter.len >= HEAD_BYTES + BLOCK_BYTES)
+        __builtin_prefetch(block_at(filter, hash));
+}
+
+bool trace_filter_may_contain_hash(struct bytes filter, uint64_t hash)
 {
     if (filter.len == 0)
         return false;
-    /* What cannot be read cannot rule anything out. */
-    if (filter.len < HEAD_BYTES + BLOCK_BYTES || filter.data[0] != KIND_SPLIT_BLOCK)
+    if (!is_readable(filter))
         return true;
-    size_t blocks = (filter.len - HEAD_BYTES) / BLOCK_BYTES;
-    uint64_t hash = hash_bytes(bytes_of(id->b, sizeof id->b));
-    const uint8_t *block = filter.data + HEAD_BYTES + block_of(hash, blocks) * BLOCK_BYTES;
+    const uint8_t *block = block_at(filter, hash);
     for (unsigned word = 0; word < 8; word++)
         if ((load_le32(block + 4 * word) & bit_of(hash, word)) == 0)
             return false;
     return true;
+}
+
+bool trace_filter_may_contain(struct bytes filter, const struct trace_id *id)
+{
+    return trace_filter_may_contain_hash(filter, trace_filter_hash(id));
 }
