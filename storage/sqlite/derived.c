@@ -234,25 +234,40 @@ static void rows_replaced(struct derived *d, const struct derived_delta *delta)
                                                      .span = delta->merged_span };
 }
 
-void derived_forget(struct sqlite_engine *e, const struct partition *p)
+/* One row in the index for all of a partition. */
+static void rows_unite(struct derived *d, const struct partition *p, bool is_kept,
+                       struct derived_row united)
 {
-    struct derived *d = &e->derived;
-    struct derived_row copied = { .id = (int64_t)p->id, .span = { UINT64_MAX, 0 } };
     size_t kept = 0;
+    united.span = (struct tally_span){ UINT64_MAX, 0 };
     for (size_t i = 0; i < d->rows_count; i++) {
         const struct tally_span *span = &d->rows[i].span;
         if (d->rows[i].partition != p) {
             d->rows[kept++] = d->rows[i];
             continue;
         }
-        if (span->min_unix_ns < copied.span.min_unix_ns)
-            copied.span.min_unix_ns = span->min_unix_ns;
-        if (span->max_unix_ns > copied.span.max_unix_ns)
-            copied.span.max_unix_ns = span->max_unix_ns;
+        if (span->min_unix_ns < united.span.min_unix_ns)
+            united.span.min_unix_ns = span->min_unix_ns;
+        if (span->max_unix_ns > united.span.max_unix_ns)
+            united.span.max_unix_ns = span->max_unix_ns;
     }
-    if (kept < d->rows_count && p->state == PARTITION_SEALED)
-        d->rows[kept++] = copied;
+    if (kept < d->rows_count && is_kept)
+        d->rows[kept++] = united;
     d->rows_count = kept;
+}
+
+void derived_forget(struct sqlite_engine *e, const struct partition *p)
+{
+    rows_unite(&e->derived, p, p->state == PARTITION_SEALED,
+               (struct derived_row){ .id = (int64_t)p->id });
+}
+
+void derived_sealed(struct sqlite_engine *e, struct partition *p)
+{
+    (void)pthread_rwlock_wrlock(&e->operations_lock);
+    rows_unite(&e->derived, p, true,
+               (struct derived_row){ .partition = p, .level = DERIVED_LEVEL_SEALED });
+    (void)pthread_rwlock_unlock(&e->operations_lock);
 }
 
 void derived_publish(struct sqlite_engine *e, struct partition *p,
@@ -388,12 +403,15 @@ enum err derived_halves_load(struct sqlite_engine *e)
     return error;
 }
 
-static bool is_shown(const struct sqlite_engine *e, uint64_t id)
+/* A partition that is shown; NULL: it is gone. */
+static struct partition *shown(const struct sqlite_engine *e, uint64_t id)
 {
-    for (size_t i = 0; i < e->partitions_count; i++)
-        if (e->partitions[i]->id == id)
-            return e->partitions[i]->state != PARTITION_REMOVING && !e->partitions[i]->is_damaged;
-    return false;
+    for (size_t i = 0; i < e->partitions_count; i++) {
+        struct partition *p = e->partitions[i];
+        if (p->id == id)
+            return p->state != PARTITION_REMOVING && !p->is_damaged ? p : NULL;
+    }
+    return NULL;
 }
 
 static enum err catalog_readers_init(struct sqlite_engine *e)
@@ -422,7 +440,10 @@ enum err derived_catalog_load(struct sqlite_engine *e)
         error = db_step(catalog_db(e->catalog), s, &is_row);
         if (error != ERR_OK || !is_row)
             break;
-        if (is_shown(e, db_column_u64(s, 0)))
+        struct partition *p = shown(e, db_column_u64(s, 0));
+        if (p != NULL && p->state == PARTITION_SEALED)
+            derived_sealed(e, p);
+        if (p != NULL)
             continue;
         error = rows_reserve(e, 1);
         if (error != ERR_OK)

@@ -26,7 +26,7 @@ struct retirement;
 struct derived_row {
     struct partition *partition; /* NULL: in the catalogue */
     int64_t id;                  /* in the catalogue: of the partition that it was copied from */
-    uint32_t level;              /* 0: of one row group; else merged, with hours and days */
+    uint32_t level;              /* 0: of one row group; else merged, with hours and days; or: */
     uint64_t bytes;
     struct tally_span span;
 };
@@ -34,6 +34,8 @@ struct derived_row {
 /* Rows of this level that are merged into one of the next. */
 #define DERIVED_MERGE_ROWS 24u
 #define DERIVED_LEVELS_MAX 6u
+/* All rows of a sealed partition, whose hours and days the catalogue has in one. */
+#define DERIVED_LEVEL_SEALED UINT32_MAX
 /* Not when they have more bytes together: merging must fit beside building. */
 #define DERIVED_MERGE_BYTES ((uint64_t)8 << 20)
 
@@ -97,6 +99,8 @@ NODISCARD enum err derived_store(struct partition *p, struct derived_delta *d,
 void derived_publish(struct sqlite_engine *e, struct partition *p, const struct derived_delta *d);
 /* Under the operations_lock: a partition is no longer shown. What the catalogue has of it takes its place. */
 void derived_forget(struct sqlite_engine *e, const struct partition *p);
+/* A partition was sealed: its rows are one from here on. Takes that lock. */
+void derived_sealed(struct sqlite_engine *e, struct partition *p);
 /* Copy a partition's hours and days to the catalogue, inside the transaction in which it is sealed: so they
  * outlive the file. Doing it twice changes nothing. */
 NODISCARD enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partition_id);

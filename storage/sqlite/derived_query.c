@@ -143,48 +143,135 @@ static enum err row_add(struct collect *c, sqlite3_stmt *s, bool has_minutes)
     return e;
 }
 
+struct row_reader {
+    struct reader_set readers;
+    struct partition *open; /* that `by_id` reads */
+    sqlite3_stmt *by_id, *catalog;
+};
+
+static enum err file_row_add(struct collect *c, struct row_reader *r, const struct derived_row *row)
+{
+    struct db *db = NULL;
+    bool is_row = false;
+    enum err e = reader_set_take(&r->readers, &row->partition->readers, &db);
+    if (e == ERR_OK && r->open != row->partition) {
+        (void)sqlite3_finalize(r->by_id);
+        r->by_id = NULL;
+        r->open = NULL;
+        e = db_prepare(db, "SELECT minutes, hours, days FROM derived WHERE id = ?1", &r->by_id);
+        r->open = e == ERR_OK ? row->partition : NULL;
+    }
+    if (e != ERR_OK)
+        return e;
+    (void)sqlite3_bind_int64(r->by_id, 1, row->id);
+    e = db_step(db, r->by_id, &is_row);
+    if (e == ERR_OK)
+        e = is_row ? row_add(c, r->by_id, true) : ERR_NOT_FOUND;
+    (void)sqlite3_reset(r->by_id);
+    return e;
+}
+
+/* What the catalogue has of a partition: all that there is of it, or only whole hours inside the window. */
+static enum err catalog_row_add(struct collect *c, struct row_reader *r, int64_t id, bool is_all,
+                                bool *out_found)
+{
+    const struct window *w = &c->window;
+    struct db *db = NULL;
+    enum err e = reader_set_take(&r->readers, &c->engine->derived.catalog_readers, &db);
+    if (e == ERR_OK && r->catalog == NULL)
+        e = db_prepare(db,
+                       "SELECT x'', hours, days FROM rollup WHERE tenant = 0 AND partition = ?1",
+                       &r->catalog);
+    if (e != ERR_OK)
+        return e;
+    (void)sqlite3_bind_int64(r->catalog, 1, id);
+    e = db_step(db, r->catalog, out_found);
+    if (e == ERR_OK && *out_found && is_all)
+        e = row_add(c, r->catalog, false);
+    else if (e == ERR_OK && *out_found)
+        e = stored_add(c, db_column_bytes(r->catalog, 1), w->hours_min, w->hours_end, w->days_min,
+                       w->days_end);
+    if (e == ERR_OK && *out_found && !is_all)
+        e = stored_add(c, db_column_bytes(r->catalog, 2), w->days_min, w->days_end, 0, 0);
+    (void)sqlite3_reset(r->catalog);
+    return e;
+}
+
+static void bind_time(sqlite3_stmt *s, int parameter, uint64_t unix_ns)
+{
+    db_bind_u64(s, parameter, unix_ns < INT64_MAX ? unix_ns : INT64_MAX);
+}
+
+/* The minutes of all rows of a partition, but those in [hole_min, hole_end). */
+static enum err minutes_add(struct collect *c, struct row_reader *r, struct partition *p,
+                            uint64_t hole_min, uint64_t hole_end)
+{
+    const struct window *w = &c->window;
+    struct db *db = NULL;
+    sqlite3_stmt *s = NULL;
+    bool is_row = true;
+    enum err e = reader_set_take(&r->readers, &p->readers, &db);
+    if (e == ERR_OK)
+        e = db_prepare(db,
+                       "SELECT minutes FROM derived"
+                       " WHERE (start_max_unix_ns >= ?1 AND start_min_unix_ns < ?2)"
+                       " OR (start_max_unix_ns >= ?3 AND start_min_unix_ns < ?4)",
+                       &s);
+    if (e == ERR_OK) {
+        bind_time(s, 1, w->min);
+        bind_time(s, 2, hole_min);
+        bind_time(s, 3, hole_end);
+        bind_time(s, 4, w->end);
+    }
+    while (e == ERR_OK) {
+        e = db_step(db, s, &is_row);
+        if (e != ERR_OK || !is_row)
+            break;
+        e = stored_add(c, db_column_bytes(s, 0), w->min, w->end, hole_min, hole_end);
+    }
+    (void)sqlite3_finalize(s);
+    return e;
+}
+
+/* A partition that changes no more: whole hours from the catalogue, at once; the rest from its file. */
+static enum err sealed_row_add(struct collect *c, struct row_reader *r,
+                               const struct derived_row *row)
+{
+    const struct window *w = &c->window;
+    uint64_t hole_min = w->end, hole_end = w->end;
+    bool is_found = false;
+    enum err e = ERR_OK;
+    if (w->hours_min < w->hours_end)
+        e = catalog_row_add(c, r, (int64_t)row->partition->id, false, &is_found);
+    if (is_found) {
+        hole_min = w->hours_min;
+        hole_end = w->hours_end;
+    }
+    if (e == ERR_OK && (w->min < hole_min || hole_end < w->end))
+        e = minutes_add(c, r, row->partition, hole_min, hole_end);
+    return e;
+}
+
 static enum err rows_add(struct collect *c)
 {
-    struct reader_set readers = { 0 };
+    struct row_reader r = { .open = NULL };
     enum err e = ERR_OK;
-    sqlite3_stmt *s = NULL;
-    struct partition *open = NULL;
-    struct db *db = NULL;
     for (size_t i = 0; e == ERR_OK && i < c->rows_count; i++) {
         const struct derived_row *row = &c->rows[i];
+        bool is_found = false; /* when not, it is older than the catalogue keeps them */
         e = query_check(c->q);
-        if (e == ERR_OK && (s == NULL || open != row->partition)) {
-            (void)sqlite3_finalize(s);
-            s = NULL;
-            open = row->partition;
-            e = reader_set_take(
-                &readers, open == NULL ? &c->engine->derived.catalog_readers : &open->readers, &db);
-            if (e == ERR_OK)
-                e = db_prepare(db,
-                               open == NULL ? "SELECT x'', hours, days FROM rollup"
-                                              " WHERE tenant = 0 AND partition = ?1"
-                                            : "SELECT minutes, hours, days FROM derived"
-                                              " WHERE id = ?1",
-                               &s);
-        }
-        bool is_row = false;
-        if (e == ERR_OK) {
-            db_bind_u64(s, 1, (uint64_t)row->id);
-            e = db_step(db, s, &is_row);
-        }
         if (e == ERR_OK)
-            e = is_row         ? row_add(c, s, open != NULL)
-                : open != NULL ? ERR_NOT_FOUND
-                               : ERR_OK; /* older than the catalogue keeps them */
+            e = row->partition == NULL ? catalog_row_add(c, &r, row->id, true, &is_found)
+                : row->level == DERIVED_LEVEL_SEALED ? sealed_row_add(c, &r, row)
+                                                     : file_row_add(c, &r, row);
         if (e == ERR_CORRUPT) {
             metric_add(c->engine->metrics.damaged_rollups, 1);
             e = ERR_OK; /* its hash is looked at first: nothing of it was counted */
         }
-        if (s != NULL)
-            (void)sqlite3_reset(s);
     }
-    (void)sqlite3_finalize(s);
-    reader_set_deinit(&readers);
+    (void)sqlite3_finalize(r.by_id);
+    (void)sqlite3_finalize(r.catalog);
+    reader_set_deinit(&r.readers);
     return e;
 }
 

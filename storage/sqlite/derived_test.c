@@ -3,6 +3,8 @@
  * counts equal the spans through all of that, at every step of time. */
 #include "storage/sqlite/sqlite_engine.h"
 
+#include "base/random.h"
+#include "proto/pb_writer.h"
 #include "storage/derive/tally.h"
 #include "storage/testing/ledger.h"
 #include "storage/testing/scratch.h"
@@ -162,11 +164,81 @@ static void rollups_outlive_their_spans(void **state)
     store_deinit(&s);
 }
 
+/* ---- Windows --------------------------------------------------------------------------------- */
+
+enum { SPANS_EACH = 30, SENDS = 60 };
+
+/* A request of spans at random moments of four days; where they start is put into `starts`. */
+static void spans_send(struct store *s, struct random *r, size_t number, uint64_t *starts)
+{
+    struct buffer b;
+    buffer_init(&b, 1 << 20);
+    size_t group = pb_begin(&b, OTLP_DATA_RESOURCE_GROUPS);
+    size_t scope = pb_begin(&b, OTLP_GROUP_SCOPE_GROUPS);
+    for (unsigned i = 0; i < SPANS_EACH; i++) {
+        uint8_t id[16] = { 1 };
+        store_le64(id + 8, number * SPANS_EACH + i + 1);
+        starts[i] = 20000 * TALLY_DAY_NS + random_below(r, 4 * TALLY_DAY_NS);
+        size_t span = pb_begin(&b, OTLP_SCOPE_ITEMS);
+        pb_bytes(&b, 1, bytes_of(id, 16));
+        pb_bytes(&b, 2, bytes_of(id + 8, 8));
+        pb_bytes(&b, 5, BYTES_LITERAL("work"));
+        pb_fixed64(&b, 7, starts[i]);
+        pb_fixed64(&b, 8, starts[i] + 1000);
+        pb_end(&b, span);
+    }
+    pb_end(&b, scope);
+    pb_end(&b, group);
+    struct append *a =
+        ledger_append_make(&s->ledger, 4 * number, 1); /* of spans; with other ones */
+    a->items = SPANS_EACH;
+    a->journal = (struct bytes){ 0 };
+    a->journal_codec = CODEC_IDENTITY;
+    assert_int_equal(arena_dup(&a->arena, buffer_bytes(&b), &a->body), ERR_OK);
+    assert_int_equal(ledger_send(s->engine, a), ERR_OK);
+    ledger_append_free(a);
+    buffer_deinit(&b);
+}
+
+/* Any window, at any step, counts the spans that start in it, widened to whole steps: of rows of all levels, of
+ * sealed partitions, and of what is pending. */
+static void windows_count_what_starts_in_them(void **state)
+{
+    (void)state;
+    static uint64_t starts[SENDS * SPANS_EACH];
+    struct random r;
+    struct store s;
+    random_init(&r, 77);
+    store_init(&s, 5);
+    for (size_t n = 0; n < SENDS; n++) {
+        spans_send(&s, &r, n, starts + n * SPANS_EACH);
+        if (n % 3 != 2)
+            assert_int_equal(engine_settle(s.engine), ERR_OK);
+        if (n % 20 == 19) { /* then a partition each, then one again */
+            s.options.partition_bytes_max = n == 19 ? 1 : 0;
+            reopen(&s);
+        }
+        for (unsigned k = 0; k < 10; k++) {
+            uint64_t step = steps[random_below(&r, STEPS)];
+            uint64_t unit = step == 0 ? TALLY_MINUTE_NS : step;
+            uint64_t min = 20000 * TALLY_DAY_NS + random_below(&r, 4 * TALLY_DAY_NS);
+            uint64_t max = min + random_below(&r, 3 * TALLY_DAY_NS), expected = 0;
+            uint64_t from = min - min % unit, to = (max + unit - 1) / unit * unit;
+            for (size_t i = 0; i < (n + 1) * SPANS_EACH; i++)
+                expected += starts[i] >= from && starts[i] < to;
+            assert_int_equal(calls(&s, step, min, max), expected);
+        }
+    }
+    assert_true(statistics(&s).partitions > 2);
+    store_deinit(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_rows_become_few_and_say_the_same),
         cmocka_unit_test(rollups_outlive_their_spans),
+        cmocka_unit_test(windows_count_what_starts_in_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

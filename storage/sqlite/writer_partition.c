@@ -307,6 +307,7 @@ static void partition_seal(struct sqlite_engine *e, struct partition *p)
         return;
     }
     p->state = PARTITION_SEALED;
+    derived_sealed(e, p);
     partition_close_writer(p);
 }
 
