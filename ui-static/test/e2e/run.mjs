@@ -6,7 +6,7 @@
 //   axe      { base, which: full|empty }
 //   tokens   { base, reader, writer }
 //   hostile  { base, otlp, defective }                 `defective` serves a build with one innerHTML
-//   shots    { base, which, folder }
+//   shots    { base, which, folder, places }          places: names, comma-separated; all when absent
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { axe, axeControl } from './axe.mjs';
@@ -30,7 +30,7 @@ async function examples() {
   const header = await api(`/trace/${row.id}/skeleton`);
   const part = await api(`/trace/${row.id}/skeleton?part=0&version=${header.version}`);
   const at = Math.max(0, part.flags.findIndex((f) => f & 1));
-  return { trace: row.id, span: part.ids.slice(at * 16, at * 16 + 16), service: 'checkout' };
+  return { trace: row.id, span: part.ids.slice(at * 16, at * 16 + 16), service: 'storefront' };
 }
 const placesOf = async () => (options.which === 'empty' ? places.empty : places.full(await examples()));
 
@@ -61,7 +61,10 @@ const phases = {
     await hostile.hostile(browser, options.base, sent);
     if (options.defective) await hostile.hostileControl(browser, options.defective);
   },
-  shots: async (browser) => shots(browser, options.base, await placesOf(), options.folder, options.which),
+  shots: async (browser) => {
+    const only = options.places?.split(',');
+    await shots(browser, options.base, (await placesOf()).filter(([name]) => only === undefined || only.includes(name)), options.folder, options.which);
+  },
 };
 
 const browser = await launch();
