@@ -249,9 +249,9 @@ function body(c: CanvasRenderingContext2D, scene: Scene, i: number, look: Look, 
   }
   if (look.found?.has(i) === true) {
     c.strokeStyle = k.accent!;
-    c.lineWidth = 3;
+    c.lineWidth = 2.5;
     c.beginPath();
-    c.arc(x, y, r + 9, 0, 2 * Math.PI);
+    c.arc(x, y, r + 6, 0, 2 * Math.PI);
     c.stroke();
   }
   if (v.kind === 'group') {

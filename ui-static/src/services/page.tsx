@@ -157,10 +157,10 @@ export default function ServicesPage() {
             );
           }
           return (
-            <Table label="Services" columns={columns} rows={rows} rowKey={(row) => `${row.ns}/${row.name}`} sort={order.key}
+            <div class="services-wide"><Table label="Services" columns={columns} rows={rows} rowKey={(row) => `${row.ns}/${row.name}`} sort={order.key}
               descending={isDescending(order, order.key === 'name' || order.key === 'ns')}
               onSort={(key) => navigate('services', { sort: nextOrder(p.sort, key) }, 'replace')} rowHref={hrefOf}
-              rowClass={(row) => (row.count === 0 ? 'silent' : '')} />
+              rowClass={(row) => (row.count === 0 ? 'silent' : '')} /></div>
           );
         }}
       </Answer>
