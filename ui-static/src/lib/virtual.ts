@@ -65,15 +65,16 @@ export class VirtualList<R extends HTMLElement> {
     cancelAnimationFrame(this.frame);
   }
 
+  /** Everything may have changed. Drawn with the next frame, so that many changes at once cost one drawing. */
   setCount(count: number): void {
     this.count = count;
+    this.body.style.height = `${Math.min(count * this.source.rowHeight, MAX_PX)}px`;
     this.refill();
   }
 
-  /** Everything in sight may have changed. */
   refill(): void {
     this.shows.fill(-1);
-    this.draw();
+    this.later();
   }
 
   /** Bring a row into sight; when it is not, put it a third down. */
@@ -88,21 +89,6 @@ export class VirtualList<R extends HTMLElement> {
     this.draw();
   }
 
-  toEnd(): void {
-    this.view.scrollTop = this.view.scrollHeight;
-    this.draw();
-  }
-
-  isAtEnd(): boolean {
-    return this.view.scrollTop + this.view.clientHeight >= this.view.scrollHeight - this.source.rowHeight;
-  }
-
-  /** The element that shows a row now. */
-  elementOf(index: number): R | undefined {
-    const slot = this.rows.length === 0 ? -1 : index % this.rows.length;
-    return this.shows[slot] === index ? this.rows[slot] : undefined;
-  }
-
   private readonly later = (): void => {
     if (this.frame !== 0) return;
     this.frame = requestAnimationFrame(() => {
@@ -112,9 +98,8 @@ export class VirtualList<R extends HTMLElement> {
   };
 
   private draw(): void {
-    const { source, view, body } = this;
+    const { source, view } = this;
     const w = windowOf(view.scrollTop, view.clientHeight, source.rowHeight, this.count);
-    body.style.height = `${w.height}px`;
     const need = w.last - w.first;
     if (need > this.rows.length) this.grow(need + 8);
     const size = this.rows.length;
