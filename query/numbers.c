@@ -10,6 +10,7 @@
 #define DAY_NS    (UINT64_C(86400) * NS_PER_S)
 /* Far from wrapping, whatever is added to it here: the year 2500 or so. */
 #define TIME_MAX (UINT64_MAX - 1000 * DAY_NS)
+#define STEP_MAX (400 * DAY_NS)
 
 /* ---- The window ---- */
 
@@ -81,7 +82,7 @@ enum err numbers_window_read(struct call *c, size_t points, struct numbers_windo
 
 enum err numbers_window_step(struct call *c, uint64_t step_ns, struct numbers_window *w)
 {
-    if (step_ns == 0 || step_ns % MINUTE_NS != 0)
+    if (step_ns == 0 || step_ns % MINUTE_NS != 0 || step_ns > STEP_MAX)
         return call_fail(c, ERR_INVALID, "step", "expected whole minutes, as 5m");
     if ((w->end - w->from) / step_ns >= NUMBERS_POINTS_MAX)
         return call_fail(c, ERR_INVALID, "step", "it makes more than %u points of this range",
@@ -233,6 +234,10 @@ void numbers_write(struct json_writer *j, const char *key, double v)
 
 static void write_number(struct json_writer *j, double v)
 {
+    if (!isfinite(v)) { /* spans that claim to stand for more than there can be */
+        json_null(j);
+        return;
+    }
     char text[32]; /* more digits than the eye or the data have only make the answer longer */
     int len = snprintf(text, sizeof text, "%.6g", v);
     json_raw(j, bytes_of(text, (size_t)len));

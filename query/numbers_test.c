@@ -195,6 +195,8 @@ static void wrong_parameters_are_named(void **state)
         { "/services/a/series?step=30s", "step" },
         { "/services/a/series?step=90s", "step" },
         { "/services/a/series?step=0s", "step" },
+        { "/services/a/series?from=18000000000000000000&to=18300000000000000000&step=2500000h",
+          "step" },
         { "/services/a/series?from=now-30d&step=1m", "step" },
         { "/services/a/series?by=color", "by" },
     };
