@@ -516,11 +516,21 @@ static enum err range_retire(struct sqlite_engine *e, struct build *b)
     return error;
 }
 
+/* Retiring writes the group and what it removes to the log first: on a disk with little room, little at a time. */
+static size_t build_bytes_max(const struct sqlite_engine *e)
+{
+    uint64_t share = atomic_load(&e->disk.free_bytes) / 16;
+    if (share == 0 && atomic_load(&e->disk.state) == DISK_OK)
+        return BUILD_BYTES_MAX; /* not known yet */
+    share = share < BUILD_BYTES_LEAST ? BUILD_BYTES_LEAST : share;
+    return share < BUILD_BYTES_MAX ? (size_t)share : BUILD_BYTES_MAX;
+}
+
 /* Make one row group of the oldest entries of a signal; ERR_OK also when there are none. */
 static enum err build_oldest(struct sqlite_engine *e, enum signal signal)
 {
     struct build b = { .retirement = { .signal = signal } };
-    view_oldest(&e->view, signal, e->builder_rows, BUILD_BYTES_MAX, &b.retirement.entries);
+    view_oldest(&e->view, signal, e->builder_rows, build_bytes_max(e), &b.retirement.entries);
     enum err error = ERR_OK;
     if (b.retirement.entries.count > 0) {
         buffer_init(&b.group, (size_t)1 << 30);

@@ -51,8 +51,9 @@
 #define WAL_BUSY_STEP_BYTES ((uint64_t)8 << 20)
 #define WAL_SOFT_BYTES      ((uint64_t)64 << 20)
 #define WAL_HARD_BYTES      ((uint64_t)256 << 20)
-#define BUILD_BYTES_MAX     ((size_t)64 << 20) /* of bodies in one row group */
-#define RETRY_NS            (250 * NS_PER_MS)  /* between tries to write again */
+#define BUILD_BYTES_MAX     ((size_t)64 << 20)  /* of bodies in one row group */
+#define BUILD_BYTES_LEAST   ((size_t)256 << 10) /* likewise, on a disk that is nearly full */
+#define RETRY_NS            (250 * NS_PER_MS)   /* between tries to write again */
 #define FREEZES_MAX         3 /* in FREEZES_NS: after that something is wrong with the disk */
 #define MERGE_LEVELS        8 /* sixteen times as many rows each */
 #define FREEZES_NS          (600 * NS_PER_S)

@@ -38,9 +38,7 @@ enum err retention_clock_load(struct retention_clock *c, struct catalog *catalog
             then_boot_ns < c->start_boot_ns)
             c->start_ns += c->start_boot_ns - then_boot_ns;
     }
-    /* A disk that takes nothing is no reason not to serve what is there. */
-    e = retention_clock_store(c, catalog);
-    return e == ERR_FULL || e == ERR_IO ? ERR_OK : e;
+    return ERR_OK;
 }
 
 uint64_t retention_clock_now(const struct retention_clock *c)

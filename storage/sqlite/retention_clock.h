@@ -18,7 +18,7 @@ struct retention_clock {
     uint64_t boot_id;  /* hash of the system's; 0: unknown */
 };
 
-/* Go on from what the catalogue has, or begin. A disk that takes no writes is no error. */
+/* Go on from what the catalogue has, or begin. Nothing is written. */
 NODISCARD enum err retention_clock_load(struct retention_clock *c, struct catalog *catalog);
 /* Nanoseconds; never goes back. */
 uint64_t retention_clock_now(const struct retention_clock *c);

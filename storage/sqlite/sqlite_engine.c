@@ -482,12 +482,31 @@ static void load_deinit(struct load *l)
     mem_free(l->damaged);
 }
 
+/* What version 1 did not know is written down once; on a full disk at a later start. */
+static enum err partitions_date(struct sqlite_engine *e)
+{
+    if (catalog_db(e->catalog)->is_sync_failed)
+        return ERR_OK;
+    uint64_t now = retention_clock_now(&e->clock);
+    for (size_t i = 0; i < e->partitions_count; i++) {
+        struct partition *p = e->partitions[i];
+        if (p->closed_clock_ns == 0 && p->state != PARTITION_OPEN)
+            p->closed_clock_ns = now;
+    }
+    enum err error = retention_clock_store(&e->clock, e->catalog);
+    if (error == ERR_OK)
+        error = catalog_partitions_date(e->catalog, now);
+    return error == ERR_FULL || error == ERR_IO ? ERR_OK : error;
+}
+
 static enum err load_all(struct sqlite_engine *e, char **out_message)
 {
     struct load l = { .engine = e };
     enum err error = list_partitions(e);
     if (error == ERR_OK)
         error = check_all(e, out_message);
+    if (error == ERR_OK)
+        error = partitions_date(e);
     if (error == ERR_OK)
         error = summary_load_operations(e);
     for (size_t i = 0; error == ERR_OK && i < e->partitions_count; i++)
@@ -650,15 +669,6 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
     metrics_register(e, o->metrics);
 }
 
-/* What version 1 did not know is written down once; on a full disk at a later start. */
-static enum err partitions_date(struct sqlite_engine *e)
-{
-    if (catalog_db(e->catalog)->is_sync_failed)
-        return ERR_OK;
-    enum err error = catalog_partitions_date(e->catalog, retention_clock_now(&e->clock));
-    return error == ERR_FULL || error == ERR_IO ? ERR_OK : error;
-}
-
 static enum err engine_begin(struct sqlite_engine *e, const struct sqlite_engine_options *options,
                              char **out_message)
 {
@@ -682,8 +692,6 @@ static enum err engine_begin(struct sqlite_engine *e, const struct sqlite_engine
         error = catalog_content_key(e->catalog, &e->content_key);
     if (error == ERR_OK)
         error = retention_clock_load(&e->clock, e->catalog);
-    if (error == ERR_OK)
-        error = partitions_date(e);
     if (error == ERR_OK)
         error = load_all(e, out_message);
     if (error == ERR_OK && file_open(e->directory, "acked", &e->writer.acked_fd) != ERR_OK)

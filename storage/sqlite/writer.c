@@ -482,8 +482,8 @@ static void retry_write(struct sqlite_engine *e)
         writer_partition_ensure(e) != ERR_OK)
         return;
     struct partition *p = w->open;
-    /* What is copied out of the log makes room in it, where the disk has none. */
-    enum err error = db_checkpoint(&p->db, false);
+    /* What is copied out of the log makes room in it, and emptying it makes room on the disk, where it has none. */
+    enum err error = db_checkpoint(&p->db, w->refusal == ERR_FULL);
     if (error == ERR_OK || error == ERR_BUSY)
         error = db_exec(&p->db, "UPDATE journal_group SET hash = hash WHERE group_no ="
                                 " (SELECT max(group_no) FROM journal_group)");
