@@ -81,7 +81,7 @@ export function canned({ services = 60, seed = 1, state = 'full', namespaces = t
     if (one === null) return null;
     const name = decodeURIComponent(one[1]), index = system.nodes.findIndex((n) => n.kind === 'service' && n.name === name);
     const node = system.nodes[index];
-    if (node === undefined) return { ...common(w), rows: [], in: [], out: [], series: { rate: [], err: [], p50: [], p90: [], p95: [], p99: [], count: [], errors: [] }, points: 0, count: 0, errors: 0, rate: 0, err: null, p50: null, p90: null, p95: null, p99: null, reason: 'no_match', hidden: 0 };
+    if (node === undefined) return { ...common(w), rows: [], in: [], out: [], gaps: [], time: 0, series: { rate: [], err: [], p50: [], p90: [], p95: [], p99: [], count: [], errors: [] }, points: 0, count: 0, errors: 0, rate: 0, err: null, p50: null, p90: null, p95: null, p99: null, reason: 'no_match', hidden: 0 };
     const red = (k) => ({ count: Math.round(node.count * k), errors: Math.round(node.errors * k), rate: node.rate * k, err: node.err, p50: node.p50, p90: node.p90, p95: node.p95, p99: node.p99, slow: node.slow, fail: node.fail });
     const words = ['GET /{id}', 'POST /pay', 'GET /list', 'PUT /{id}', 'DELETE /{id}', 'consume orders', 'GET /health', 'refresh prices', 'POST /search'];
     const minutes = Math.max(1, Math.round(w.window_s / 60));

@@ -57,8 +57,9 @@ function layout(layout: Layout, view: View): { done: Promise<LayoutAnswer>; stro
   return { done, strong };
 }
 
-function useDrawn(view: View | null, intent: string, how: Layout): { drawn: Drawn | null; move: (index: number, x: number, y: number) => void } {
+function useDrawn(view: View | null, intent: string, how: Layout): { drawn: Drawn | null; failed: boolean; move: (index: number, x: number, y: number) => void } {
   const [drawn, setDrawn] = useState<Drawn | null>(null);
+  const [failed, setFailed] = useState(false);
   const latest = useRef<Drawn | null>(null);
   const put = (next: Drawn): void => {
     latest.current = next;
@@ -78,7 +79,7 @@ function useDrawn(view: View | null, intent: string, how: Layout): { drawn: Draw
       if (!wanted) return;
       const stands = standing(view, strong, answer.layout, answer.places);
       put({ view, standing: stands, scene: sceneOf(view, stands), intent });
-    }, () => {});
+    }, () => setFailed(true));
     return () => {
       wanted = false;
     };
@@ -93,7 +94,7 @@ function useDrawn(view: View | null, intent: string, how: Layout): { drawn: Draw
     const stands = { ...old.standing, spots, lines };
     put({ ...old, standing: stands, scene: sceneOf(old.view, stands) });
   };
-  return { drawn, move };
+  return { drawn, failed, move };
 }
 
 /** Nodes, or members of groups, whose name has the text. */
@@ -116,7 +117,7 @@ export default function MapPage() {
   const data = answer.data !== undefined && answer.data.nodes.length > 0 ? answer.data : null;
   const view = useMemo(() => (data === null ? null : viewOf(data, wish)), [data, intent]);
   const isMatrix = p.layout === 'matrix';
-  const { drawn, move } = useDrawn(isMatrix ? null : view, intent, p.layout === 'matrix' ? 'auto' : p.layout);
+  const { drawn, failed, move } = useDrawn(isMatrix ? null : view, intent, p.layout === 'matrix' ? 'auto' : p.layout);
 
   // Selections are by ID in the URL, by index here.
   const shown = isMatrix ? view : drawn?.view ?? null;
@@ -253,6 +254,12 @@ export default function MapPage() {
                 <Matrix view={view} cell={p.cell} selected={edge} found={found} onEdge={(i) => select(edgeId(i))} onNode={(i) => select(view.nodes[i]!.id)} />
                 {notes}
               </>
+            );
+          }
+          if (drawn === null && failed) {
+            return (
+              <Empty title="The map could not be laid out here." icon="error"
+                action={<button type="button" class="button plain" onClick={() => navigate('map', { layout: 'matrix' }, 'replace')}>Show it as a table</button>} />
             );
           }
           if (drawn === null) return <MapSkeleton />;

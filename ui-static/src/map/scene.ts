@@ -40,8 +40,9 @@ export function boundsOf(scene: Scene): { l: number; t: number; r: number; b: nu
     out.t = Math.min(out.t, scene.y[i]! - scene.r[i]! - 10);
     out.b = Math.max(out.b, scene.y[i]! + scene.r[i]! + 38);
   }
-  for (const c of scene.curves) for (let i = 0; i < c.length; i += 2) {
-    out.t = Math.min(out.t, c[i + 1]! * 0.75 + 0.25 * Math.max(c[i + 1]!, out.t));
+  for (const c of scene.curves) {
+    // A curve between points at one height reaches three quarters of the way to its controls.
+    for (let i = 0; i < c.length; i += 8) out.t = Math.min(out.t, 0.25 * Math.min(c[i + 1]!, c[i + 7]!) + 0.75 * Math.min(c[i + 3]!, c[i + 5]!));
   }
   return scene.nodes.length > 0 ? out : { l: 0, t: 0, r: 1, b: 1 };
 }

@@ -22,8 +22,8 @@ export class Stage {
   private ready: Prepared | null = null;
   private look: Look;
   private frame = 0;
-  /** The scene has not been painted yet: its first frame is marked, for measurements. */
-  private isNew = false;
+  /** Nothing has been painted yet: the first frame is marked, for measurements. */
+  private isNew = true;
   private readonly context: CanvasRenderingContext2D;
   private readonly small: CanvasRenderingContext2D;
   private readonly stop: Array<() => void> = [];
@@ -80,7 +80,6 @@ export class Stage {
   show(scene: Scene, refit: boolean): void {
     this.scene = scene;
     this.ready = prepare(scene);
-    this.isNew = true;
     if (refit) {
       this.moved = false;
       this.fit();

@@ -88,7 +88,7 @@ export interface DependenciesAnswer extends Window {
   time: number;
   in: DependencyRow[];
   out: DependencyRow[];
-  gaps: Omit<MapGap, 's'>[];
+  gaps?: Omit<MapGap, 's'>[];
 }
 
 export interface InstancesAnswer extends Window {

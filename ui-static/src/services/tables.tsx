@@ -123,7 +123,7 @@ export function Dependencies({ data, service, short = false }: { data: Dependenc
           </figcaption>
         </figure>
       )}
-      {data.gaps.map((gap) => (
+      {(data.gaps ?? []).map((gap) => (
         <Note key={gap.why} kind="warn">
           {formatCount(gap.count)} {gapText[gap.why]?.short ?? gap.why}. {gapText[gap.why]?.long}{' '}
           {gap.samples.slice(0, 3).map((id, i) => <a key={id} href={traceHref(id)}>{i === 0 ? 'Example' : ` ${i + 1}`}</a>)}
