@@ -89,11 +89,13 @@ void peer_read(struct bytes message, struct peer_parts *out)
     uint8_t ranks[PART_COUNT];
     memset(ranks, 0xFF, sizeof ranks);
     out->present = 0;
+    if (message.len == 0)
+        return; /* and without an address, to which nothing may be added */
     const uint8_t *at = message.data, *end = at + message.len;
     uint32_t tag;
     uint64_t v;
     struct bytes attribute = { 0 };
-    while (message.len > 0 && wire_next(&at, end, &tag, &v, &attribute))
+    while (wire_next(&at, end, &tag, &v, &attribute))
         if (tag == WIRE_TAG(OTLP_SPAN_ATTRIBUTES, WIRE_LENGTH))
             attribute_read(attribute.data, attribute.len, ranks, out);
 }
