@@ -101,6 +101,39 @@ static void check_route(struct fake_engine *f, enum call_api api, const struct c
     free(room);
 }
 
+/* Two services, of which one calls the other and a database, and has lost a partner. */
+static void set_numbers(struct fake_engine *f)
+{
+    static struct red_point red_points[2];
+    static struct edge_point edge_points[1];
+    static struct red_series series[2];
+    static struct edge edges[2];
+    static struct unpaired gap;
+    static struct derived_cleaned cleaned;
+    const struct derived_node a = { .kind = NODE_SERVICE, .name = BYTES_LITERAL("1") };
+    const struct derived_node b = { .kind = NODE_SERVICE,
+                                    .name = BYTES_LITERAL("b"),
+                                    .namespace = BYTES_LITERAL("n") };
+    const struct derived_node d = { .kind = NODE_DATABASE, .name = BYTES_LITERAL("d/>") };
+    red_points[0] = (struct red_point){ .start_unix_ns = 60 * NS_PER_S, .calls = 3, .errors = 1 };
+    red_points[1] = (struct red_point){ .start_unix_ns = clock_unix_ns(), .calls = UINT64_MAX };
+    red_points[1].estimated_calls = 1e308;
+    series[0] = (struct red_series){ .service = a.name, .name = b.name, .kind = 2 };
+    series[1] = (struct red_series){ .service = b.name, .namespace = b.namespace, .kind = 99 };
+    series[0].points = series[1].points = red_points;
+    series[0].points_count = series[1].points_count = 2;
+    edge_points[0] = (struct edge_point){ .start_unix_ns = 60 * NS_PER_S, .calls = 3 };
+    edges[0] = (struct edge){ .client = a, .server = b, .points = edge_points, .points_count = 1 };
+    edges[1] = (struct edge){ .client = a, .server = d, .points = edge_points, .points_count = 1 };
+    edges[1].type = CONNECTION_DATABASE;
+    gap = (struct unpaired){ .node = b, .reason = UNPAIRED_SAMPLED, .count = 1 };
+    cleaned = (struct derived_cleaned){ .service = a.name, .name = b.name, .spans = 1 };
+    f->red = (struct red_result){ series, 2 };
+    f->edges = (struct edge_result){ edges, 2, &gap, 1 };
+    f->cleaned = &cleaned;
+    f->cleaned_count = 1;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct {
@@ -127,6 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fake_engine_init(&f);
     f.traces_data = bytes_of(trace, sizeof trace);
     f.logs_data = bytes_of(record, sizeof record);
+    set_numbers(&f);
     size_t route = data[0];
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
         if (route < *families[i].count) {
