@@ -215,8 +215,8 @@ struct derived_totals {
 
 /* ---- Names that were cleaned ----------------------------------------------------------------- */
 
-enum cleaned_reason { CLEANED_ID, CLEANED_TEMPLATE, CLEANED_OVERFLOW, CLEANED_LONG };
-/* "id", "template", "overflow", "long". */
+enum cleaned_reason { CLEANED_ID, CLEANED_OVERFLOW, CLEANED_LONG };
+/* "id", "overflow", "long". */
 const char *cleaned_reason_text(enum cleaned_reason reason);
 
 struct derived_cleaned {

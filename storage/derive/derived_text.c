@@ -39,8 +39,6 @@ const char *cleaned_reason_text(enum cleaned_reason reason)
     switch (reason) {
     case CLEANED_ID:
         return "id";
-    case CLEANED_TEMPLATE:
-        return "template";
     case CLEANED_OVERFLOW:
         return "overflow";
     case CLEANED_LONG:
