@@ -132,9 +132,10 @@ export async function traces(browser, base) {
     await grid.focus();
     await page.keyboard.press('Home');
     await page.keyboard.press('ArrowLeft');
-    expect((await page.locator('.wf-row.active').getAttribute('aria-expanded')) === 'false', 'the row is not closed');
+    await page.locator('.wf-row.active[aria-expanded=false]').waitFor(); // rows are drawn with the next frame
     expect(Number(await grid.getAttribute('aria-rowcount')) < whole, 'no row went');
     await page.keyboard.press('ArrowRight');
+    await page.locator('.wf-row.active[aria-expanded=true]').waitFor();
     expect(Number(await grid.getAttribute('aria-rowcount')) === whole, 'not all rows came back');
   });
   await attempt('trace: find goes from match to match', async () => {
