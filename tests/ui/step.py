@@ -133,7 +133,7 @@ def serving(report, server):
     report.check("resident memory of an idle server that has given the page", resident <= 16 * 1024, f"{resident} KiB of 16 MiB")
 
 
-def browser(report, phase, timeout=240, **options):
+def browser(report, phase, timeout=600, **options):
     """A phase of test/e2e/run.mjs; its lines become ours."""
     try:
         done = run(["node", "test/e2e/run.mjs", phase, json.dumps(options)], timeout)
@@ -186,7 +186,7 @@ def live(report, wanted, shots):
             time.sleep(max(0, DEMO_S - (time.monotonic() - began)))
             for phase in ("full", "axe", "shots"):
                 if phase in wanted:
-                    browser(report, phase, timeout=400, base=base, which="full", folder=str(folder))
+                    browser(report, phase, timeout=900, base=base, which="full", folder=str(folder))
         finally:
             with contextlib.suppress(OSError, ValueError):
                 os.kill(int(pid_file.read_text()), signal.SIGTERM)
@@ -210,7 +210,7 @@ def with_tokens(report):
 
 def with_strangers(report):
     with Server() as server, defective_page(server) as defective:
-        browser(report, "hostile", timeout=300, base=server.http + "/", otlp=server.otlp, defective=defective)
+        browser(report, "hostile", timeout=900, base=server.http + "/", otlp=server.otlp, defective=defective)
 
 
 def main():
