@@ -59,7 +59,7 @@ export async function openPage(browser, base, { theme = 'light', width = 1280, h
     window.__ran = (what) => window.__complain('strangers\' code ran: ' + what);
     document.addEventListener('securitypolicyviolation', (e) => window.__complain(`content policy: ${e.violatedDirective} ${e.blockedURI} ${e.sample}`));
   });
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(20_000);
   return { page, context, complaints };
 }
 

@@ -202,7 +202,7 @@ async function states(browser, dist) {
       await attempt(`${state}: /${path} says what and what to do`, async () => {
         await page.goto(front.base + path);
         await page.locator('#page').getByText(/./).first().waitFor();
-        await page.waitForFunction((source) => new RegExp(source).test(document.querySelector('#page').innerText), text.source, { timeout: 8000 });
+        await page.waitForFunction((source) => new RegExp(source).test(document.querySelector('#page').innerText), text.source, { timeout: 20_000 });
       });
     }
     await context.close();
