@@ -394,7 +394,7 @@ static void a_full_table_keeps_its_bound(void **state)
         }
         half_table_apply(&t, &c);
         assert_true(t.waiting.count + t.paired.count <= HALVES_MAX);
-        assert_true(half_first(&t, &halves[EACH - 1]) != HALF_NONE);
+        assert_true(half_newest(&t, &halves[EACH - 1], 0, &t.steps) != HALF_NONE);
     }
     assert_int_equal(t.lost, 0); /* those that are paired make room */
     struct half_changes late = { .nodes = &nodes, .built_unix_ns = 2000 + HALF_LIFETIME_NS };

@@ -242,6 +242,7 @@ struct machine {
     struct buffer stored[SPANS_MAX + 2], halves[SPANS_MAX + 2];
     uint64_t built[SPANS_MAX + 2];
     size_t groups;
+    uint64_t steps; /* of pairing, and of tables that are no more */
 };
 
 static void span_feed(struct machine *x, struct buffer *scratch, const struct model_span *s)
@@ -285,18 +286,20 @@ static void group_build(struct machine *x, uint64_t now)
     struct tally_span span;
     size_t g = x->groups++;
     x->built[g] = now;
-    buffer_init(&x->stored[g], 1 << 20);
-    buffer_init(&x->halves[g], 1 << 20);
+    buffer_init(&x->stored[g], 1 << 24);
+    buffer_init(&x->halves[g], 1 << 24);
     assert_int_equal(pairing_run(&x->intake, &x->table, now, &pairing), ERR_OK);
     assert_int_equal(tally_encode(&x->intake.tally, &x->stored[g], &span), ERR_OK);
     half_changes_encode(&pairing.changes, &x->halves[g]);
     assert_int_equal(buffer_error(&x->halves[g]), ERR_OK);
     half_table_apply(&x->table, &pairing.changes);
+    x->steps += pairing.steps;
     intake_reset(&x->intake);
 }
 
 static void restart(struct machine *x)
 {
+    x->steps += x->table.steps;
     half_table_deinit(&x->table);
     assert_int_equal(half_table_init(&x->table), ERR_OK);
     uint64_t newest = x->groups == 0 ? 0 : x->built[x->groups - 1];
@@ -386,6 +389,40 @@ static void shuffle(struct model *m)
     }
 }
 
+static void machine_init(struct machine *x)
+{
+    *x = (struct machine){ 0 };
+    assert_int_equal(half_table_init(&x->table), ERR_OK);
+    intake_init(&x->intake, (size_t)64 << 20);
+    arena_init(&x->messages, (size_t)64 << 20, NULL);
+}
+
+static void machine_deinit(struct machine *x)
+{
+    for (size_t g = 0; g < x->groups; g++) {
+        buffer_deinit(&x->stored[g]);
+        buffer_deinit(&x->halves[g]);
+    }
+    arena_deinit(&x->messages);
+    intake_deinit(&x->intake);
+    half_table_deinit(&x->table);
+}
+
+static void lines_of(const struct machine *x, struct lines *out)
+{
+    struct tally sum;
+    struct arena arena;
+    out->count = 0;
+    arena_init(&arena, (size_t)64 << 20, NULL);
+    tally_init(&sum, &arena, TALLY_MINUTE_NS);
+    for (size_t g = 0; g < x->groups; g++)
+        assert_int_equal(tally_add_stored(&sum, buffer_bytes(&x->stored[g]), NULL), ERR_OK);
+    for (uint32_t i = 0; i < sum.points_count; i++)
+        line_read(&sum, tally_point(&sum, i), out);
+    tally_deinit(&sum);
+    arena_deinit(&arena);
+}
+
 /* A case by its seed. drops: leave one span out of what is fed, for the negative control. */
 static bool case_run(uint64_t seed, bool drops, bool is_loud)
 {
@@ -400,10 +437,7 @@ static bool case_run(uint64_t seed, bool drops, bool is_loud)
     expect(&model, &expected);
 
     struct machine *x = &machine;
-    *x = (struct machine){ 0 };
-    assert_int_equal(half_table_init(&x->table), ERR_OK);
-    intake_init(&x->intake, (size_t)64 << 20);
-    arena_init(&x->messages, (size_t)64 << 20, NULL);
+    machine_init(x);
     struct buffer scratch;
     buffer_init(&scratch, 1 << 20);
     uint64_t now = 5 * TALLY_HOUR_NS, end = now + 14 * TALLY_MINUTE_NS;
@@ -422,25 +456,10 @@ static bool case_run(uint64_t seed, bool drops, bool is_loud)
     group_build(x, now + HALF_LIFETIME_NS); /* nothing new: all that waits is alone */
     assert_int_equal(x->table.waiting.count, 0);
 
-    struct tally sum;
-    struct arena arena;
-    arena_init(&arena, (size_t)64 << 20, NULL);
-    tally_init(&sum, &arena, TALLY_MINUTE_NS);
-    for (size_t g = 0; g < x->groups; g++)
-        assert_int_equal(tally_add_stored(&sum, buffer_bytes(&x->stored[g]), NULL), ERR_OK);
-    for (uint32_t i = 0; i < sum.points_count; i++)
-        line_read(&sum, tally_point(&sum, i), &found);
+    lines_of(x, &found);
     bool is_equal = lines_equal(&expected, &found, is_loud);
-    tally_deinit(&sum);
-    arena_deinit(&arena);
-    for (size_t g = 0; g < x->groups; g++) {
-        buffer_deinit(&x->stored[g]);
-        buffer_deinit(&x->halves[g]);
-    }
     buffer_deinit(&scratch);
-    arena_deinit(&x->messages);
-    intake_deinit(&x->intake);
-    half_table_deinit(&x->table);
+    machine_deinit(x);
     return is_equal;
 }
 
@@ -462,11 +481,114 @@ static void a_missing_span_is_noticed(void **state)
     assert_true(noticed >= 48);
 }
 
+/* ---- Work ------------------------------------------------------------------------------------ */
+
+enum { MANY = 30000 };
+
+/* Callers of one ID, or callees of one caller. */
+static void many_feed(struct machine *x, struct buffer *scratch, uint64_t trace, uint64_t caller,
+                      bool is_server)
+{
+    static uint64_t next = 1000;
+    for (unsigned i = 0; i < MANY; i++)
+        span_feed(x, scratch,
+                  &(struct model_span){ .trace = trace,
+                                        .id = is_server ? next++ : caller,
+                                        .parent = is_server ? caller : 0,
+                                        .kind = is_server ? 2 : 3,
+                                        .service = is_server ? 1 : 0,
+                                        .start = TALLY_HOUR_NS,
+                                        .duration = 1 });
+}
+
+static uint64_t calls_of(const struct lines *l, const char *begin)
+{
+    uint64_t calls = 0;
+    for (size_t i = 0; i < l->count; i++)
+        if (strncmp(l->lines[i].key, begin, strlen(begin)) == 0)
+            calls += l->lines[i].calls;
+    return calls;
+}
+
+/* Steps, not time: a few for each span, whatever others have the same key. */
+static void equal_keys_take_few_steps(void **state)
+{
+    (void)state;
+    struct machine *x = &machine;
+    struct buffer scratch;
+    machine_init(x);
+    buffer_init(&scratch, 1 << 20);
+    uint64_t now = 5 * TALLY_HOUR_NS;
+    many_feed(x, &scratch, 3, 7, false);
+    group_build(x, ++now);
+    assert_int_equal(x->table.waiting.count, MANY);
+    many_feed(x, &scratch, 3, 7, true); /* all callers that wait have met a server */
+    group_build(x, ++now);
+    assert_int_equal(x->table.waiting.count, 0);
+    for (unsigned i = 0; i < 3; i++) { /* the third time there is no room for all */
+        many_feed(x, &scratch, 1, 7, true);
+        group_build(x, ++now);
+    }
+    assert_int_equal(x->table.waiting.count, MANY);
+    many_feed(x, &scratch, 1, 7, false); /* the first takes all servers, and the others wait */
+    group_build(x, ++now);
+    assert_int_equal(x->table.waiting.count, MANY - 1);
+    many_feed(x, &scratch, 1, 7, true); /* by the first one again */
+    group_build(x, ++now);
+    assert_int_equal(x->table.waiting.count, MANY - 1);
+    many_feed(x, &scratch, 2, 7, false);
+    many_feed(x, &scratch, 2, 7, true);
+    group_build(x, ++now);
+    assert_int_equal(x->table.waiting.count, 2 * (MANY - 1));
+    restart(x);
+    group_build(x, now + HALF_LIFETIME_NS);
+    assert_int_equal(x->table.waiting.count, 0);
+    lines_of(x, &found);
+    assert_int_equal(calls_of(&found, "E 0 s0 > 0 s1"), 4 * MANY);
+    assert_int_equal(calls_of(&found, "U s1"), 2 * MANY);
+    assert_int_equal(calls_of(&found, "U s0"), 2 * (MANY - 1));
+    uint64_t spans = 9 * MANY, steps = x->steps + x->table.steps;
+    print_message("%.1f steps a span\n", (double)steps / (double)spans);
+    assert_true(steps < 10 * spans);
+    buffer_deinit(&scratch);
+    machine_deinit(x);
+}
+
+/* Keys that somebody chose so that they are equal in what a hash without a secret may make of them. */
+static void chosen_keys_take_few_steps(void **state)
+{
+    (void)state;
+    struct machine *x = &machine;
+    struct buffer scratch;
+    machine_init(x);
+    buffer_init(&scratch, 1 << 20);
+    for (unsigned servers = 0; servers < 2; servers++) {
+        for (uint64_t i = 1; i <= MANY; i++)
+            span_feed(x, &scratch,
+                      &(struct model_span){ .trace = i << 20,
+                                            .id = servers ? i : i << 20 ^ 4711,
+                                            .parent = servers ? i << 20 ^ 4711 : 0,
+                                            .kind = servers ? 2 : 3,
+                                            .service = servers,
+                                            .start = TALLY_HOUR_NS });
+        group_build(x, 5 * TALLY_HOUR_NS + servers);
+    }
+    lines_of(x, &found);
+    assert_int_equal(calls_of(&found, "E 0 s0 > 0 s1"), MANY);
+    uint64_t steps = x->steps + x->table.steps;
+    print_message("%.1f steps a span\n", (double)steps / (2.0 * MANY));
+    assert_true(steps < UINT64_C(20) * MANY);
+    buffer_deinit(&scratch);
+    machine_deinit(x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(edges_are_those_of_all_spans_at_once),
         cmocka_unit_test(a_missing_span_is_noticed),
+        cmocka_unit_test(equal_keys_take_few_steps),
+        cmocka_unit_test(chosen_keys_take_few_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

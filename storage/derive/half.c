@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "storage/derive/varint.h"
 
 #include <assert.h>
@@ -21,10 +22,12 @@ enum err half_table_init(struct half_table *t)
     t->nodes_tidy_at = NODES_TIDY;
     t->entries = mem_map(HALVES_MAX * sizeof *t->entries);
     t->buckets = mem_alloc_array(HALVES_MAX, sizeof *t->buckets); /* zeroed */
-    if (t->entries != NULL && t->buckets != NULL)
-        return ERR_OK;
-    half_table_deinit(t);
-    return ERR_NOMEM;
+    enum err e = random_system(t->secret, sizeof t->secret);
+    if (t->entries == NULL || t->buckets == NULL)
+        e = ERR_NOMEM;
+    if (e != ERR_OK)
+        half_table_deinit(t);
+    return e;
 }
 
 void half_table_deinit(struct half_table *t)
@@ -36,27 +39,36 @@ void half_table_deinit(struct half_table *t)
     *t = (struct half_table){ 0 };
 }
 
-static uint32_t bucket_of(const struct half *h)
+static uint64_t fold(uint64_t a, uint64_t b)
 {
-    uint64_t v = (h->span ^ h->trace_low) * UINT64_C(0x9E3779B97F4A7C15) ^ h->trace_high;
-    return (uint32_t)((v * UINT64_C(0xD6E8FEB86659FD93)) >> 40) & BUCKETS_MASK;
+    __uint128_t product = (__uint128_t)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static uint32_t find_from(const struct half_table *t, uint32_t at, const struct half *key)
+uint64_t half_hash(const struct half_table *t, const struct half *key)
 {
-    while (at != HALF_NONE && !half_same_key(&t->entries[at].half, key))
+    uint64_t h = fold(key->trace_low ^ t->secret[0], key->span ^ t->secret[1]);
+    return fold(h ^ t->secret[1], key->trace_high ^ t->secret[0]);
+}
+
+static uint32_t bucket_of(const struct half_table *t, const struct half *key, uint32_t side)
+{
+    uint64_t hash = half_hash(t, key);
+    return (uint32_t)(side == 0 ? hash : hash >> 32) & BUCKETS_MASK;
+}
+
+uint32_t half_newest(const struct half_table *t, const struct half *key, uint32_t side,
+                     uint64_t *steps)
+{
+    uint32_t at = t->buckets[bucket_of(t, key, side)] - 1;
+    while (at != HALF_NONE) {
+        const struct half *h = &t->entries[at].half;
+        (*steps)++;
+        if (half_same_key(h, key) && half_side(h) == side)
+            break;
         at = t->entries[at].next_in_bucket;
+    }
     return at;
-}
-
-uint32_t half_first(const struct half_table *t, const struct half *key)
-{
-    return find_from(t, t->buckets[bucket_of(key)] - 1, key);
-}
-
-uint32_t half_next(const struct half_table *t, uint32_t entry)
-{
-    return find_from(t, t->entries[entry].next_in_bucket, &t->entries[entry].half);
 }
 
 /* ---- Lists ----------------------------------------------------------------------------------- */
@@ -94,20 +106,53 @@ static struct half_list *list_of(struct half_table *t, uint32_t at)
     return t->entries[at].is_paired ? &t->paired : &t->waiting;
 }
 
+/* The place that holds the number + 1 of the newest of a key and a side, in a bucket or in the entry before. */
+static void newest_replace(struct half_table *t, uint32_t at, uint32_t by)
+{
+    const struct half *h = &t->entries[at].half;
+    uint32_t *bucket = &t->buckets[bucket_of(t, h, half_side(h))];
+    t->steps++;
+    if (*bucket - 1 == at) {
+        *bucket = by + 1; /* HALF_NONE + 1 is 0: empty */
+        return;
+    }
+    uint32_t before = *bucket - 1;
+    for (; t->entries[before].next_in_bucket != at; before = t->entries[before].next_in_bucket)
+        t->steps++;
+    t->entries[before].next_in_bucket = by;
+}
+
 static void entry_remove(struct half_table *t, uint32_t at)
 {
-    uint32_t bucket = bucket_of(&t->entries[at].half);
-    uint32_t next = t->entries[at].next_in_bucket;
-    if (t->buckets[bucket] - 1 == at) {
-        t->buckets[bucket] = next + 1; /* HALF_NONE + 1 is 0: empty */
+    struct half_entry *e = &t->entries[at];
+    if (e->older != HALF_NONE)
+        t->entries[e->older].newer = e->newer;
+    if (e->newer != HALF_NONE) {
+        t->entries[e->newer].older = e->older;
+    } else if (e->older != HALF_NONE) {
+        t->entries[e->older].next_in_bucket = e->next_in_bucket;
+        newest_replace(t, at, e->older);
     } else {
-        uint32_t before = t->buckets[bucket] - 1;
-        while (t->entries[before].next_in_bucket != at)
-            before = t->entries[before].next_in_bucket;
-        t->entries[before].next_in_bucket = next;
+        newest_replace(t, at, e->next_in_bucket);
     }
     list_remove(t, list_of(t, at), at);
     list_append(t, &t->free, at);
+}
+
+/* It becomes the newest of its key and side. */
+static void entry_link(struct half_table *t, uint32_t at)
+{
+    struct half_entry *e = &t->entries[at];
+    e->older = half_newest(t, &e->half, half_side(&e->half), &t->steps);
+    if (e->older != HALF_NONE) {
+        t->entries[e->older].newer = at;
+        e->next_in_bucket = t->entries[e->older].next_in_bucket;
+        newest_replace(t, e->older, at);
+        return;
+    }
+    uint32_t *bucket = &t->buckets[bucket_of(t, &e->half, half_side(&e->half))];
+    e->next_in_bucket = *bucket - 1;
+    *bucket = at + 1;
 }
 
 static uint32_t entry_take(struct half_table *t)
@@ -146,14 +191,12 @@ static void entry_add(struct half_table *t, const struct half_changes *c, const 
         return;
     }
     struct half_entry *e = &t->entries[at];
-    uint32_t bucket = bucket_of(h);
-    *e = (struct half_entry){ .half = *h,
-                              .arrival_unix_ns = t->now_unix_ns,
-                              .next_in_bucket = t->buckets[bucket] - 1,
-                              .is_paired = is_paired };
+    *e = (struct half_entry){
+        .half = *h, .arrival_unix_ns = t->now_unix_ns, .newer = HALF_NONE, .is_paired = is_paired
+    };
     e->half.node = node;
     e->half.peer = peer;
-    t->buckets[bucket] = at + 1;
+    entry_link(t, at);
     list_append(t, list_of(t, at), at);
 }
 
@@ -168,21 +211,20 @@ static void expire(struct half_table *t, struct half_list *l)
 static void waiting_end(struct half_table *t, const struct half *key, uint32_t side,
                         bool becomes_paired)
 {
-    uint32_t at = half_first(t, key);
+    uint32_t at = half_newest(t, key, side, &t->steps);
     while (at != HALF_NONE) {
-        uint32_t next = half_next(t, at);
         struct half_entry *e = &t->entries[at];
-        if (!e->is_paired && (e->half.flags & HALF_SERVER) == side) {
-            if (becomes_paired) {
-                list_remove(t, &t->waiting, at);
-                e->is_paired = true;
-                e->arrival_unix_ns = t->now_unix_ns; /* where lists are by arrival, it goes last */
-                list_append(t, &t->paired, at);
-            } else {
-                entry_remove(t, at);
-            }
+        uint32_t older = e->older;
+        t->steps++;
+        if (!e->is_paired && becomes_paired) {
+            list_remove(t, &t->waiting, at);
+            e->is_paired = true;
+            e->arrival_unix_ns = t->now_unix_ns; /* where lists are by arrival, it goes last */
+            list_append(t, &t->paired, at);
+        } else if (!e->is_paired) {
+            entry_remove(t, at);
         }
-        at = next;
+        at = older;
     }
 }
 
@@ -236,7 +278,7 @@ void half_table_apply(struct half_table *t, const struct half_changes *c)
     for (size_t i = 0; i < c->clients_met_count; i++)
         waiting_end(t, &c->clients_met[i], 0, true);
     for (size_t i = 0; i < c->dropped_count; i++)
-        waiting_end(t, &c->dropped[i], c->dropped[i].flags & HALF_SERVER, false);
+        waiting_end(t, &c->dropped[i], half_side(&c->dropped[i]), false);
     expire(t, &t->waiting);
     expire(t, &t->paired);
     nodes_tidy(t);

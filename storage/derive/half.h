@@ -5,8 +5,11 @@
  *            half, under its parent's or its link's. They come in any order, in any batch, minutes apart. What is
  *            not complete when its row group is built waits here, and, by the entries that are stored with
  *            the group, is found again after a start.
- * Bound      HALVES_MAX entries of about 100 bytes. Halves wait HALF_LIFETIME_NS; callers that were paired stay
+ * Bound      HALVES_MAX entries of about 110 bytes. Halves wait HALF_LIFETIME_NS; callers that were paired stay
  *            as long as there is room, for the other calls that they may have made.
+ * Work       peers choose the keys, and may choose one for all: those of a key and a side hang together under
+ *            the newest, which alone is in a bucket, and buckets are chosen by a secret. So what is done to
+ *            one half takes a few steps, whatever the others are.
  * Threads    one changes it; others copy it under the owner's lock. */
 #ifndef SPINDLE_STORAGE_DERIVE_HALF_H
 #define SPINDLE_STORAGE_DERIVE_HALF_H
@@ -43,9 +46,10 @@ struct half {
 struct half_entry {
     struct half half;
     uint64_t arrival_unix_ns;
-    uint32_t next_in_bucket;
-    uint32_t before, after; /* in the list it is in, by arrival */
-    bool is_paired;         /* a client that has met its server */
+    uint32_t next_in_bucket; /* of the newest of a key and a side; the others are not in a bucket */
+    uint32_t newer, older;   /* of equal key and side; HALF_NONE */
+    uint32_t before, after;  /* in the list it is in, by arrival */
+    bool is_paired;          /* a client that has met its server */
 };
 
 struct half_list {
@@ -62,15 +66,24 @@ struct half_table {
     uint32_t nodes_tidy_at;
     uint64_t now_unix_ns; /* of the last group; never goes back */
     uint64_t lost;        /* for want of memory, since the start */
+    uint64_t secret[2];   /* of the buckets */
+    uint64_t steps;       /* entries looked at, since the start: what tests bound */
 };
 
-/* ERR_NOMEM. deinit is safe on a zeroed one. */
+/* ERR_NOMEM, ERR_IO. deinit is safe on a zeroed one. */
 NODISCARD enum err half_table_init(struct half_table *t);
 void half_table_deinit(struct half_table *t);
 
-/* The first entry under a key, then the next one; HALF_NONE. */
-uint32_t half_first(const struct half_table *t, const struct half *key);
-uint32_t half_next(const struct half_table *t, uint32_t entry);
+/* The newest entry of a key and of a side (HALF_SERVER or 0); from there `older` goes on. HALF_NONE. Adds to *steps
+ * how many entries were looked at. */
+uint32_t half_newest(const struct half_table *t, const struct half *key, uint32_t side,
+                     uint64_t *steps);
+/* Of a key, for tables of halves. */
+uint64_t half_hash(const struct half_table *t, const struct half *key);
+static inline uint32_t half_side(const struct half *h)
+{
+    return h->flags & HALF_SERVER;
+}
 static inline bool half_same_key(const struct half *a, const struct half *b)
 {
     return a->span == b->span && a->trace_low == b->trace_low && a->trace_high == b->trace_high;

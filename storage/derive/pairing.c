@@ -9,7 +9,7 @@
 
 /* Halves of the intake, and what became of them. */
 struct local {
-    uint32_t *buckets; /* clients by key: number + 1 */
+    uint32_t *buckets; /* clients by key: number + 1. Of equal ones the first alone */
     uint32_t *next;
     uint32_t mask;
     uint8_t *is_met;
@@ -22,12 +22,6 @@ struct run {
     struct local local;
     struct half *taken, *met, *dropped, *waits, *pairs;
 };
-
-static uint32_t bucket_of(const struct half *h)
-{
-    uint64_t v = (h->span ^ h->trace_low) * UINT64_C(0x9E3779B97F4A7C15) ^ h->trace_high;
-    return (uint32_t)((v * UINT64_C(0xD6E8FEB86659FD93)) >> 36);
-}
 
 /* A half of the table with the intake's numbers of nodes. */
 static bool half_translate(struct intake *in, const struct half_table *t, struct pairing *p,
@@ -89,6 +83,25 @@ static void alone(struct intake *in, const struct half *h, bool is_given_up)
         intake_edge(in, h->node, node, CONNECTION_VIRTUAL, HALF_NONE, h, NULL);
 }
 
+/* The place of the client of a key: the number + 1 is there, or 0. */
+static uint32_t *local_place(struct run *r, const struct half *key)
+{
+    struct local *l = &r->local;
+    uint32_t *place = &l->buckets[half_hash(r->table, key) & l->mask];
+    r->p->steps++;
+    for (; *place != 0 && !half_same_key(&r->in->halves[*place - 1], key);
+         place = &l->next[*place - 1])
+        r->p->steps++;
+    return place;
+}
+
+static void local_put(struct run *r, uint32_t number)
+{
+    uint32_t *place = local_place(r, &r->in->halves[number]);
+    if (*place == 0)
+        *place = number + 1;
+}
+
 static enum err local_init(struct run *r)
 {
     struct intake *in = r->in;
@@ -113,37 +126,23 @@ static enum err local_init(struct run *r)
         r->p->node_numbers == NULL)
         return arena_failure(&in->arena);
     memset(r->p->node_numbers, 0xFF, nodes * sizeof *r->p->node_numbers);
-    for (uint32_t i = 0; i < n; i++) {
-        if ((in->halves[i].flags & HALF_SERVER) != 0)
-            continue;
-        uint32_t bucket = bucket_of(&in->halves[i]) & l->mask;
-        l->next[i] = l->buckets[bucket];
-        l->buckets[bucket] = i + 1;
-    }
+    for (uint32_t i = 0; i < n; i++)
+        if (half_side(&in->halves[i]) == 0)
+            local_put(r, i);
     return ERR_OK;
-}
-
-static uint32_t local_client(const struct run *r, const struct half *key)
-{
-    uint32_t at = r->local.buckets[bucket_of(key) & r->local.mask];
-    while (at != 0 && !half_same_key(&r->in->halves[at - 1], key))
-        at = r->local.next[at - 1];
-    return at - 1; /* HALF_NONE when there is none */
 }
 
 static void server_pair(struct run *r, uint32_t number)
 {
     struct intake *in = r->in;
     const struct half *server = &in->halves[number];
-    uint32_t client = local_client(r, server);
+    uint32_t client = *local_place(r, server) - 1; /* HALF_NONE when there is none */
     if (client != HALF_NONE) {
         r->local.is_met[client] = r->local.is_met[number] = 1;
         pair(in, &in->halves[client], server);
         return;
     }
-    uint32_t at = half_first(r->table, server);
-    while (at != HALF_NONE && (r->table->entries[at].half.flags & HALF_SERVER) != 0)
-        at = half_next(r->table, at);
+    uint32_t at = half_newest(r->table, server, 0, &r->p->steps);
     struct half other;
     if (at == HALF_NONE || !half_translate(in, r->table, r->p, at, &other))
         return;
@@ -159,21 +158,19 @@ static void client_pair(struct run *r, uint32_t number)
 {
     struct intake *in = r->in;
     const struct half *client = &in->halves[number];
-    bool has_taken = false;
-    for (uint32_t at = half_first(r->table, client); at != HALF_NONE;
-         at = half_next(r->table, at)) {
+    uint32_t first = half_newest(r->table, client, HALF_SERVER, &r->p->steps);
+    /* Servers of a key are taken all at once: by another client, where the first of them is. */
+    if (first == HALF_NONE || r->p->marks[first] != 0)
+        return;
+    for (uint32_t at = first; at != HALF_NONE; at = r->table->entries[at].older) {
         struct half other;
-        if ((r->table->entries[at].half.flags & HALF_SERVER) == 0 || r->p->marks[at] != 0 ||
-            !half_translate(in, r->table, r->p, at, &other))
-            continue;
+        r->p->steps++;
         r->p->marks[at] = 1;
-        pair(in, client, &other);
-        has_taken = true;
+        if (half_translate(in, r->table, r->p, at, &other))
+            pair(in, client, &other);
     }
-    if (has_taken) {
-        r->local.is_met[number] = 1;
-        r->taken[r->p->changes.servers_taken_count++] = *client;
-    }
+    r->local.is_met[number] = 1;
+    r->taken[r->p->changes.servers_taken_count++] = *client;
 }
 
 static void table_alone(struct run *r, uint32_t at, bool is_given_up)
@@ -199,10 +196,12 @@ static enum err drop_oldest(struct run *r, size_t needed)
             continue;
         const struct half *key = &t->entries[at].half;
         r->dropped[(*count)++] = *key;
-        for (uint32_t same = half_first(t, key); same != HALF_NONE; same = half_next(t, same))
-            if (!t->entries[same].is_paired && r->p->marks[same] == 0 &&
-                ((t->entries[same].half.flags ^ key->flags) & HALF_SERVER) == 0)
+        for (uint32_t same = half_newest(t, key, half_side(key), &r->p->steps); same != HALF_NONE;
+             same = t->entries[same].older) {
+            r->p->steps++;
+            if (!t->entries[same].is_paired && r->p->marks[same] == 0)
                 table_alone(r, same, true);
+        }
         needed--;
     }
     return ERR_OK;
@@ -249,10 +248,10 @@ enum err pairing_run(struct intake *in, const struct half_table *table, uint64_t
     if (in->error != ERR_OK || intake_failed(in, local_init(&r)))
         return in->error;
     for (uint32_t i = 0; i < in->halves_count; i++)
-        if ((in->halves[i].flags & HALF_SERVER) != 0)
+        if (half_side(&in->halves[i]) != 0)
             server_pair(&r, i);
     for (uint32_t i = 0; i < in->halves_count; i++)
-        if ((in->halves[i].flags & HALF_SERVER) == 0)
+        if (half_side(&in->halves[i]) == 0)
             client_pair(&r, i);
     uint64_t now = now_unix_ns > table->now_unix_ns ? now_unix_ns : table->now_unix_ns;
     if (now_unix_ns != 0)

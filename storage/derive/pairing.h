@@ -14,6 +14,7 @@
 
 struct pairing {
     struct half_changes changes;
+    uint64_t steps; /* halves looked at: what tests bound */
     uint8_t *marks; /* [table->used]: entries that no longer wait */
     uint32_t
         *node_numbers; /* [table->nodes.count]: those of the intake; HALF_NONE: not asked yet */
