@@ -8,10 +8,10 @@
 
 #include <assert.h>
 
-#define HALF_FORMAT  1
-#define NODES_MAX    65536u
-#define NODES_TIDY   4096u /* so many before looking whether all are in use */
-#define BUCKETS_MASK (HALVES_MAX - 1)
+#define HALF_FORMAT 1
+#define NODES_MAX   65536u
+#define NODES_TIDY  4096u /* so many before looking whether all are in use */
+#define BUCKETS     (2 * HALVES_MAX)
 
 enum err half_table_init(struct half_table *t)
 {
@@ -21,7 +21,7 @@ enum err half_table_init(struct half_table *t)
     intern_init(&t->nodes, NODES_MAX);
     t->nodes_tidy_at = NODES_TIDY;
     t->entries = mem_map(HALVES_MAX * sizeof *t->entries);
-    t->buckets = mem_alloc_array(HALVES_MAX, sizeof *t->buckets); /* zeroed */
+    t->buckets = mem_alloc_array(BUCKETS, sizeof *t->buckets); /* zeroed */
     enum err e = random_system(t->secret, sizeof t->secret);
     if (t->entries == NULL || t->buckets == NULL)
         e = ERR_NOMEM;
@@ -53,8 +53,7 @@ uint64_t half_hash(const struct half_table *t, const struct half *key)
 
 static uint32_t bucket_of(const struct half_table *t, const struct half *key, uint32_t side)
 {
-    uint64_t hash = half_hash(t, key);
-    return (uint32_t)(side == 0 ? hash : hash >> 32) & BUCKETS_MASK;
+    return ((uint32_t)half_hash(t, key) & (HALVES_MAX - 1)) + (side == 0 ? 0 : HALVES_MAX);
 }
 
 uint32_t half_newest(const struct half_table *t, const struct half *key, uint32_t side,
@@ -482,13 +481,13 @@ enum err half_table_copy(const struct half_table *t, struct arena *arena, struct
 {
     struct half_table copy = *t;
     copy.entries = arena_alloc_array(arena, (size_t)t->used + 1, sizeof *copy.entries);
-    copy.buckets = arena_alloc_array(arena, HALVES_MAX, sizeof *copy.buckets);
+    copy.buckets = arena_alloc_array(arena, BUCKETS, sizeof *copy.buckets);
     struct bytes *nodes = arena_alloc_array(arena, (size_t)t->nodes.count + 1, sizeof *nodes);
     if (copy.entries == NULL || copy.buckets == NULL || nodes == NULL)
         return arena_failure(arena);
     if (t->used > 0) {
         memcpy(copy.entries, t->entries, t->used * sizeof *copy.entries);
-        memcpy(copy.buckets, t->buckets, HALVES_MAX * sizeof *copy.buckets);
+        memcpy(copy.buckets, t->buckets, BUCKETS * sizeof *copy.buckets);
     }
     for (uint32_t i = 0; i < t->nodes.count; i++) {
         enum err e = arena_dup(arena, intern_get(&t->nodes, i), &nodes[i]);

@@ -58,9 +58,10 @@ struct half_list {
 
 struct half_table {
     struct half_entry
-        *entries;      /* [HALVES_MAX], straight from the kernel: only what is used takes memory */
-    uint32_t *buckets; /* [HALVES_MAX], number + 1 */
-    uint32_t used;     /* entries that were ever in use */
+        *entries; /* [HALVES_MAX], straight from the kernel: only what is used takes memory */
+    uint32_t
+        *buckets;  /* [2 * HALVES_MAX], number + 1: of clients, then of servers, which are few */
+    uint32_t used; /* entries that were ever in use */
     struct half_list free, waiting, paired;
     struct intern nodes; /* keys of nodes, by the halves' numbers */
     uint32_t nodes_tidy_at;

@@ -108,8 +108,8 @@ static enum err window_move(struct histogram *h, int32_t first, uint32_t length,
     return ERR_OK;
 }
 
-/* Make the window cover buckets [from, to]. */
-enum err histogram_cover(struct histogram *h, int32_t from, int32_t to)
+/* Make the window cover buckets [from, to], and where it grows so many more. */
+static enum err cover(struct histogram *h, int32_t from, int32_t to, int32_t slack)
 {
     int32_t end = h->first + (int32_t)h->length;
     if (h->length != 0 && from >= h->first && to < end)
@@ -122,10 +122,9 @@ enum err histogram_cover(struct histogram *h, int32_t from, int32_t to)
         last = end - 1;
     if (last - first >= (int32_t)WINDOW_MAX)
         return ERR_CORRUPT;
-    if (h->arena != NULL && last - first + 2 * (int32_t)WINDOW_SLACK < (int32_t)WINDOW_MAX) {
-        /* A histogram of the moment is widened with room to spare, so that it is moved seldom. */
-        first = h->length == 0 || from < h->first ? first - (int32_t)WINDOW_SLACK : first;
-        last = h->length == 0 || to >= end ? last + (int32_t)WINDOW_SLACK : last;
+    if (last - first + 2 * slack < (int32_t)WINDOW_MAX) {
+        first = h->length == 0 || from < h->first ? first - slack : first;
+        last = h->length == 0 || to >= end ? last + slack : last;
     }
     uint32_t length = (uint32_t)(last - first + 1);
     if (h->length != 0 && first == h->first && length <= h->capacity) {
@@ -135,9 +134,20 @@ enum err histogram_cover(struct histogram *h, int32_t from, int32_t to)
     return window_move(h, first, length, h->is_wide);
 }
 
+enum err histogram_cover(struct histogram *h, int32_t from, int32_t to)
+{
+    return cover(h, from, to, 0);
+}
+
+/* A histogram of the moment is widened with room to spare, so that it is moved seldom. */
+static enum err cover_growing(struct histogram *h, int32_t from, int32_t to)
+{
+    return cover(h, from, to, h->arena != NULL ? (int32_t)WINDOW_SLACK : 0);
+}
+
 enum err histogram_bucket_add(struct histogram *h, int32_t index, uint64_t times)
 {
-    enum err e = histogram_cover(h, index, index);
+    enum err e = cover_growing(h, index, index);
     if (e != ERR_OK)
         return e;
     uint32_t i = (uint32_t)(index - h->first);
@@ -236,6 +246,16 @@ static void facts_add(struct histogram *into, uint64_t count, uint64_t zero_coun
     into->max = max > into->max ? max : into->max;
 }
 
+/* What the window covers already, where no sum of counts exceeds 32 bits: nearly all, at once. */
+static void narrow_add(struct histogram *into, const struct histogram *from, int shift)
+{
+    const uint32_t *counts = from->counts;
+    uint32_t *sums = into->counts;
+    for (uint32_t i = 0; i < from->length; i++)
+        if (counts[i] != 0)
+            sums[((from->first + (int32_t)i) >> shift) - into->first] += counts[i];
+}
+
 enum err histogram_merge(struct histogram *into, const struct histogram *from)
 {
     enum err e = ERR_OK;
@@ -246,16 +266,19 @@ enum err histogram_merge(struct histogram *into, const struct histogram *from)
     int shift = from->scale - into->scale;
     if (e == ERR_OK &&
         from->length != 0) { /* all the memory first, so that a failure changes nothing */
-        e = histogram_cover(into, from->first >> shift,
-                            (from->first + (int32_t)from->length - 1) >> shift);
+        e = cover_growing(into, from->first >> shift,
+                          (from->first + (int32_t)from->length - 1) >> shift);
         if (e == ERR_OK && !into->is_wide &&
-            (from->is_wide || from->count + into->count > UINT32_MAX))
+            (from->is_wide || add_saturating(from->count, into->count) > UINT32_MAX))
             e = window_move(into, into->first, into->length, true);
     }
-    for (uint32_t i = 0; e == ERR_OK && i < from->length; i++)
-        if (histogram_at(from, i) != 0)
-            e = histogram_bucket_add(into, (from->first + (int32_t)i) >> shift,
-                                     histogram_at(from, i));
+    if (e == ERR_OK && !into->is_wide && !from->is_wide)
+        narrow_add(into, from, shift);
+    else
+        for (uint32_t i = 0; e == ERR_OK && i < from->length; i++)
+            if (histogram_at(from, i) != 0)
+                e = histogram_bucket_add(into, (from->first + (int32_t)i) >> shift,
+                                         histogram_at(from, i));
     if (e == ERR_OK)
         facts_add(into, from->count, from->zero_count, from->sum, from->min, from->max);
     return e;
@@ -313,16 +336,15 @@ void histogram_cumulate(const struct histogram *h, const double *limits, size_t 
 
 /* ---- Compact form ---------------------------------------------------------------------------- */
 
-static void put_varint(struct buffer *out, uint64_t v)
+#define VARINT_MAX 10u
+
+/* Where there is room. */
+static uint8_t *varint_at(uint8_t *p, uint64_t v)
 {
-    uint8_t *p = buffer_reserve(out, 10);
-    if (p == NULL)
-        return;
-    size_t n = 0;
     for (; v >= 0x80; v >>= 7)
-        p[n++] = (uint8_t)(v | 0x80);
-    p[n++] = (uint8_t)v;
-    buffer_grew(out, n);
+        *p++ = (uint8_t)(v | 0x80);
+    *p++ = (uint8_t)v;
+    return p;
 }
 
 static bool get_varint(struct bytes *in, uint64_t *out)
@@ -349,7 +371,8 @@ static int32_t unzigzag32(uint64_t v)
     return (int32_t)((uint32_t)v >> 1 ^ (0 - ((uint32_t)v & 1)));
 }
 
-static void buckets_put(const struct histogram *h, struct buffer *out)
+/* Returns where it ends; at most three numbers are written for a bucket. */
+static uint8_t *buckets_put(const struct histogram *h, uint8_t *p)
 {
     int32_t next = 0; /* index after the last one written */
     bool is_first = true;
@@ -362,13 +385,14 @@ static void buckets_put(const struct histogram *h, struct buffer *out)
             continue;
         }
         int32_t index = h->first + (int32_t)i;
-        put_varint(out, is_first ? zigzag32(index) : (uint64_t)(uint32_t)(index - next));
-        put_varint(out, end - i);
+        p = varint_at(p, is_first ? zigzag32(index) : (uint64_t)(uint32_t)(index - next));
+        p = varint_at(p, end - i);
         for (; i < end; i++)
-            put_varint(out, histogram_at(h, i));
+            p = varint_at(p, histogram_at(h, i));
         next = h->first + (int32_t)end;
         is_first = false;
     }
+    return p;
 }
 
 void histogram_encode(const struct histogram *h, struct buffer *out)
@@ -376,12 +400,16 @@ void histogram_encode(const struct histogram *h, struct buffer *out)
     size_t mark = out->len;
     buffer_append_byte(out, 0); /* the length, when it fits one byte */
     if (h->count > 0) {
-        put_varint(out, zigzag32(h->scale));
-        put_varint(out, h->zero_count);
-        put_varint(out, h->sum);
-        put_varint(out, h->min);
-        put_varint(out, h->max - h->min);
-        buckets_put(h, out);
+        uint8_t *begin = buffer_reserve(out, (5 + 3 * (size_t)h->length) * VARINT_MAX), *p = begin;
+        if (begin == NULL)
+            return;
+        p = varint_at(p, zigzag32(h->scale));
+        p = varint_at(p, h->zero_count);
+        p = varint_at(p, h->sum);
+        p = varint_at(p, h->min);
+        p = varint_at(p, h->max - h->min);
+        p = buckets_put(h, p);
+        buffer_grew(out, (size_t)(p - begin));
     }
     if (out->error != ERR_OK)
         return;

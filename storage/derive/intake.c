@@ -41,9 +41,8 @@ void intake_deinit(struct intake *in)
 
 void intake_reset(struct intake *in)
 {
-    tally_deinit(&in->tally);
+    tally_reset(&in->tally);
     arena_reset(&in->arena);
-    tally_init(&in->tally, &in->arena, TALLY_MINUTE_NS);
     intern_reset(&in->nodes);
     if (in->contexts_capacity > 0)
         memset(in->contexts, 0, in->contexts_capacity * sizeof *in->contexts);

@@ -114,10 +114,12 @@ static enum err local_init(struct run *r)
     l->buckets = arena_alloc_array(&in->arena, count, sizeof *l->buckets);
     l->next = arena_alloc_array(&in->arena, n + 1, sizeof *l->next);
     l->is_met = arena_alloc_array(&in->arena, n + 1, sizeof *l->is_met);
-    r->taken = arena_alloc_array(&in->arena, n + 1, sizeof *r->taken);
-    r->met = arena_alloc_array(&in->arena, n + 1, sizeof *r->met);
-    r->waits = arena_alloc_array(&in->arena, n + 1, sizeof *r->waits);
-    r->pairs = arena_alloc_array(&in->arena, n + 1, sizeof *r->pairs);
+    /* Of these only the beginning is used, nearly always, so they are not zeroed. */
+    size_t bytes = (n + 1) * sizeof(struct half);
+    r->taken = arena_alloc(&in->arena, bytes);
+    r->met = arena_alloc(&in->arena, bytes);
+    r->waits = arena_alloc(&in->arena, bytes);
+    r->pairs = arena_alloc(&in->arena, (HALF_PAIRS_KEPT + 1) * sizeof *r->pairs);
     r->p->marks = arena_alloc_array(&in->arena, (size_t)r->table->used + 1, 1);
     size_t nodes = r->table->nodes.count;
     r->p->node_numbers = arena_alloc_array(&in->arena, nodes + 1, sizeof *r->p->node_numbers);

@@ -24,6 +24,16 @@ void tally_deinit(struct tally *t)
     *t = (struct tally){ 0 };
 }
 
+void tally_reset(struct tally *t)
+{
+    intern_reset(&t->keys);
+    if (t->last != NULL)
+        memset(t->last, 0xFF, t->last_capacity * sizeof *t->last);
+    if (t->slots != NULL)
+        memset(t->slots, 0, (t->slot_mask + 1u) * sizeof *t->slots);
+    t->points_count = t->values_count = 0;
+}
+
 struct tally_point *tally_point(const struct tally *t, uint32_t number)
 {
     assert(number < t->points_count);

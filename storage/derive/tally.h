@@ -62,6 +62,8 @@ struct tally {
 /* An empty one, without memory. deinit frees what is the heap's (tables); points are the arena's. */
 void tally_init(struct tally *t, struct arena *arena, uint64_t step_ns);
 void tally_deinit(struct tally *t);
+/* Empty again, with the memory of the tables, but without the arena's, which may be reset. */
+void tally_reset(struct tally *t);
 
 /* The number of a key, added when it is new. */
 NODISCARD enum err tally_series(struct tally *t, struct bytes key, uint32_t *out_series);
