@@ -5,6 +5,7 @@
  * defect_is("name") is true. Release builds contain nothing of it.
  *
  *   ack-before-commit   the engine acknowledges requests that are in memory only, until their row group is built
+ *   backup-catalog-last  a backup copies the catalogue after the partitions
  *   retention-wall-clock  partitions grow old by the wall clock
  *   refuse-first        the collector refuses the first OTLP request as if overloaded, without
  * holding it

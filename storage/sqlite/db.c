@@ -5,6 +5,7 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdalign.h>
@@ -447,4 +448,42 @@ enum err db_sync_directory(struct db *db, const char *directory)
     rc = fsync(fd) == 0 ? SQLITE_OK : SQLITE_IOERR_DIR_FSYNC;
     (void)close(fd);
     return db_result(db, rc);
+}
+
+/* ---- Copying --------------------------------------------------------------------------------- */
+
+/* The copy is thrown away unless all of it succeeds: it needs neither a journal nor syncs on the way. */
+static enum err copy_open(const char *path, struct db *out)
+{
+    *out = (struct db){ 0 };
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
+    if (fd < 0)
+        return errno == EEXIST ? ERR_EXISTS : errno == ENOSPC ? ERR_FULL : ERR_IO;
+    (void)close(fd);
+    int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE;
+    int rc = sqlite3_open_v2(path, &out->handle, flags | SQLITE_OPEN_READWRITE, NULL);
+    enum err e = out->handle == NULL ? ERR_NOMEM : db_result(out, rc);
+    if (e == ERR_OK)
+        e = db_exec(out, "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA mmap_size=0");
+    if (e != ERR_OK)
+        db_close(out);
+    return e;
+}
+
+enum err db_copy(struct db *reader, const char *path)
+{
+    struct db to;
+    enum err e = copy_open(path, &to);
+    if (e != ERR_OK)
+        return e;
+    sqlite3_backup *backup = sqlite3_backup_init(to.handle, "main", reader->handle, "main");
+    if (backup == NULL) {
+        e = db_result(&to, sqlite3_extended_errcode(to.handle));
+    } else {
+        int rc = sqlite3_backup_step(backup, -1); /* one step sees one state */
+        (void)sqlite3_backup_finish(backup);
+        e = rc == SQLITE_OK ? ERR_IO : db_result(&to, rc); /* OK: not done */
+    }
+    db_close(&to);
+    return e;
 }

@@ -87,6 +87,11 @@ void db_rest(struct db *db);
 /* Bytes of the file and its log. */
 uint64_t db_bytes(struct db *db);
 
+/* Write the database as a reader's transaction sees it (that which is open, else one of its own) to a new
+ * file at path, mode 0600: whole, without a log, and not synced yet. On failure part of it may be there.
+ * ERR_EXISTS: there is such a file already. */
+NODISCARD enum err db_copy(struct db *reader, const char *path);
+
 /* Make the entries of `directory` durable. */
 NODISCARD enum err db_sync_directory(struct db *db, const char *directory);
 
