@@ -11,6 +11,8 @@
     X(serve, "Receive, store and answer: the server")                                              \
     X(demo, "Send the telemetry of a shop that does not exist")                                    \
     X(load, "Send a benchmark workload and measure its acknowledgement")                           \
+    X(backup, "Copy a data directory, also while a server runs on it")                             \
+    X(restore, "Make a data directory out of a backup")                                            \
     X(verify, "Check every file of a data directory")                                              \
     X(version, "Print the version")                                                                \
     X(help, "Print help, of a command when one is named")
@@ -21,6 +23,10 @@ int serve_main(int argc, char **argv);
 int demo_main(int argc, char **argv);
 /* Sends a workload once: load.c. */
 int load_main(int argc, char **argv);
+/* A backup, or nothing that restore takes for one: backup.c. */
+int backup_main(int argc, char **argv);
+/* A data directory, or nothing that serve takes for one: backup.c. */
+int restore_main(int argc, char **argv);
 /* EXIT_STATUS_FAILED when something is damaged: verify.c. */
 int verify_main(int argc, char **argv);
 /* One line on standard output. */

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What a person would do: run the demo, look around, find a slow trace, read its logs, pull the plug, look again.
+"""What a person would do: run the demo, look around, find a slow trace, read its logs, take a backup,
+pull the plug, restore, look again.
 
   step.py [--seconds N] [--long]     20 seconds of demo traffic, or as many as said; 10 minutes with --long
 """
@@ -8,6 +9,7 @@ import argparse
 import gzip
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -59,6 +61,36 @@ def look_around(report, server, when):
     return {"services": services, "native": native, "jaeger": jaeger, "logs": logs[:10], "of_trace": of_trace, "slow": durations}
 
 
+def back_up(report, server, before):
+    """A backup of the running server, which is then killed; what is restored answers alike. Damage is refused."""
+    def run(*command):
+        done = subprocess.run([str(binary()), *map(str, command)], capture_output=True, text=True, timeout=120)
+        return done.returncode, done.stdout + done.stderr
+
+    copy, data = server.data / "backup", server.data / "restored" / "data"
+    data.parent.mkdir()
+    status, said = run("backup", "--data", server.data / "data", "--to", copy)
+    report.check("backup of a running server", status == 0 and (copy / "manifest").exists(), said[-300:])
+    server.kill()
+    catalog = bytearray((copy / "catalog.db").read_bytes())
+    catalog[len(catalog) // 2] ^= 1
+    damaged = server.data / "damaged"
+    shutil.copytree(copy, damaged)
+    (damaged / "catalog.db").write_bytes(catalog)
+    status, said = run("restore", "--from", damaged, "--data", server.data / "none")
+    report.check("a damaged backup is refused", status == 1 and "catalog.db is damaged" in said, said[-300:])
+    status, said = run("restore", "--from", copy, "--data", server.data / "data")
+    report.check("a data directory is not restored over", status == 1 and "is not empty" in said, said[-300:])
+    status, said = run("restore", "--from", copy, "--data", data)
+    report.check("restore", status == 0, said[-300:])
+    status, said = run("verify", "--data", data)
+    report.check("verify finds nothing in what was restored", status == 0, said[-300:])
+    with Server(data=data.parent) as restored:
+        after = look_around(report, restored, "restored")
+    report.check("the same answers from what was restored", before == after, ", ".join(k for k in before if before[k] != after[k]))
+    server.start(wait=False)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=int)
@@ -73,8 +105,7 @@ def main():
                               capture_output=True, text=True, timeout=seconds + 60)
         report.check(f"demo for {seconds} s", demo.returncode == 0, demo.stdout[-300:] + demo.stderr[-300:])
         before = look_around(report, server, "while running")
-        server.kill()
-        server.start(wait=False)
+        back_up(report, server, before)
         ready = server.wait_ready()
         report.check("ready after kill -9 in less than a second", ready < 1, f"{ready * 1000:.0f} ms")
         after = look_around(report, server, "after kill -9")
