@@ -8,6 +8,8 @@
 
 #include "base/bytes.h"
 
+#define DERIVE_ATTRIBUTES_MAX 32u
+
 struct derive_span {
     struct bytes message; /* the span as OTLP */
     struct bytes name, trace_state;
@@ -16,6 +18,13 @@ struct derive_span {
     uint64_t start_unix_ns, duration_ns;
     uint32_t kind, status; /* as sent */
     uint32_t links_count;
+    /* Attributes with keys that derive_wants(), as OTLP has them, in order. NULL: they were not gathered, and are
+     * looked for in the message. */
+    const struct bytes *attributes;
+    uint32_t attributes_count;
 };
+
+/* Whether an attribute with this key may tell of a span's peer. Who has read the keys already gathers them. */
+bool derive_wants(struct bytes key);
 
 #endif

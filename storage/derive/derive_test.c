@@ -217,7 +217,18 @@ static void attributes_name_peers(void **state)
         buffer_init(&scratch, 4096);
         for (size_t a = 0; a < 8 && cases[i].attributes[a] != NULL; a += 2)
             attribute_put(&message, cases[i].attributes[a], cases[i].attributes[a + 1]);
-        peer_read(buffer_bytes(&message), &parts);
+        struct derive_span span = { .message = buffer_bytes(&message) };
+        peer_read(&span, &parts);
+        struct bytes gathered[4] = { { 0 } }; /* the same, when they come gathered */
+        struct peer_parts same;
+        struct otlp_repeated all = otlp_repeated(span.message, OTLP_SPAN_ATTRIBUTES);
+        while (span.attributes_count < 4 &&
+               otlp_repeated_next(&all, &gathered[span.attributes_count]))
+            span.attributes_count++;
+        span.attributes = gathered;
+        span.message = (struct bytes){ 0 };
+        peer_read(&span, &same);
+        assert_true(peer_parts_equal(&parts, &same));
         enum peer_role role = peer_role(cases[i].kind, &parts);
         bool is_named = peer_node(role, &parts, BYTES_LITERAL("prod"), &scratch, &node);
         print_message("%s", role == cases[i].role ? "" : "role ");

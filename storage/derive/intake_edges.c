@@ -216,7 +216,7 @@ static const struct intake_peer *peer_of(struct intake *in, const struct intake_
     struct peer_parts parts = { .present = 0 };
     /* Of a server's peer its parent tells, where it has one; and most servers have. */
     if (s->kind != 2 || s->parent_id == 0)
-        peer_read(s->message, &parts);
+        peer_read(s, &parts);
     if (p->is_known && peer_parts_equal(&p->parts, &parts))
         return p;
     struct derived_node node;

@@ -84,11 +84,21 @@ static inline void attribute_read(const uint8_t *a, size_t len, uint8_t *ranks,
     out->values[key->part] = kv.value;
 }
 
-void peer_read(struct bytes message, struct peer_parts *out)
+bool derive_wants(struct bytes key)
 {
+    return key.len > 0 && key_find(key.data, key.len) != NULL;
+}
+
+void peer_read(const struct derive_span *span, struct peer_parts *out)
+{
+    struct bytes message = span->message;
     uint8_t ranks[PART_COUNT];
     memset(ranks, 0xFF, sizeof ranks);
     out->present = 0;
+    for (uint32_t i = 0; span->attributes != NULL && i < span->attributes_count; i++)
+        attribute_read(span->attributes[i].data, span->attributes[i].len, ranks, out);
+    if (span->attributes != NULL)
+        return;
     if (message.len == 0)
         return; /* and without an address, to which nothing may be added */
     const uint8_t *at = message.data, *end = at + message.len;

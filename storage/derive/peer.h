@@ -9,6 +9,7 @@
 #ifndef SPINDLE_STORAGE_DERIVE_PEER_H
 #define SPINDLE_STORAGE_DERIVE_PEER_H
 
+#include "storage/derive/derive_span.h"
 #include "storage/derived.h"
 
 enum peer_role {
@@ -40,8 +41,8 @@ struct peer_parts {
     struct bytes values[PART_COUNT]; /* AnyValue messages, of those that are present */
 };
 
-/* Find what a span (a Span message of this kind) says of its peer. */
-void peer_read(struct bytes message, struct peer_parts *out);
+/* Find what a span says of its peer. */
+void peer_read(const struct derive_span *span, struct peer_parts *out);
 bool peer_parts_equal(const struct peer_parts *a, const struct peer_parts *b);
 enum peer_role peer_role(uint32_t kind, const struct peer_parts *parts);
 /* The node they name, in the environment of the span's service: of the database, the queue, or whoever is called.

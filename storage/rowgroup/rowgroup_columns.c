@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "storage/derive/derive_span.h"
 #include "storage/rowgroup/rowgroup_sort.h"
 
 #define NONE UINT32_MAX
@@ -210,14 +211,18 @@ static bool column_add(struct columns *c, enum column_kind kind)
     return true;
 }
 
-static void node_add(struct columns *c, uint32_t parent, uint32_t key, uint32_t depth)
+static void node_add(struct columns *c, uint32_t parent, uint32_t key, uint32_t depth,
+                     bool is_wanted)
 {
     if (c->nodes_count == c->nodes_capacity &&
         !grow(&c->nodes, &c->nodes_capacity, sizeof *c->nodes, &c->error))
         return;
-    c->nodes[c->nodes_count++] = (struct shape_node){
-        .key = key, .parent = parent, .depth = depth, .shape = NONE, .last_child = NONE
-    };
+    c->nodes[c->nodes_count++] = (struct shape_node){ .key = key,
+                                                      .parent = parent,
+                                                      .depth = depth,
+                                                      .is_wanted = is_wanted,
+                                                      .shape = NONE,
+                                                      .last_child = NONE };
 }
 
 enum err columns_init(struct columns *c, enum signal signal)
@@ -255,7 +260,7 @@ void columns_reset(struct columns *c, enum signal signal)
     int_map_reset(&c->node_map);
     c->nodes_count = 0;
     for (uint32_t t = 0; t < TABLE_COUNT; t++) {
-        node_add(c, NONE, NONE, 0);
+        node_add(c, NONE, NONE, 0, false);
         c->shapes_count[t] = 0;
     }
     c->touched_count = 0;
@@ -440,7 +445,7 @@ static uint32_t node_after(struct columns *c, uint32_t node, uint32_t kind, stru
     uint32_t next = c->nodes_count;
     child = int_map_put(&c->node_map, (uint64_t)node << 32 | key, next, &c->error);
     if (c->error == ERR_OK && child == next)
-        node_add(c, node, key, c->nodes[node].depth + 1);
+        node_add(c, node, key, c->nodes[node].depth + 1, derive_wants(text));
     if (c->error != ERR_OK)
         return NONE;
     c->nodes[node].last_child = child;

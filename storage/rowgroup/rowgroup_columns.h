@@ -56,6 +56,7 @@ struct shape_node {
     uint32_t key;    /* number of the key that led here */
     uint32_t parent; /* node, or UINT32_MAX for a table's root */
     uint32_t depth;  /* keys from the root */
+    bool is_wanted;  /* the last of them, by derive_wants() */
     uint32_t shape;  /* number of the shape that ends here, or UINT32_MAX */
     uint32_t
         last_child; /* where the walk went on from here the last time; UINT32_MAX before that */

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "proto/otlp_random.h"
 #include "proto/pb_writer.h"
+#include "storage/derive/derive_span.h"
 #include "storage/rowgroup/rowgroup_testing.h"
 
 #include <stdio.h>
@@ -504,6 +505,79 @@ static void forms_are_tried_again(void **state)
     buffer_deinit(&fresh);
 }
 
+/* ---- Attributes that are gathered */
+
+/* What is handed over is what looking through the message finds. */
+static void gathered_check(void *context, uint32_t number, struct bytes resource,
+                           const struct derive_span *span)
+{
+    (void)number;
+    (void)resource;
+    struct otlp_repeated all = otlp_repeated(span->message, OTLP_SPAN_ATTRIBUTES);
+    struct bytes message;
+    uint32_t found = 0;
+    while (otlp_repeated_next(&all, &message)) {
+        struct otlp_key_value kv;
+        otlp_key_value_read(message, &kv);
+        if (!derive_wants(kv.key))
+            continue;
+        if (span->attributes != NULL) {
+            assert_true(found < span->attributes_count);
+            assert_true(bytes_equal(span->attributes[found], message));
+        }
+        found++;
+    }
+    assert_int_equal(span->attributes == NULL, found > DERIVE_ATTRIBUTES_MAX);
+    if (span->attributes != NULL)
+        assert_int_equal(span->attributes_count, found);
+    uint32_t *most = context;
+    *most = found > *most ? found : *most;
+}
+
+static void wanted_attributes_are_gathered(void **state)
+{
+    (void)state;
+    static const char *const keys[] = { "db.name",        "",        "http.route",
+                                        "server.address", "db.namf", "k" };
+    struct maker m;
+    struct buffer out;
+    struct random r;
+    uint32_t most = 0;
+    random_init(&r, 3);
+    buffer_init(&m.body, SIZE_MAX);
+    buffer_init(&out, SIZE_MAX);
+    struct rowgroup_options options = { .signal = SIGNAL_TRACES,
+                                        .content_key = testing_key(),
+                                        .on_span = gathered_check,
+                                        .on_span_context = &most };
+    struct rowgroup_builder *b;
+    struct rowgroup_summary summary;
+    assert_int_equal(rowgroup_builder_open(&options, &b), ERR_OK);
+    maker_begin(&m, "a");
+    for (uint64_t i = 1; i <= 200; i++) {
+        size_t mark = span_begin(&m.body, i, i, 0, 100);
+        for (uint64_t n = random_below(&r, i % 8 == 0 ? 200 : 8); n > 0; n--) {
+            size_t attribute = pb_begin(&m.body, OTLP_SPAN_ATTRIBUTES);
+            pb_bytes(&m.body, 1, bytes_text(keys[random_below(&r, 6)]));
+            if (random_below(&r, 3) > 0) {
+                size_t value = pb_begin(&m.body, 2);
+                pb_bytes(&m.body, 1, BYTES_LITERAL("v"));
+                pb_end(&m.body, value);
+            }
+            pb_end(&m.body, attribute);
+        }
+        pb_end(&m.body, mark);
+    }
+    maker_end(&m);
+    assert_int_equal(rowgroup_builder_add(b, buffer_bytes(&m.body)), ERR_OK);
+    assert_int_equal(rowgroup_builder_finish(b, NULL, NULL, &out, &summary), ERR_OK);
+    assert_int_equal(summary.rows, 200);
+    assert_true(most > DERIVE_ATTRIBUTES_MAX);
+    rowgroup_builder_close(b);
+    buffer_deinit(&m.body);
+    buffer_deinit(&out);
+}
+
 /* ---- Damage */
 
 static void random_body(enum signal signal, uint64_t seed, size_t items, struct buffer *out)
@@ -767,6 +841,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_stored_elsewhere_is_dropped),
         cmocka_unit_test(builders_are_used_again),
         cmocka_unit_test(forms_are_tried_again),
+        cmocka_unit_test(wanted_attributes_are_gathered),
         cmocka_unit_test(damage_is_noticed),
         cmocka_unit_test(newer_groups_are_refused),
         cmocka_unit_test(any_allocation_may_fail),

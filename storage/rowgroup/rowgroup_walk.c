@@ -3,6 +3,7 @@
 #include "storage/rowgroup/rowgroup_builder_private.h"
 
 #include "base/mem.h"
+#include "storage/derive/derive_span.h"
 
 static uint32_t walk_attribute(struct columns *c, uint32_t node, uint32_t table,
                                struct bytes message)
@@ -155,6 +156,8 @@ static void walk_span(struct rowgroup_builder *b, const struct sort_entry *order
     uint32_t tag, node = TABLE_ITEM, events = 0, links = 0;
     uint64_t v, finish = 0, kind = 0, status = 0, flags = 0, dropped[3] = { 0 };
     struct bytes bytes, state = { 0 }, parent = { 0 }, name = { 0 }, message = { 0 };
+    struct bytes wanted[DERIVE_ATTRIBUTES_MAX];
+    uint32_t wanted_count = 0;
     while (wire_next(&at, end, &tag, &v, &bytes)) {
         switch (tag) {
         case WIRE_TAG(3, WIRE_LENGTH):
@@ -174,6 +177,8 @@ static void walk_span(struct rowgroup_builder *b, const struct sort_entry *order
             break;
         case WIRE_TAG(OTLP_SPAN_ATTRIBUTES, WIRE_LENGTH):
             node = walk_attribute(c, node, TABLE_ITEM, bytes);
+            if (c->nodes[node].is_wanted && wanted_count++ < DERIVE_ATTRIBUTES_MAX)
+                wanted[wanted_count - 1] = bytes;
             break;
         case WIRE_TAG(10, WIRE_VARINT):
             dropped[0] = (uint32_t)v;
@@ -240,6 +245,8 @@ static void walk_span(struct rowgroup_builder *b, const struct sort_entry *order
         .kind = (uint32_t)kind,
         .status = (uint32_t)code,
         .links_count = links,
+        .attributes = wanted_count <= DERIVE_ATTRIBUTES_MAX ? wanted : NULL,
+        .attributes_count = wanted_count,
     };
     const struct context *of = (const void *)intern_get(&b->contexts, item->context).data;
     b->options.on_span(b->options.on_span_context, item->context, b->texts.entries[of->resource],
