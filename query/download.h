@@ -27,5 +27,7 @@ void download_deinit(struct download *d);
 void download_begin(struct download *d);
 /* Write a copy of the piece. Errors: ERR_CANCELLED, ERR_DEADLINE, ERR_NOMEM. */
 NODISCARD enum err download_write(struct download *d, struct bytes piece);
+/* The same for what says that the answer ends early: its deadline is past, perhaps. */
+NODISCARD enum err download_write_last(struct download *d, struct bytes piece);
 
 #endif

@@ -79,7 +79,7 @@ static enum err trace_logs(struct engine *e, const struct query_context *q,
 static enum err trace_walk(struct engine *e, const struct query_context *q,
                            const struct trace_walk *walk, trace_item_fn *on_item, void *context)
 {
-    struct fake_engine *f = fake(e);
+    struct fake_engine *f = begin(e);
     f->trace_id = walk->trace_id;
     note_filter(f, walk->filter);
     enum err result = pass(f, q);
@@ -122,7 +122,7 @@ static enum err rows_scan(struct engine *e, const struct query_context *q,
                           const struct row_scan *scan, row_scan_fn *on_row, void *context,
                           struct row_scan_result *out)
 {
-    struct fake_engine *f = fake(e);
+    struct fake_engine *f = begin(e);
     note_scan(f, scan->signal, scan->filters[0], scan->range);
     if (scan->on_extent != NULL)
         scan->on_extent(context, false, scan->range);
@@ -142,24 +142,24 @@ static enum err rows_scan(struct engine *e, const struct query_context *q,
 static enum err rows_sample(struct engine *e, const struct query_context *q,
                             const struct row_sample *sample, struct row_sample_result *out)
 {
-    struct fake_engine *f = fake(e);
+    struct fake_engine *f = begin(e);
     struct row_sample_result result = { .progress = f->progress };
     struct otlp_items it =
         otlp_items(sample->signal == SIGNAL_TRACES ? f->traces_data : f->logs_data);
     note_scan(f, sample->signal, sample->filter, sample->range);
-    while (otlp_items_next(&it)) {
+    enum err failure = ERR_OK;
+    while (failure == ERR_OK && otlp_items_next(&it)) {
         struct scanned_row row = row_of(sample->signal, &it);
         unsigned class = sample->class_of(sample->context, &row);
         if (class >= ROW_CLASSES_MAX)
             continue;
-        enum err failure = sample->on_item(sample->context, class, &it);
-        if (failure != ERR_OK)
-            return failure;
+        failure = sample->on_item(sample->context, class, &it);
         result.seen[class]++;
         result.sampled[class]++;
     }
     *out = result;
-    return pass(f, q);
+    enum err passed = pass(f, q);
+    return failure != ERR_OK ? failure : passed;
 }
 
 static enum err span_trace(struct engine *e, const struct query_context *q,
@@ -331,7 +331,7 @@ static enum err partitions(struct engine *e, const struct query_context *q,
 {
     *out = NULL;
     *out_count = 0;
-    return pass(fake(e), q);
+    return pass(begin(e), q);
 }
 
 static void watch(struct engine *e, stored_fn *on_stored, void *context)

@@ -112,7 +112,7 @@ static void end_early(struct raw *r, enum err e)
         buffer_printf(&end, "],\"spindle_incomplete\":\"%s\"}", call_error_code(e));
     else
         buffer_append_byte(&end, 0x0a);
-    enum err unsent = download_write(&r->download, buffer_bytes(&end));
+    enum err unsent = download_write_last(&r->download, buffer_bytes(&end));
     (void)unsent; /* the reader may have left */
     buffer_deinit(&end);
 }

@@ -365,6 +365,21 @@ static enum err group_finish(struct sqlite_engine *e, struct build *b)
     return error;
 }
 
+/* What the group adds to the rollups. Spans are worth more than what is counted of them: where counting takes more
+ * memory than it may, they are stored without it. */
+static enum err group_count(struct sqlite_engine *e, struct retirement *r)
+{
+    enum err error = derived_build_end(e, r);
+    if (error == ERR_OK || is_transient(error))
+        return error;
+    log_line(LOG_ERROR, "storage", "%llu spans are stored and not counted in rollups: %s",
+             (unsigned long long)r->summary.rows, err_text(error));
+    metric_add(e->metrics.uncounted_items, r->summary.rows);
+    derived_build_begin(&e->derived);
+    r->derived = NULL;
+    return ERR_OK;
+}
+
 /* A group of the entries that are not set aside. */
 static enum err group_build(struct sqlite_engine *e, struct build *b)
 {
@@ -394,7 +409,7 @@ static enum err group_build(struct sqlite_engine *e, struct build *b)
         return error;
     r->group = buffer_bytes(&b->group);
     r->has_group = r->summary.rows > 0;
-    return derived_build_end(e, r);
+    return group_count(e, r);
 }
 
 /* Which entries cannot be built even alone? */

@@ -4,6 +4,7 @@
  * A merged row has hours and days beside its minutes, so that a long range reads a small part of it. Each row is
  * merged with DERIVED_MERGE_ROWS - 1 others at a time, so that a count is copied a few times in its life, and a
  * question reads a few dozen rows of each level. */
+#include "base/log.h"
 #include "base/mem.h"
 #include "storage/sqlite/engine_private.h"
 
@@ -174,7 +175,12 @@ enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partiti
     buffer_deinit(&hours);
     buffer_deinit(&days);
     merge_deinit(&m);
-    return e;
+    if (e != ERR_TOO_LARGE && e != ERR_TOO_MANY)
+        return e;
+    /* Sealing must not wait for it: retention begins there. Questions read the minutes while the partition is. */
+    log_line(LOG_WARN, "storage", "rollups of partition %llu will not outlive it: %s",
+             (unsigned long long)partition_id, err_text(e));
+    return ERR_OK;
 }
 
 /* ---- Verifying ------------------------------------------------------------------------------- */

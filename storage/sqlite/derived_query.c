@@ -85,9 +85,10 @@ static enum err snapshot_take(struct collect *c)
     if (rows == NULL) {
         error = arena_failure(c->q->arena);
     } else {
+        /* The last point of a row with days lasts for one. */
+        uint64_t min = c->window.min > TALLY_DAY_NS - 1 ? c->window.min - (TALLY_DAY_NS - 1) : 0;
         for (size_t i = 0; i < d->rows_count; i++)
-            if (d->rows[i].span.max_unix_ns + (TALLY_DAY_NS - 1) >= c->window.min &&
-                d->rows[i].span.min_unix_ns < c->window.end)
+            if (d->rows[i].span.max_unix_ns >= min && d->rows[i].span.min_unix_ns < c->window.end)
                 rows[count++] = d->rows[i];
         if (c->wants_edges)
             error = half_table_copy(&d->halves, c->q->arena, &c->halves);
@@ -212,11 +213,15 @@ static enum err minutes_add(struct collect *c, struct row_reader *r, struct part
     bool is_row = true;
     enum err e = reader_set_take(&r->readers, &p->readers, &db);
     if (e == ERR_OK)
-        e = db_prepare(db,
-                       "SELECT minutes FROM derived"
-                       " WHERE (start_max_unix_ns >= ?1 AND start_min_unix_ns < ?2)"
-                       " OR (start_max_unix_ns >= ?3 AND start_min_unix_ns < ?4)",
-                       &s);
+        e = db_prepare(
+            db,
+            "SELECT minutes FROM derived"
+            /* As signed numbers, times from 2^63 on are negative: later than any other. */
+            " WHERE ((start_max_unix_ns >= ?1 OR start_max_unix_ns < 0)"
+            " AND start_min_unix_ns < ?2)"
+            " OR ((start_max_unix_ns >= ?3 OR start_max_unix_ns < 0)"
+            " AND start_min_unix_ns < ?4)",
+            &s);
     if (e == ERR_OK) {
         bind_time(s, 1, w->min);
         bind_time(s, 2, hole_min);

@@ -98,6 +98,8 @@
     X(damaged_partitions, "spindle_storage_damaged_total", "what=\"partition\"",                   \
       "Damaged things found")                                                                      \
     X(damaged_rollups, "spindle_storage_damaged_total", "what=\"rollup\"", "Damaged things found") \
+    X(uncounted_items, "spindle_storage_uncounted_items_total", NULL,                              \
+      "Spans that are stored and not counted in rollups, for want of memory")                      \
     X(lost_groups, "spindle_storage_lost_groups_total", NULL,                                      \
       "Acknowledged group commits that were not in the file at start")                             \
     X(operations_overflow, "spindle_storage_operations_overflow_total", NULL,                      \

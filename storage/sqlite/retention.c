@@ -27,7 +27,10 @@ struct expiry_step {
 /* What is gone already, but for queries that still look at it, counts as gone. */
 static uint64_t bytes_kept(const struct sqlite_engine *e)
 {
+    /* Rollups outlive their spans: however large they become, most of the room stays the spans'. */
     uint64_t bytes = atomic_load(&e->catalog_bytes);
+    if (bytes > e->retention_bytes / 4)
+        bytes = e->retention_bytes / 4;
     for (size_t i = 0; i < e->partitions_count; i++)
         if (e->partitions[i]->state != PARTITION_REMOVING)
             bytes += atomic_load_explicit(&e->partitions[i]->bytes, memory_order_relaxed);
@@ -48,6 +51,21 @@ static struct partition *oldest_removable(const struct sqlite_engine *e)
     return NULL;
 }
 
+static void entry_count(void *context, struct pending *entry)
+{
+    (void)entry;
+    ++*(size_t *)context;
+}
+
+/* When the partition after this one was opened; 0: not known. */
+static uint64_t next_opened(const struct sqlite_engine *e, const struct partition *p)
+{
+    for (size_t i = 0; i + 1 < e->partitions_count; i++)
+        if (e->partitions[i] == p)
+            return e->partitions[i + 1]->opened_clock_ns;
+    return 0;
+}
+
 /* Task: is there one to go? */
 static enum err expiry_choose(struct sqlite_engine *e, void *context)
 {
@@ -56,8 +74,14 @@ static enum err expiry_choose(struct sqlite_engine *e, void *context)
     uint64_t now = retention_clock_now(&e->clock);
     if (p == NULL || catalog_db(e->catalog)->is_sync_failed)
         return ERR_OK;
-    if (e->retention_age_ns != 0 && p->closed_clock_ns != 0 && now > p->closed_clock_ns &&
-        now - p->closed_clock_ns >= e->retention_age_ns)
+    /* A damaged one may never have been closed, and what was read of its journal may wait for ever. */
+    size_t pending = 0;
+    view_each_in(&e->view, p, entry_count, &pending);
+    if (pending > 0)
+        return ERR_OK;
+    uint64_t closed_ns = p->closed_clock_ns != 0 ? p->closed_clock_ns : next_opened(e, p);
+    if (e->retention_age_ns != 0 && closed_ns != 0 && now > closed_ns &&
+        now - closed_ns >= e->retention_age_ns)
         step->reason = EXPIRY_AGE;
     else if (e->retention_bytes != 0 && bytes_kept(e) > e->retention_bytes)
         step->reason = EXPIRY_SIZE;
@@ -142,7 +166,8 @@ static bool expire_one(struct sqlite_engine *e)
                                            .on_operation = operation_found };
     if (error == ERR_OK && !step.partition->is_damaged)
         error = partition_load_operations(step.partition, &visit);
-    if (error == ERR_CORRUPT) /* its counts stay; it goes all the same */
+    /* Its counts stay; it goes all the same, or nothing would go any more. */
+    if (error == ERR_CORRUPT || error == ERR_IO || error == ERR_NOT_FOUND)
         error = ERR_OK;
     if (error == ERR_OK)
         error = writer_task_run(e, expiry_begin, &step);

@@ -188,8 +188,9 @@ static bool is_damage(enum err e)
 /* Files of the last minutes are read in any case: they hold the hashes of requests that may come again. */
 static bool is_loaded_from_catalog(const struct sqlite_engine *e, const struct partition *p)
 {
-    return p->is_summarised && p->state == PARTITION_SEALED &&
-           retention_clock_now(&e->clock) - p->closed_clock_ns > SPAN_LOOKBACK_NS;
+    uint64_t now = retention_clock_now(&e->clock); /* after a power cut it may be behind */
+    return p->is_summarised && p->state == PARTITION_SEALED && now > p->closed_clock_ns &&
+           now - p->closed_clock_ns > SPAN_LOOKBACK_NS;
 }
 
 static enum err load_partition(struct load *l, struct partition *p)
