@@ -168,7 +168,8 @@ static void rollups_outlive_their_spans(void **state)
 
 enum { SPANS_EACH = 30, SENDS = 60 };
 
-/* A request of spans at random moments of four days; where they start is put into `starts`. */
+/* A request of spans at random moments of four days, but for a few impossible ones; where they start is put into
+ * `starts`. */
 static void spans_send(struct store *s, struct random *r, size_t number, uint64_t *starts)
 {
     struct buffer b;
@@ -179,6 +180,8 @@ static void spans_send(struct store *s, struct random *r, size_t number, uint64_
         uint8_t id[16] = { 1 };
         store_le64(id + 8, number * SPANS_EACH + i + 1);
         starts[i] = 20000 * TALLY_DAY_NS + random_below(r, 4 * TALLY_DAY_NS);
+        if (random_below(r, 100) == 0) /* hides none of its neighbours */
+            starts[i] = i % 2 == 0 ? UINT64_MAX - 1000 : UINT64_C(1) << 63 | starts[i];
         size_t span = pb_begin(&b, OTLP_SCOPE_ITEMS);
         pb_bytes(&b, 1, bytes_of(id, 16));
         pb_bytes(&b, 2, bytes_of(id + 8, 8));
