@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -511,6 +512,52 @@ static void targets_are_refused(void **state)
     store_deinit(&s);
 }
 
+/* Files may have 24 KiB, in a process of its own: writing them fails on the way. */
+static enum err when_files_are_cut(struct store *s, enum err (*act)(struct store *s))
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        const struct rlimit limit = { .rlim_cur = 24576, .rlim_max = 24576 };
+        (void)signal(SIGXFSZ, SIG_IGN);
+        _exit(setrlimit(RLIMIT_FSIZE, &limit) == 0 ? (int)act(s) : 255);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    return (enum err)WEXITSTATUS(status);
+}
+
+static enum err just_backup(struct store *s)
+{
+    return backup(s, NULL);
+}
+
+static void failed_writes_are_noticed(void **state)
+{
+    (void)state;
+    struct store s;
+    struct engine *engine = NULL;
+    store_init(&s, 43);
+    fill_partition(&s);
+    engine_close(s.engine); /* a process has no threads after fork() */
+    s.engine = NULL;
+    enum err e = when_files_are_cut(&s, just_backup);
+    assert_true(e == ERR_IO || e == ERR_FULL);
+    assert_int_equal(restore(&s), ERR_NOT_FOUND);
+    scratch_remove(s.backup);
+    assert_int_equal(backup(&s, NULL), ERR_OK);
+    e = when_files_are_cut(&s, restore);
+    assert_true(e == ERR_IO || e == ERR_FULL);
+    struct sqlite_engine_options options = s.options;
+    options.directory = s.restored;
+    assert_int_equal(sqlite_engine_open(&options, &engine, NULL), ERR_CORRUPT);
+    scratch_remove(s.restored);
+    assert_int_equal(restore(&s), ERR_OK);
+    assert_true(restored_is_whole(&s, s.next, false));
+    store_deinit(&s);
+}
+
 /* ---- The manifest ---------------------------------------------------------------------------------- */
 
 static enum err manifest_of(const char *name, struct backup_manifest *out)
@@ -569,6 +616,7 @@ int main(void)
         cmocka_unit_test(expired_is_left_out),
         cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(targets_are_refused),
+        cmocka_unit_test(failed_writes_are_noticed),
 #if SPINDLE_FAULTS
         cmocka_unit_test(catalog_last_is_noticed),
         cmocka_unit_test(killed),

@@ -8,6 +8,7 @@
  * and packed with zstd. The batches follow from GOLDEN_SEED, so what must be in them is known. */
 #include "base/mem.h"
 #include "codec/codec.h"
+#include "storage/sqlite/backup.h"
 #include "storage/sqlite/sqlite_engine.h"
 #include "storage/testing/ledger.h"
 #include "storage/testing/scratch.h"
@@ -132,16 +133,9 @@ static void open_and_die(const char *directory, const char *killed_at)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
-static void golden_opens(unsigned version, const char *killed_at)
+/* All that was acknowledged is there, and it goes on from there. */
+static void directory_serves(const char *directory)
 {
-    char directory[128];
-    scratch_make(directory);
-    directory_unpack(version, directory);
-    directory_verifies(directory);
-    if (killed_at != NULL) {
-        open_and_die(directory, killed_at);
-        directory_verifies(directory);
-    }
     struct ledger l;
     ledger_init(&l, GOLDEN_SEED, GOLDEN_BATCHES + 8);
     for (size_t i = 0; i < GOLDEN_BATCHES; i++)
@@ -164,6 +158,19 @@ static void golden_opens(unsigned version, const char *killed_at)
     assert_false(ledger_check(&l, e));
     engine_close(e);
     ledger_deinit(&l);
+}
+
+static void golden_opens(unsigned version, const char *killed_at)
+{
+    char directory[128];
+    scratch_make(directory);
+    directory_unpack(version, directory);
+    directory_verifies(directory);
+    if (killed_at != NULL) {
+        open_and_die(directory, killed_at);
+        directory_verifies(directory);
+    }
+    directory_serves(directory);
     scratch_remove(directory);
 }
 
@@ -188,6 +195,26 @@ static void version_1_opens_after_a_kill(void **state)
 #endif
 }
 
+/* Copied as it is, what is in its log too, and brought to this version where it is restored. */
+static void version_1_is_backed_up(void **state)
+{
+    (void)state;
+    char directory[128], backup[128], restored[128];
+    struct backup_result result;
+    scratch_make(directory);
+    scratch_make(backup);
+    scratch_make(restored);
+    directory_unpack(1, directory);
+    assert_int_equal(sqlite_backup(directory, backup, NULL, NULL, &result, NULL), ERR_OK);
+    assert_int_equal(result.partitions, 10);
+    assert_int_equal(sqlite_restore(backup, restored, NULL, NULL, &result, NULL), ERR_OK);
+    directory_verifies(restored);
+    directory_serves(restored);
+    scratch_remove(directory);
+    scratch_remove(backup);
+    scratch_remove(restored);
+}
+
 int main(void)
 {
     const char *directory = getenv("SPINDLE_GOLDEN_MAKE");
@@ -196,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(version_1_opens),
         cmocka_unit_test(version_1_opens_after_a_kill),
+        cmocka_unit_test(version_1_is_backed_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
