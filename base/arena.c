@@ -82,14 +82,32 @@ void arena_deinit(struct arena *a)
         block_free(a, a->blocks);
         a->blocks = next;
     }
+    while (a->spare != NULL) {
+        struct arena_block *next = a->spare->next;
+        block_free(a, a->spare);
+        a->spare = next;
+    }
+    a->spare_bytes = 0;
     a->failure = ERR_OK;
+}
+
+static void block_put_by(struct arena *a, struct arena_block *block)
+{
+    size_t held = sizeof *block + block->size;
+    if (block->size != BLOCK_LARGEST || a->spare_bytes + held > a->keep_bytes) {
+        block_free(a, block);
+        return;
+    }
+    block->next = a->spare;
+    a->spare = block;
+    a->spare_bytes += held;
 }
 
 void arena_reset(struct arena *a)
 {
     while (a->blocks != NULL && a->blocks->next != NULL) {
         struct arena_block *next = a->blocks->next;
-        block_free(a, a->blocks);
+        block_put_by(a, a->blocks);
         a->blocks = next;
     }
     if (a->blocks != NULL)
@@ -100,6 +118,14 @@ void arena_reset(struct arena *a)
 /* A block with room for  bytes at its head, or NULL with the reason noted. */
 static struct arena_block *block_add(struct arena *a, size_t size)
 {
+    if (a->spare != NULL && size <= BLOCK_LARGEST / 4) {
+        struct arena_block *spare = a->spare;
+        a->spare = spare->next;
+        a->spare_bytes -= sizeof *spare + spare->size;
+        spare->next = a->blocks;
+        a->blocks = spare;
+        return spare;
+    }
     size_t wanted = a->blocks == NULL ? BLOCK_FIRST : a->blocks->size * 2;
     if (wanted > BLOCK_LARGEST)
         wanted = BLOCK_LARGEST;

@@ -21,14 +21,18 @@ struct arena {
     size_t held_bytes;          /* sum of the blocks' sizes: what is charged to the budget */
     size_t limit_bytes;
     struct budget *budget; /* may be NULL; must outlive the arena */
-    enum err failure;      /* why the last failed allocation failed, or ERR_OK */
+    size_t keep_bytes;     /* 0, or of large blocks so much stays for reuse after arena_reset() */
+    struct arena_block *spare; /* these */
+    size_t spare_bytes;
+    enum err failure; /* why the last failed allocation failed, or ERR_OK */
 };
 
 /* An empty arena; budget may be NULL. */
 void arena_init(struct arena *a, size_t limit_bytes, struct budget *budget);
 /* Frees everything; safe on a zeroed arena, and twice. */
 void arena_deinit(struct arena *a);
-/* Forget what was allocated but keep one block for reuse. */
+/* Forget what was allocated but keep one block for reuse, and what keep_bytes says: for who fills an arena again and
+ * again, as memory from the kernel costs more than what is done with it. What is kept stays held. */
 void arena_reset(struct arena *a);
 
 /* Aligned to 16 bytes, not zeroed. */

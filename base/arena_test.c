@@ -99,6 +99,38 @@ static void reset_keeps_one_block(void **state)
     arena_deinit(&a);
 }
 
+/* Filled again and again, it asks for no more memory; what does not fit what it keeps is given back. */
+static void reset_keeps_what_it_is_told(void **state)
+{
+    (void)state;
+    enum { LARGE = 1 << 20, PIECE = 500 };
+    struct budget budget;
+    budget_init(&budget, 64u << 20, NULL);
+    struct arena a;
+    arena_init(&a, SIZE_MAX, &budget);
+    a.keep_bytes = 3 * (LARGE + 64);
+    size_t held = 0;
+    for (unsigned round = 0; round < 6; round++) {
+        uint8_t *first = arena_alloc(&a, PIECE), *last = NULL;
+        memset(first, 1, PIECE);
+        for (size_t n = PIECE; n < (round == 4 ? 8u : 2u) * LARGE; n += PIECE) {
+            last = arena_alloc(&a, PIECE);
+            assert_non_null(last);
+            memset(last, 2, PIECE);
+        }
+        for (size_t i = 0; i < PIECE; i++)
+            assert_int_equal(first[i], 1);
+        assert_true(round < 2 || round >= 4 || a.held_bytes == held); /* nothing new */
+        held = a.held_bytes;
+        arena_reset(&a);
+        assert_true(a.held_bytes >= LARGE && a.held_bytes <= a.keep_bytes + 4096 + 64);
+        assert_int_equal(budget_used(&budget), a.held_bytes);
+    }
+    arena_deinit(&a);
+    assert_int_equal(a.held_bytes, 0);
+    assert_int_equal(budget_used(&budget), 0);
+}
+
 static void failed_allocations_leak_nothing(void **state)
 {
     (void)state;
@@ -127,6 +159,7 @@ int main(void)
         cmocka_unit_test(limit_and_budget_are_kept),
         cmocka_unit_test(growing_keeps_the_bytes),
         cmocka_unit_test(reset_keeps_one_block),
+        cmocka_unit_test(reset_keeps_what_it_is_told),
         cmocka_unit_test(failed_allocations_leak_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -246,14 +246,25 @@ static void facts_add(struct histogram *into, uint64_t count, uint64_t zero_coun
     into->max = max > into->max ? max : into->max;
 }
 
+/* The first filled bucket of the window from i on; h->length when there is none. Most buckets are empty. */
+static uint32_t filled_from(const struct histogram *h, uint32_t i)
+{
+    const uint8_t *counts = h->counts;
+    while (!h->is_wide && h->length - i >= 4 &&
+           (load_le64(counts + 4 * (size_t)i) | load_le64(counts + 4 * (size_t)i + 8)) == 0)
+        i += 4;
+    while (i < h->length && histogram_at(h, i) == 0)
+        i++;
+    return i;
+}
+
 /* What the window covers already, where no sum of counts exceeds 32 bits: nearly all, at once. */
 static void narrow_add(struct histogram *into, const struct histogram *from, int shift)
 {
     const uint32_t *counts = from->counts;
     uint32_t *sums = into->counts;
-    for (uint32_t i = 0; i < from->length; i++)
-        if (counts[i] != 0)
-            sums[((from->first + (int32_t)i) >> shift) - into->first] += counts[i];
+    for (uint32_t i = filled_from(from, 0); i < from->length; i = filled_from(from, i + 1))
+        sums[((from->first + (int32_t)i) >> shift) - into->first] += counts[i];
 }
 
 enum err histogram_merge(struct histogram *into, const struct histogram *from)
@@ -376,14 +387,10 @@ static uint8_t *buckets_put(const struct histogram *h, uint8_t *p)
 {
     int32_t next = 0; /* index after the last one written */
     bool is_first = true;
-    for (uint32_t i = 0; i < h->length;) {
+    for (uint32_t i = filled_from(h, 0); i < h->length; i = filled_from(h, i)) {
         uint32_t end = i;
         while (end < h->length && histogram_at(h, end) != 0)
             end++;
-        if (end == i) {
-            i++;
-            continue;
-        }
         int32_t index = h->first + (int32_t)i;
         p = varint_at(p, is_first ? zigzag32(index) : (uint64_t)(uint32_t)(index - next));
         p = varint_at(p, end - i);

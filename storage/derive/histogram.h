@@ -45,6 +45,15 @@ NODISCARD enum err histogram_record(struct histogram *h, uint64_t value, uint64_
 void histogram_note(struct histogram *h, uint64_t value);
 NODISCARD enum err histogram_cover(struct histogram *h, int32_t from, int32_t to);
 NODISCARD enum err histogram_bucket_add(struct histogram *h, int32_t index, uint64_t times);
+/* One more in a bucket that is covered already. */
+NODISCARD static inline enum err histogram_bucket_count(struct histogram *h, int32_t index)
+{
+    uint32_t *counts = h->counts, i = (uint32_t)(index - h->first);
+    if (h->is_wide || counts[i] == UINT32_MAX)
+        return histogram_bucket_add(h, index, 1);
+    counts[i]++;
+    return ERR_OK;
+}
 /* Exact: the finer of the two is brought to the other's scale. */
 NODISCARD enum err histogram_merge(struct histogram *into, const struct histogram *from);
 /* To a coarser scale in -10..h->scale: new index = old index >> difference. Exact. */

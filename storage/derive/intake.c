@@ -8,6 +8,8 @@
 #include <assert.h>
 
 #define CONTEXTS_MAX (1u << 20) /* as many as a row group has rows */
+/* Of the arena, between row groups: usual ones take half of it. */
+#define KEEP_BYTES ((size_t)4 << 20)
 
 struct intake_slot {
     uint64_t hash;
@@ -20,6 +22,7 @@ void intake_init(struct intake *in, size_t bytes_max)
 {
     *in = (struct intake){ 0 };
     arena_init(&in->arena, bytes_max, NULL);
+    in->arena.keep_bytes = KEEP_BYTES;
     tally_init(&in->tally, &in->arena, TALLY_MINUTE_NS);
     intern_init(&in->nodes, CONTEXTS_MAX);
     buffer_init(&in->scratch, (size_t)4 << 20);

@@ -178,7 +178,7 @@ static enum err values_count(const struct tally *t, struct histogram *h, struct 
     enum err e = histogram_cover(h, list->low, list->high);
     for (uint32_t at = list->last_plus_one; at != 0 && e == ERR_OK;
          at = t->values[at - 1].before_plus_one)
-        e = histogram_bucket_add(h, t->values[at - 1].bucket, 1);
+        e = histogram_bucket_count(h, t->values[at - 1].bucket);
     *list = (struct tally_values){ 0 };
     return e;
 }
