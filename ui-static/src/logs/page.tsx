@@ -12,6 +12,7 @@ import { href, navigate, open, params } from '../lib/route.ts';
 import { formatClock, momentTitle, range, rangeQuery, refreshes } from '../lib/time.ts';
 import { formatCount, plural } from '../lib/units.ts';
 import { element, VirtualList } from '../lib/virtual.ts';
+import { inEnvironment } from '../search/environment.ts';
 import { Builder, QueryBox } from '../search/querybox.tsx';
 import { scanText } from '../search/scan.ts';
 import { Page } from '../shell/page.tsx';
@@ -52,6 +53,7 @@ export default function LogsPage() {
   const has = (feature: string) => meta.value?.features?.includes(feature) === true;
   const services = useApi<{ rows: { name: string }[] }>('/services', {}, { still: true });
   const chips = chipsOf(p.q) ?? [];
+  const sent = inEnvironment(p.q, p.env);
   const valueOf = (name: string): string => chips.find((c) => c.name === name)?.value ?? '';
   const error = useSignal<ApiError | undefined>(undefined);
   const rows = useSignal<readonly LogRow[]>([]);
@@ -64,7 +66,7 @@ export default function LogsPage() {
   };
   const setLive = (live: boolean) => navigate('logs', { live, at: '' }, 'replace');
   useKeys('Logs', [{ keys: 'v', label: 'Live or not', when: () => has('logs_tail'), run: () => setLive(!params('logs').live) }], []);
-  const histogram = useApi<HistogramAnswer>(!p.live && has('logs_histogram') ? '/logs/histogram' : null, { q: p.q, cols: 120, ...rangeQuery() });
+  const histogram = useApi<HistogramAnswer>(!p.live && has('logs_histogram') ? '/logs/histogram' : null, { q: sent, cols: 120, ...rangeQuery() });
   const chosen = p.at === '' ? -1 : indexOfKey(rows.value, p.at);
   const row = rows.value[chosen];
   const queryError = [error.value, histogram.error].find((e) => e?.status === 400);
@@ -123,13 +125,13 @@ export default function LogsPage() {
         </Answer>
       )}
       {queryError === undefined || rows.value.length > 0 ? null : <Empty icon="search" title="The filter cannot be read." />}
-      {p.live ? <Live q={p.q} rows={rows} error={error} foot={foot} /> : <Found q={p.q} rows={rows} error={error} foot={foot} />}
+      {p.live ? <Live q={sent} rows={rows} error={error} foot={foot} /> : <Found q={sent} rows={rows} error={error} foot={foot} />}
     </Page>
   );
 }
 
 interface Shared {
-  q: string;
+  q: string; // with the environment
   rows: { value: readonly LogRow[] };
   error: { value: ApiError | undefined };
   foot: { value: string };
@@ -180,7 +182,7 @@ function Found({ q, rows, error, foot }: Shared) {
           state.value.last?.reason === 'no_data_yet' ? (
             <a href={href('map')}>How to send telemetry</a>
           ) : (
-            q !== '' && <Button onClick={() => navigate('logs', { q: '' }, 'replace')}>Clear the filter</Button>
+            params('logs').q !== '' && <Button onClick={() => navigate('logs', { q: '' }, 'replace')}>Clear the filter</Button>
           )
         }
       />

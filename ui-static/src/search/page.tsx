@@ -17,6 +17,7 @@ import { Answer, Empty, Note, reasonText, Skeleton } from '../ui/states.tsx';
 import { Table, type Column } from '../ui/table.tsx';
 import { serviceClass, Time } from '../ui/text.tsx';
 import { Differs } from './differs.tsx';
+import { inEnvironment } from './environment.ts';
 import { slowBox, toUrl, UNBOUNDED, type HeatAnswer, type UrlBox } from './heat.ts';
 import { Heatmap, Scatter } from './heatmap.tsx';
 import { Builder, QueryBox } from './querybox.tsx';
@@ -50,6 +51,7 @@ export default function SearchPage() {
   const p = params('traces');
   const q = p.q;
   const box = p.box;
+  const sent = inEnvironment(q, p.env);
   const times = rangeQuery();
   const has = (feature: string) => meta.value?.features?.includes(feature) === true;
 
@@ -61,10 +63,10 @@ export default function SearchPage() {
 
   const traces = useApi<TracesAnswer>(
     id === undefined ? '/traces' : null,
-    { q, sort: p.sort, limit: LIMIT, cursor: p.cursor, box: boxQuery(box), ...(p.cursor === '' ? times : {}) },
+    { q: sent, sort: p.sort, limit: LIMIT, cursor: p.cursor, box: boxQuery(box), ...(p.cursor === '' ? times : {}) },
   );
-  const heat = useApi<HeatAnswer>(p.view === 'heat' && has('heatmap') && id === undefined ? '/heatmap' : null, { q, cols: 90, rows: 28, ...times });
-  const scatter = useApi<TracesAnswer>(p.view === 'scatter' && id === undefined ? '/traces' : null, { q, sort: 'newest', limit: SCATTER, ...times });
+  const heat = useApi<HeatAnswer>(p.view === 'heat' && has('heatmap') && id === undefined ? '/heatmap' : null, { q: sent, cols: 90, rows: 28, ...times });
+  const scatter = useApi<TracesAnswer>(p.view === 'scatter' && id === undefined ? '/traces' : null, { q: sent, sort: 'newest', limit: SCATTER, ...times });
   const services = useApi<{ rows: { name: string }[] }>('/services', {}, { still: true });
   const chips = chipsOf(q) ?? [];
   const valueOf = (name: string): string => chips.find((c) => c.name === name && c.op === '=')?.value ?? '';
@@ -158,7 +160,7 @@ export default function SearchPage() {
               </>
             )}
           </Answer>
-          {box.length === 4 && has('compare') && <Differs q={q} box={box} from={times.from} to={times.to} onCondition={(c) => run(withCondition(q, c))} />}
+          {box.length === 4 && has('compare') && <Differs q={sent} box={box} from={times.from} to={times.to} onCondition={(c) => run(withCondition(q, c))} />}
         </div>
       )}
       {p.view === 'scatter' && queryError === undefined && scatter.data?.rows.length !== 0 && (
@@ -263,7 +265,7 @@ function List({ traces, q }: { traces: Loaded<TracesAnswer>; q: string }) {
                 )
               }
             >
-              {t.reason === 'no_match' && <p>A longer range{q !== '' && ' or fewer conditions'} may find some.</p>}
+              {t.reason === 'no_match' && <p>A longer range{q !== '' && ' or fewer conditions'}{p.env !== '' && ', or all environments,'} may find some.</p>}
             </Empty>
           ) : (
             <Table
