@@ -67,13 +67,63 @@ interface RequestOptions {
   body?: unknown;
 }
 
-/** The answer, whatever its type. Throws ApiError, or AbortError when the signal fires. 401 leads to /signin. */
+/** The server gives a query up after 10 s and says so: past this it hangs. */
+export const ANSWER_MS = 15_000;
+const SILENT_MS = 3000; // from here on the page says that it waits
+
+const underWay = new Set<{ readonly began_ms: number }>(); // requests for JSON
+let watch: ReturnType<typeof setInterval> | undefined;
+/** For how many seconds the oldest request has waited, once that is worth saying; else 0. */
+export const waiting_s = signal(0);
+/** Requests for JSON are under way; each ends within its deadline. */
+export const isAsking = (): boolean => underWay.size > 0;
+
+function lookAtWaits(): void {
+  const [oldest] = underWay; // a set keeps the order in which they came
+  const waited_ms = oldest === undefined ? 0 : Date.now() - oldest.began_ms;
+  waiting_s.value = waited_ms < SILENT_MS ? 0 : Math.floor(waited_ms / 1000);
+  if (underWay.size > 0) return;
+  clearInterval(watch);
+  watch = undefined;
+}
+
+/** An abort by a deadline is the server's failure; any other is the caller's wish, and passed on. */
+const asFailure = (signal: AbortSignal, error: unknown): unknown =>
+  (signal.reason as { name?: unknown } | undefined)?.name === 'TimeoutError'
+    ? new ApiError('The server does not answer.', 0, 'silent')
+    : error;
+
+/** The answer read as JSON, all of it within the deadline. Throws as send() does. */
+export async function sendForJson<T>(url: string, options: RequestOptions = {}, deadline_ms = ANSWER_MS): Promise<T> {
+  const deadline = AbortSignal.timeout(deadline_ms);
+  const signal = options.signal === undefined ? deadline : AbortSignal.any([options.signal, deadline]);
+  const request = { began_ms: Date.now() };
+  underWay.add(request);
+  watch ??= setInterval(lookAtWaits, 500);
+  try {
+    const response = await send(url, { ...options, signal });
+    try {
+      return (await response.json()) as T;
+    } catch (error) {
+      throw signal.aborted ? asFailure(signal, error) : new ApiError('The answer is not readable.', 0, 'unreadable');
+    }
+  } finally {
+    underWay.delete(request);
+    lookAtWaits();
+  }
+}
+
+/** The answer, whatever its type; it has to begin within ANSWER_MS, and may then take its time. Throws ApiError, or
+ *  AbortError when the signal fires. 401 leads to /signin. */
 export async function send(url: string, options: RequestOptions = {}): Promise<Response> {
   let response: Response;
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(new DOMException('', 'TimeoutError')), ANSWER_MS);
+  const signal = options.signal === undefined ? late.signal : AbortSignal.any([options.signal, late.signal]);
   try {
     response = await fetch(url, {
       method: options.method ?? 'GET',
-      signal: options.signal ?? null,
+      signal,
       headers: {
         ...authorization(),
         ...(options.body === undefined ? {} : { 'Content-Type': 'application/json' }),
@@ -84,8 +134,10 @@ export async function send(url: string, options: RequestOptions = {}): Promise<R
       referrerPolicy: 'no-referrer',
     });
   } catch (error) {
-    if (options.signal?.aborted) throw error;
+    if (signal.aborted) throw asFailure(signal, error);
     throw new ApiError('The server cannot be reached.', 0, 'unreachable');
+  } finally {
+    clearTimeout(timer);
   }
   if (response.ok) return response;
   const failure = await failureOf(response);
@@ -118,15 +170,11 @@ async function failureOf(response: Response): Promise<ApiError> {
   );
 }
 
-export async function get<T>(path: string, query?: Query, signal?: AbortSignal): Promise<T> {
-  const response = await send(apiUrl(path, query), signal === undefined ? {} : { signal });
-  return (await response.json()) as T;
-}
+export const get = <T,>(path: string, query?: Query, signal?: AbortSignal, deadline_ms = ANSWER_MS): Promise<T> =>
+  sendForJson<T>(apiUrl(path, query), signal === undefined ? {} : { signal }, deadline_ms);
 
-export async function post<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
-  const response = await send(apiUrl(path), { method: 'POST', body, ...(signal === undefined ? {} : { signal }) });
-  return (await response.json()) as T;
-}
+export const post = <T,>(path: string, body: unknown, signal?: AbortSignal): Promise<T> =>
+  sendForJson<T>(apiUrl(path), { method: 'POST', body, ...(signal === undefined ? {} : { signal }) });
 
 // ---- in components
 
@@ -176,11 +224,10 @@ export function useApi<T>(
       state.value = { data: undefined, error: undefined, isSlow: false, at_ms: 0 };
     before.current = url;
     const slow = setTimeout(() => (state.value = { ...state.value, isSlow: true }), 150);
-    send(url, {
+    sendForJson<T>(url, {
       signal: abort.signal,
       ...(body === undefined ? {} : { method: 'POST' as const, body: JSON.parse(body) as unknown }),
     })
-      .then((response) => response.json() as Promise<T>)
       .then((data) => {
         if (!abort.signal.aborted) state.value = { data, error: undefined, isSlow: false, at_ms };
       })

@@ -111,10 +111,13 @@ export function momentTitle(ns: bigint | string): string {
 /** "12 s ago", "3 h ago", "in 2 min". */
 export function formatAge(ns: bigint | string, now = nowNs()): string {
   const s = Number((now - asNs(ns)) / SECOND);
-  const a = Math.abs(s);
-  const words = a < 60 ? `${a} s` : a < 3600 ? `${Math.floor(a / 60)} min` : a < 172_800 ? `${Math.floor(a / 3600)} h` : `${Math.floor(a / 86_400)} d`;
-  return s < 0 ? `in ${words}` : `${words} ago`;
+  return s < 0 ? `in ${inWords(-s)}` : `${inWords(s)} ago`;
 }
+const inWords = (s: number): string =>
+  s < 60 ? `${s} s` : s < 3600 ? `${Math.floor(s / 60)} min` : s < 172_800 ? `${Math.floor(s / 3600)} h` : `${Math.floor(s / 86_400)} d`;
+
+/** How long something has lasted: "12 s", "3 h". */
+export const formatFor = (since: bigint, now = nowNs()): string => inWords(Math.max(0, Number((now - since) / SECOND)));
 
 // ---- range
 

@@ -2,7 +2,7 @@
 // The controls that every page has at the top: environment, range, refresh, zone, theme.
 import { useComputed, useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
-import { get } from '../api/client.ts';
+import { get, isAsking } from '../api/client.ts';
 import { navigateShared, sharedParams } from '../lib/route.ts';
 import { prefer, preferences } from '../lib/store.ts';
 import {
@@ -68,7 +68,6 @@ function RangeForm({ close }: { close: () => void }) {
       <form onSubmit={apply}>
         <input
           type="text"
-          autofocus
           aria-label="Time range as text"
           aria-invalid={failed.value}
           aria-describedby="range-help"
@@ -147,7 +146,8 @@ export function RefreshControl() {
   const runs = every_s > 0 && reason === '';
   useEffect(() => {
     if (!runs) return;
-    const timer = setInterval(refresh, every_s * 1000);
+    // A refresh takes back what is under way: a slow answer would never come.
+    const timer = setInterval(() => isAsking() || refresh(), every_s * 1000);
     return () => clearInterval(timer);
   }, [runs, every_s]);
   const paused = every_s > 0 && reason !== '';

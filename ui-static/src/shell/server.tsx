@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the page knows of its server: /meta, asked now and then. The right end of the foot shows it.
 import { computed, signal } from '@preact/signals';
-import { ApiError, get } from '../api/client.ts';
+import { ApiError, get, waiting_s } from '../api/client.ts';
 import type { Meta } from '../api/types.ts';
 import { href, place } from '../lib/route.ts';
-import { formatAge, MS } from '../lib/time.ts';
+import { formatFor, MS } from '../lib/time.ts';
 
 export const meta = signal<Meta | undefined>(undefined);
 const failure = signal<ApiError | undefined>(undefined);
@@ -13,9 +13,14 @@ const answered_ms = signal(0);
 /** Telemetry has arrived, ever; undefined before the server has said. */
 export const hasData = computed(() => (meta.value === undefined ? undefined : meta.value.first_span_at !== null));
 
+/** The server cannot be asked just now. */
+export const isAway = computed(() => failure.value?.status === 0);
+
+const META_MS = 5000; // it reads nothing from the disk
+
 export async function askMeta(): Promise<void> {
   try {
-    const now = await get<Meta>('/meta');
+    const now = await get<Meta>('/meta', {}, undefined, META_MS);
     meta.value = now;
     failure.value = undefined;
     answered_ms.value = Date.now();
@@ -43,8 +48,17 @@ export function ServerState() {
     return (
       <div class="foot-right">
         <span class="lamp err" aria-hidden="true" />
-        <span class="err-text">{error.status === 0 ? 'server not reachable' : error.message}</span>
-        {answered_ms.value > 0 && <span class="dim">since {formatAge(BigInt(answered_ms.value) * MS)}</span>}
+        <span class="err-text">
+          {error.message.replace(/\.$/, '')}
+          {answered_ms.value > 0 && `, for ${formatFor(BigInt(answered_ms.value) * MS)}`}
+        </span>
+      </div>
+    );
+  if (waiting_s.value > 0)
+    return (
+      <div class="foot-right">
+        <span class="lamp warn" aria-hidden="true" />
+        <span class="warn-text">waiting for the server for {waiting_s.value} s</span>
       </div>
     );
   if (m === undefined) return <div class="foot-right" />;

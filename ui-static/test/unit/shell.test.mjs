@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Links, keys, the palette, events of a stream, preferences, sign-in, rates.
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { test } from 'node:test';
 import { load } from '../load.mjs';
 
@@ -103,4 +104,46 @@ test('what to set, for each way to send', () => {
 
 test('empty parameters are left out of requests', () => {
   assert.equal(m.apiUrl('/traces', { q: '', env: undefined, a: null, b: false, c: true, n: 0, l: ['x', 'y'] }), '/api/spindle/v1/traces?c=1&n=0&l=x&l=y');
+});
+
+/** A server that takes the connection and says nothing; with `head`, it begins its answer. */
+async function withHungServer(head, run) {
+  const server = createServer((_, res) => {
+    if (head) res.writeHead(200, { 'Content-Type': 'application/json' }).write('{"a":');
+  });
+  await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
+  try {
+    await run(`http://127.0.0.1:${server.address().port}/`);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+test('a server that hangs is said to, before and within its answer', async () => {
+  for (const head of [false, true])
+    await withHungServer(head, async (url) => {
+      const asked = m.sendForJson(url, {}, 150);
+      assert.ok(m.isAsking());
+      await assert.rejects(asked, (e) => e instanceof m.ApiError && e.code === 'silent' && e.message === 'The server does not answer.');
+      assert.ok(!m.isAsking());
+    });
+  await withHungServer(false, async (url) => {
+    const stop = new AbortController();
+    const asked = m.sendForJson(url, { signal: stop.signal });
+    stop.abort();
+    await assert.rejects(asked, (e) => e.name === 'AbortError', 'what the page itself takes back is no failure');
+  });
+});
+
+test('the page says how long it has waited, from three seconds on', async () => {
+  await withHungServer(false, async (url) => {
+    const asked = m.sendForJson(url, {}, 3700).catch(() => undefined);
+    await new Promise((later) => setTimeout(later, 2400));
+    assert.equal(m.waiting_s.value, 0);
+    await new Promise((later) => setTimeout(later, 1200));
+    assert.equal(m.waiting_s.value, 3);
+    await asked;
+    assert.equal(m.waiting_s.value, 0);
+  });
 });

@@ -52,6 +52,7 @@ test('clocks in a zone', () => {
   assert.equal(m.formatClock('0', 3, 'UTC'), '00:00:00.000');
   assert.equal(m.zoneName('Nowhere/Land'), undefined);
   assert.equal(m.formatAge(NOW - 90n * m.SECOND, NOW), '1 min ago');
+  assert.equal(m.formatFor(NOW - 16n * m.SECOND, NOW), '16 s');
   assert.equal(m.formatAge(NOW + 5n * m.SECOND, NOW), 'in 5 s');
 });
 
