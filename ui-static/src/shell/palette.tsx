@@ -78,8 +78,10 @@ function PaletteWindow() {
   const services = useSignal<readonly string[]>([]);
   const operations = useSignal<readonly { service: string; name: string }[]>([]);
   const list = useRef<HTMLUListElement>(null);
+  const field = useRef<HTMLInputElement>(null);
   const close = () => (showsPalette.value = false);
 
+  useEffect(() => field.current?.focus(), []);
   useEffect(() => {
     const abort = new AbortController();
     get<{ rows?: { name: string }[]; services?: { name: string }[] }>('/services', {}, abort.signal)
@@ -158,7 +160,7 @@ function PaletteWindow() {
         <label class="palette-field">
           <Icon name="search" />
           <input
-            autofocus
+            ref={field}
             type="text"
             role="combobox"
             aria-label="Search or jump"

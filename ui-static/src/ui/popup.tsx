@@ -55,7 +55,7 @@ export function Popover({
     // Inside the window, whatever side it was asked for.
     const box = panel.current.getBoundingClientRect();
     if (box.right > innerWidth - 8) panel.current.classList.add('flip');
-    const first = panel.current.querySelector<HTMLElement>('[autofocus], [role^="menuitem"], input, select, button, a[href]');
+    const first = panel.current.querySelector<HTMLElement>('[role^="menuitem"], input, select, button, a[href]');
     first?.focus();
   }, [isOpen.value]);
   return (
