@@ -75,13 +75,23 @@ static inline void attribute_read(const uint8_t *a, size_t len, uint8_t *ranks,
     const struct peer_key *key = key_find(a + 2, a[1]);
     if (key == NULL || key->rank >= ranks[key->part])
         return;
-    struct otlp_key_value kv;
-    otlp_key_value_read(bytes_of(a, len), &kv);
-    if (!kv.has_value || kv.value.len == 0)
+    /* And then the value, likewise, and nothing else. */
+    size_t at = 2u + a[1];
+    struct bytes value = { 0 };
+    if (at + 2 < len && a[at] == WIRE_TAG(2, WIRE_LENGTH) && a[at + 1] < 0x80 &&
+        at + 2 + a[at + 1] == len) {
+        value = bytes_of(a + at + 2, len - at - 2);
+    } else {
+        struct otlp_key_value kv;
+        otlp_key_value_read(bytes_of(a, len), &kv);
+        if (kv.has_value)
+            value = kv.value;
+    }
+    if (value.len == 0)
         return;
     ranks[key->part] = key->rank;
     out->present |= 1u << key->part;
-    out->values[key->part] = kv.value;
+    out->values[key->part] = value;
 }
 
 bool derive_wants(struct bytes key)

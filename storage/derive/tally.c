@@ -102,15 +102,15 @@ static enum err page_reserve(struct tally *t)
 enum err tally_at(struct tally *t, uint32_t series, uint64_t unix_ns, struct tally_point **out)
 {
     assert(series < t->keys.count);
-    uint64_t start = t->step_ns == 0 ? 0 : unix_ns - unix_ns % t->step_ns;
     uint32_t number = t->last[series];
     if (number != UINT32_MAX) {
         struct tally_point *p = tally_point(t, number);
-        if (p->start_unix_ns == start) {
+        if (t->step_ns == 0 || unix_ns - p->start_unix_ns < t->step_ns) { /* without dividing */
             *out = p;
             return ERR_OK;
         }
     }
+    uint64_t start = t->step_ns == 0 ? 0 : unix_ns - unix_ns % t->step_ns;
     enum err e = slots_grow(t);
     if (e != ERR_OK)
         return e;
