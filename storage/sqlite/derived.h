@@ -57,7 +57,8 @@ struct derived_delta {
 };
 
 struct derived {
-    /* Guarded by the engine's operations_lock; changed by the writer alone. */
+    /* Guarded by the engine's operations_lock, for every reader: the writer alone changes them, and the builder
+     * moves them all when it makes room. */
     struct derived_row *rows;
     size_t rows_count, rows_capacity;
     struct half_table halves;

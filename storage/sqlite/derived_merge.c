@@ -52,6 +52,8 @@ static void rows_choose(struct sqlite_engine *e, const struct partition *p, stru
 {
     const struct derived *all = &e->derived;
     size_t count = 0;
+    (void)pthread_rwlock_rdlock(
+        &e->operations_lock); /* the writer moves rows of other partitions */
     for (uint32_t level = 0; level < DERIVED_LEVELS_MAX && count < DERIVED_MERGE_ROWS; level++) {
         uint64_t bytes = 0;
         count = 0;
@@ -66,6 +68,7 @@ static void rows_choose(struct sqlite_engine *e, const struct partition *p, stru
         if (bytes > DERIVED_MERGE_BYTES)
             count = 0;
     }
+    (void)pthread_rwlock_unlock(&e->operations_lock);
     d->merged_count = count == DERIVED_MERGE_ROWS ? count : 0;
 }
 

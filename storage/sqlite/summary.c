@@ -37,6 +37,15 @@ static enum err groups_put(struct sqlite_engine *e, const struct partition *p)
     return error;
 }
 
+/* The writer alone changes the rows, so their number stays; but the builder makes room for more, elsewhere. */
+static struct derived_row derived_row_at(struct sqlite_engine *e, size_t i)
+{
+    (void)pthread_rwlock_rdlock(&e->operations_lock);
+    const struct derived_row row = e->derived.rows[i];
+    (void)pthread_rwlock_unlock(&e->operations_lock);
+    return row;
+}
+
 static enum err derived_put(struct sqlite_engine *e, const struct partition *p)
 {
     struct db *db = catalog_db(e->catalog);
@@ -44,15 +53,15 @@ static enum err derived_put(struct sqlite_engine *e, const struct partition *p)
     enum err error = db_prepare(
         db, "INSERT OR REPLACE INTO partition_derived VALUES (?1, ?2, ?3, ?4, ?5, ?6)", &s);
     for (size_t i = 0; error == ERR_OK && i < e->derived.rows_count; i++) {
-        const struct derived_row *row = &e->derived.rows[i];
-        if (row->partition != p)
+        const struct derived_row row = derived_row_at(e, i);
+        if (row.partition != p)
             continue;
         db_bind_u64(s, 1, p->id);
-        (void)sqlite3_bind_int64(s, 2, row->id);
-        db_bind_u64(s, 3, row->level);
-        db_bind_u64(s, 4, row->bytes);
-        db_bind_u64(s, 5, row->span.min_unix_ns);
-        db_bind_u64(s, 6, row->span.max_unix_ns);
+        (void)sqlite3_bind_int64(s, 2, row.id);
+        db_bind_u64(s, 3, row.level);
+        db_bind_u64(s, 4, row.bytes);
+        db_bind_u64(s, 5, row.span.min_unix_ns);
+        db_bind_u64(s, 6, row.span.max_unix_ns);
         error = db_run(db, s);
     }
     (void)sqlite3_finalize(s);
