@@ -110,6 +110,7 @@ const routes = {
       box: nanoseconds(4),
       sort: oneOf(['newest', 'slowest'], 'newest'),
       cursor: text(),
+      young: flag(),
     },
   },
   trace: {

@@ -6,7 +6,7 @@ import type { Scan } from '../api/types.ts';
 import { useKeys } from '../lib/keys.ts';
 import { traceHref } from '../lib/links.ts';
 import { href, navigate, open, params } from '../lib/route.ts';
-import { range, rangeQuery, setAbsoluteRange } from '../lib/time.ts';
+import { formatClock, MS, range, rangeQuery, SECOND, setAbsoluteRange, type Range } from '../lib/time.ts';
 import { chipsOf, hexId, withCondition, withReplaced } from '../lib/traceql.ts';
 import { formatCount, formatDuration, plural } from '../lib/units.ts';
 import { Page } from '../shell/page.tsx';
@@ -24,6 +24,7 @@ import { Builder, QueryBox } from './querybox.tsx';
 import { scanText } from './scan.ts';
 
 const LIMIT = 50;
+const ARRIVING = 10n * SECOND; // by then a trace's spans have arrived, most of the time
 const SCATTER = 1000; // rows that the server gives at once
 
 interface TraceRow {
@@ -61,12 +62,17 @@ export default function SearchPage() {
     if (id !== undefined) open('id', id);
   }, [id]);
 
-  const traces = useApi<TracesAnswer>(
-    id === undefined ? '/traces' : null,
-    { q: sent, sort: p.sort, limit: LIMIT, cursor: p.cursor, box: boxQuery(box), ...(p.cursor === '' ? times : {}) },
-  );
+  // Of the newest traces most are still arriving when the range ends now: those are shown when asked for, or when there
+  // are no others.
+  const settled = settledEnd(range.value, p);
+  const listed = { q: sent, sort: p.sort, limit: LIMIT, cursor: p.cursor, box: boxQuery(box) };
+  const cut = p.sort === 'newest' && box.length === 0 ? settled : undefined;
+  const whole = useApi<TracesAnswer>(id === undefined && cut !== undefined ? '/traces' : null, { ...listed, ...(p.cursor === '' ? { ...times, to: String(cut) } : {}) });
+  const isCut = cut !== undefined && whole.data?.rows.length !== 0;
+  const all = useApi<TracesAnswer>(id === undefined && !isCut ? '/traces' : null, { ...listed, ...(p.cursor === '' ? times : {}) });
+  const traces = isCut ? whole : all;
   const heat = useApi<HeatAnswer>(p.view === 'heat' && has('heatmap') && id === undefined ? '/heatmap' : null, { q: sent, cols: 90, rows: 28, ...times });
-  const scatter = useApi<TracesAnswer>(p.view === 'scatter' && id === undefined ? '/traces' : null, { q: sent, sort: 'newest', limit: SCATTER, ...times });
+  const scatter = useApi<TracesAnswer>(p.view === 'scatter' && id === undefined ? '/traces' : null, { q: sent, sort: 'newest', limit: SCATTER, ...times, to: String(settled ?? range.value.to) });
   const services = useApi<{ rows: { name: string }[] }>('/services', {}, { still: true });
   const chips = chipsOf(q) ?? [];
   const valueOf = (name: string): string => chips.find((c) => c.name === name && c.op === '=')?.value ?? '';
@@ -168,20 +174,29 @@ export default function SearchPage() {
           <Answer of={scatter} class="search-chart" skeleton={<div class="search-chart bone" role="status" aria-label="Loading" />}>
             {(s) => (
               <>
-                <Scatter dots={s.rows} from={range.value.from} to={range.value.to} q={q} />
+                <Scatter dots={s.rows} from={range.value.from} to={settled ?? range.value.to} q={q} />
                 {s.cursor !== undefined && <Note>The newest {formatCount(SCATTER)} traces. The heatmap counts all.</Note>}
               </>
             )}
           </Answer>
         </div>
       )}
-      {queryError === undefined && <List traces={traces} q={q} />}
+      {queryError === undefined && <List traces={traces} q={q} cut={isCut ? cut : undefined} />}
     </Page>
   );
 }
 
-function List({ traces, q }: { traces: Loaded<TracesAnswer>; q: string }) {
+/** Traces that began before this moment have arrived, as far as one can tell; undefined where the range has no younger
+ *  ones, or they are wanted. */
+function settledEnd(r: Range, p: { to: string; young: boolean }): bigint | undefined {
+  const end = r.to - (r.to % SECOND) - ARRIVING; // a whole second, as it is told
+  return p.to === 'now' && !p.young && end > r.from ? end : undefined;
+}
+
+function List({ traces, q, cut }: { traces: Loaded<TracesAnswer>; q: string; cut: bigint | undefined }) {
   const p = params('traces');
+  const asked = BigInt(traces.at_ms) * MS;
+  const isYoung = (r: TraceRow): boolean => BigInt(r.start) > asked - ARRIVING;
   const longest = (traces.data?.rows ?? []).reduce((m, r) => Math.max(m, Number(r.dur)), 1);
   const columns: Column<TraceRow>[] = [
     { key: 'newest', head: 'Start', width: '168px', sorts: true, cell: (r) => <Time ns={r.start} /> },
@@ -193,9 +208,14 @@ function List({ traces, q }: { traces: Loaded<TracesAnswer>; q: string }) {
           {r.has_root ? (
             <>
               <b>{r.root_svc === '' ? '(no name)' : r.root_svc}</b> {r.root_name}
+              {isYoung(r) && <span class="dim"> · still arriving</span>}
             </>
+          ) : isYoung(r) ? (
+            <span class="dim">still arriving</span>
           ) : (
-            <span class="dim">no root has arrived</span>
+            <span class="dim">
+              its root is not stored <span class="warn-text">⚠</span>
+            </span>
           )}
         </a>
       ),
@@ -208,7 +228,10 @@ function List({ traces, q }: { traces: Loaded<TracesAnswer>; q: string }) {
       cell: (r) => (
         <span class="search-dur">
           <span class="search-dur-bar" style={{ width: `${Math.max(1, (Number(r.dur) / longest) * 100)}px` }} />
-          <span class="num">{formatDuration(Number(r.dur))}</span>
+          <span class="num">
+            {isYoung(r) && '≥ '}
+            {formatDuration(Number(r.dur))}
+          </span>
         </span>
       ),
     },
@@ -218,9 +241,9 @@ function List({ traces, q }: { traces: Loaded<TracesAnswer>; q: string }) {
       width: '76px',
       align: 'right',
       cell: (r) => (
-        <span title={r.orphans > 0 ? `${plural(r.orphans, 'orphan')}: their parent is not stored` : undefined}>
+        <span title={r.orphans > 0 && !isYoung(r) ? `${plural(r.orphans, 'orphan')}: their parent is not stored` : undefined}>
           {formatCount(r.spans)}
-          {r.orphans > 0 && <span class="warn-text"> ⚠</span>}
+          {r.orphans > 0 && !isYoung(r) && <span class="warn-text"> ⚠</span>}
         </span>
       ),
     },
@@ -236,6 +259,22 @@ function List({ traces, q }: { traces: Loaded<TracesAnswer>; q: string }) {
               {t.cursor === undefined && p.cursor === '' ? '' : p.cursor === '' ? (p.sort === 'newest' ? 'The newest ' : 'The slowest ') : 'The next '}
               {plural(t.rows.length, 'trace')}
               {p.box.length > 0 ? ' with a span in the box' : ''}
+              {cut !== undefined && p.cursor === '' && (
+                <>
+                  {` that began before ${formatClock(cut, 0)} · younger ones are still arriving: `}
+                  <button type="button" class="linklike" onClick={() => navigate('traces', { young: true, cursor: '' }, 'replace')}>
+                    show
+                  </button>
+                </>
+              )}
+              {p.young && p.sort === 'newest' && p.to === 'now' && p.cursor === '' && (
+                <>
+                  {' · also those still arriving: '}
+                  <button type="button" class="linklike" onClick={() => navigate('traces', { young: false, cursor: '' }, 'replace')}>
+                    leave out
+                  </button>
+                </>
+              )}
             </span>
             {!t.complete && (
               <span class="warn-text">

@@ -76,6 +76,30 @@ export async function traces(browser, base) {
     await page.getByRole('button', { name: 'Remove the box' }).click();
     await page.waitForURL((u) => !u.searchParams.has('box'));
   });
+  await attempt('search: traces that are still arriving are left out, and shown when asked for', async () => {
+    await page.goto(base + 'traces?view=list');
+    const caption = page.locator('.search-caption');
+    await caption.getByText(/ that began before \d\d:\d\d:\d\d · younger ones are still arriving/).waitFor();
+    expect((await page.getByText('≥').count()) === 0, 'a trace that is still arriving is listed');
+    await caption.getByRole('button', { name: 'show' }).click();
+    await page.waitForURL((u) => u.searchParams.get('young') === '1');
+    await rowsOf(page).filter({ hasText: 'still arriving' }).first().waitFor();
+    const young = await rowsOf(page).filter({ hasText: 'still arriving' }).allInnerTexts();
+    expect(young.every((t) => /≥/.test(t) && !/⚠/.test(t)), young.join(' '));
+    await caption.getByRole('button', { name: 'leave out' }).click();
+    await page.waitForURL((u) => !u.searchParams.has('young'));
+  });
+  await attempt('search and logs: the environment chosen at the head counts, and stays out of the filter', async () => {
+    for (const [path, row] of [['traces?view=list', '.table tbody tr:not(.spacer)'], ['logs?', '.logs-row[data-index]']]) {
+      await page.goto(`${base}${path}&env=none-such`);
+      await settled(page);
+      await page.getByText(/No (trace|record) matches in this range/).waitFor();
+      expect((await page.locator(row).count()) === 0 && !query(page).has('q'), page.url());
+    }
+    await page.goto(base + 'traces?view=list&env=demo');
+    await rowsOf(page).first().waitFor();
+    expect((await page.getByRole('combobox', { name: 'Filter over spans' }).inputValue()) === '', 'it stands in the filter');
+  });
   await attempt('search: a page further, and back', async () => {
     await page.goto(base + 'traces?view=list');
     await settled(page);
