@@ -17,6 +17,10 @@ const WIDE_INDENT = 10; // levels at full width; deeper ones get less, so that n
 const MAX_INDENT = 24;
 const MARK_PX = 6;
 const MAX_PIECES = 100;
+const END_PX = 64; // right of where time ends: the durations of bars that reach the end stand there
+
+/** The time scale's part of the time column. */
+const scaleOf = (column: number): number => Math.max(0, column - END_PX);
 
 /** A log record's place on a span's bar. */
 export type LogMarks = ReadonlyMap<number, readonly number[]>;
@@ -37,13 +41,13 @@ interface Parts {
 
 export function Waterfall({ view, logs }: { view: TraceView; logs: LogMarks }) {
   const root = useRef<HTMLDivElement>(null);
-  const width = useSignal(0); // of the time column
+  const width = useSignal(0); // of the time scale
   const nameWidth = useSignal(readNameWidth());
 
   useLayoutEffect(() => {
     const watch = new ResizeObserver(() => {
       const time = root.current?.querySelector<HTMLElement>('.wf-axis');
-      if (time) width.value = time.clientWidth;
+      if (time) width.value = scaleOf(time.clientWidth);
     });
     watch.observe(root.current!);
     return () => watch.disconnect();
@@ -51,7 +55,7 @@ export function Waterfall({ view, logs }: { view: TraceView; logs: LogMarks }) {
   useLayoutEffect(() => {
     root.current!.style.setProperty('--wf-name', `${nameWidth.value}px`);
     const time = root.current!.querySelector<HTMLElement>('.wf-axis');
-    if (time) width.value = time.clientWidth;
+    if (time) width.value = scaleOf(time.clientWidth);
   }, [nameWidth.value]);
 
   const rowCount = view.rows.value.count;
@@ -143,7 +147,7 @@ function Axis({ view, width }: { view: TraceView; width: number }) {
   const brush = useSignal<readonly [number, number] | null>(null);
   const xOf = (e: PointerEvent): number => {
     const box = (e.currentTarget as HTMLElement).getBoundingClientRect();
-    return Math.max(0, Math.min(box.width, e.clientX - box.left));
+    return Math.max(0, Math.min(width, e.clientX - box.left));
   };
   const done = () => {
     const now = brush.value;
@@ -169,7 +173,7 @@ function Axis({ view, width }: { view: TraceView; width: number }) {
       onDblClick={() => view.setZoom(null)}
     >
       {tickPlaces(view, width).map((t) => (
-        <span key={t.text} class={`wf-tick ${t.x > width - 56 ? 'last' : ''}`} style={{ transform: `translateX(${t.x}px)` }}>
+        <span key={t.text} class={`wf-tick ${t.x + 8 + t.text.length * 6.4 > width + END_PX ? 'last' : ''}`} style={{ transform: `translateX(${t.x}px)` }}>
           {t.text}
         </span>
       ))}
@@ -264,16 +268,16 @@ function Grid({
   };
   const wheel = (e: WheelEvent) => {
     const box = scroller.current!.getBoundingClientRect();
-    const left = box.left + scroller.current!.clientWidth - width.value;
+    const left = box.left + scroller.current!.clientWidth - width.value - END_PX;
     const [a, b] = view.window.peek();
     if (e.ctrlKey || e.metaKey) {
       e.preventDefault();
-      const at = a + (Math.max(0, Math.min(width.value, e.clientX - left)) / width.value) * (b - a);
+      const at = a + (Math.max(0, Math.min(width.value, e.clientX - left)) / Math.max(1, width.value)) * (b - a);
       view.zoomAt(at, Math.exp(Math.max(-60, Math.min(60, e.deltaY)) / 150));
     } else if (Math.abs(e.deltaX) > Math.abs(e.deltaY) || e.shiftKey) {
       if (view.zoom.peek() === null) return;
       e.preventDefault();
-      view.pan((e.shiftKey ? e.deltaY : e.deltaX) / width.value);
+      view.pan((e.shiftKey ? e.deltaY : e.deltaX) / Math.max(1, width.value));
     }
   };
   useEffect(() => {
@@ -454,8 +458,12 @@ class RowFiller {
     row.title = `${plural(size, 'span')} like this: ${label}${errors > 0 ? `, ${plural(errors, 'error')}` : ''}`;
     const box = this.place(t.folds.lo[g]!, t.folds.hi[g]!);
     p.bar.hidden = box === null;
-    p.label.textContent = this.width() > 520 ? label : formatDuration(t.folds.sum[g]!);
-    if (box === null) return;
+    if (box === null) {
+      p.label.textContent = '';
+      return;
+    }
+    const isRoom = this.width() > 520 && this.sideOf(box, label) !== 'on';
+    p.label.textContent = isRoom ? label : formatDuration(t.folds.sum[g]!);
     put(p.bar, box.x, box.w);
     p.bar.className = 'wf-bar folded';
     // Where its members are: merged under a pixel, like anything else.
@@ -573,21 +581,19 @@ class RowFiller {
     this.placeLabel(p, box);
   }
 
-  /** Behind the bar where there is room, else before it, else on its end. */
+  /** Behind the bar where there is room, else before it, else at the column's end, where it covers least of the bar. */
+  private sideOf(box: { x: number; w: number }, text: string): 'after' | 'before' | 'on' {
+    const need = text.length * 6.2 + 10;
+    if (box.x + box.w + need <= this.width() + END_PX) return 'after';
+    return box.x >= need ? 'before' : 'on';
+  }
+
   private placeLabel(p: Parts, box: { x: number; w: number }): void {
-    const width = this.width();
-    const need = p.label.textContent!.length * 6.6 + 10;
-    const after = box.x + box.w + 2;
+    const side = this.sideOf(box, p.label.textContent!);
     const { style } = p.label;
-    const on = after + need > width && box.x < need;
-    p.label.classList.toggle('on', on);
-    if (after + need <= width) {
-      style.left = `${after}px`;
-      style.right = 'auto';
-    } else {
-      style.left = 'auto';
-      style.right = `${on ? Math.max(4, width - box.x - box.w + 4) : width - box.x + 2}px`;
-    }
+    p.label.classList.toggle('on', side === 'on');
+    style.left = side === 'after' ? `${box.x + box.w + 2}px` : 'auto';
+    style.right = side === 'after' ? 'auto' : side === 'on' ? '2px' : `${this.width() + END_PX - box.x + 2}px`;
   }
 }
 
