@@ -34,20 +34,58 @@ static uint64_t nice_step(uint64_t length_ns, size_t points)
     return ceil_to(length_ns / points, DAY_NS);
 }
 
-/* What is still to come is not counted as time in which nothing happened. */
+/* Neither what is still to come nor what lies before all that is kept is counted as time in which
+ * nothing happened. */
 static void settle(struct numbers_window *w)
 {
     uint64_t now = clock_unix_ns();
     w->to = w->end > now && now > w->from ? now : w->end;
-    w->seconds = (double)(w->to - w->from) / 1e9;
-    if (w->seconds < 1)
+    uint64_t begin = w->since > w->from ? w->since : w->from;
+    w->seconds = begin < w->to ? (double)(w->to - begin) / 1e9 : 0;
+    if (w->seconds > 0 && w->seconds < 1)
         w->seconds = 1; /* a minute that has just begun: no rate of thousands from one call */
-    if (w->points == 0)
-        return;
-    uint64_t last = w->t0 + (w->points - 1) * w->step_ns;
-    uint64_t last_end = w->to < last + w->step_ns ? w->to : last + w->step_ns;
-    w->is_partial = last_end < last + w->step_ns;
-    w->last_seconds = last_end > last + NS_PER_S ? (double)(last_end - last) / 1e9 : 1;
+    if (w->points > 0)
+        w->is_partial = w->to < w->t0 + w->points * w->step_ns;
+}
+
+/* Seconds of a point that are known; 0: none. */
+static double point_seconds(const struct numbers_window *w, size_t i)
+{
+    uint64_t begin = w->t0 + i * w->step_ns, end = begin + w->step_ns;
+    if (begin < w->since)
+        begin = w->since;
+    if (i + 1 == w->points && end > w->to)
+        end = w->to;
+    if (begin >= end)
+        return 0;
+    return end > begin + NS_PER_S ? (double)(end - begin) / 1e9 : 1;
+}
+
+/* Time is known from the first arrival on, or from the first of the spans that were older when they came: by
+ * more than a minute, since some are under way when the first come. */
+static enum err find_since(struct call *c, struct numbers_window *w)
+{
+    struct engine_statistics s = { 0 };
+    struct red_result result = { 0 };
+    engine_statistics(c->options->engine, &s);
+    uint64_t first = s.first_arrival_unix_ns, oldest = UINT64_MAX;
+    w->since = 0;
+    if (first <= w->from || first > TIME_MAX)
+        return ERR_OK;
+    uint64_t max = w->end < first ? w->end : ceil_to(first, MINUTE_NS);
+    const struct red_query query = { .range = { w->from, max,
+                                                nice_step(max - w->from, NUMBERS_POINTS_MAX) } };
+    enum err e = engine_red(c->options->engine, &c->context, &query, &result);
+    if (e != ERR_OK)
+        return e;
+    for (size_t i = 0; i < result.count; i++)
+        for (size_t k = 0; k < result.series[i].points_count; k++)
+            if (result.series[i].points[k].calls > 0 &&
+                result.series[i].points[k].start_unix_ns < oldest)
+                oldest = result.series[i].points[k].start_unix_ns;
+    bool is_late = oldest != UINT64_MAX && oldest + 2 * MINUTE_NS <= first;
+    w->since = is_late || (oldest < w->end && w->end <= first) ? oldest : first;
+    return ERR_OK;
 }
 
 static void cut(struct numbers_window *w, uint64_t step_ns)
@@ -74,6 +112,9 @@ enum err numbers_window_read(struct call *c, size_t points, struct numbers_windo
         return call_fail(c, ERR_INVALID, "to", "it must be later than 'from'");
     *out =
         (struct numbers_window){ .from = floor_to(from, MINUTE_NS), .end = ceil_to(to, MINUTE_NS) };
+    e = find_since(c, out);
+    if (e != ERR_OK)
+        return e;
     settle(out);
     if (points > 0)
         cut(out, nice_step(out->end - out->from, points));
@@ -113,8 +154,9 @@ enum err numbers_window_prev(struct call *c, const struct numbers_window *w,
     out->end -= back;
     if (w->points > 0) /* points begin at multiples of the step */
         out->t0 = w->t0 > back ? floor_to(w->t0 - back, w->step_ns) : 0;
+    enum err e = find_since(c, out);
     settle(out);
-    return ERR_OK;
+    return e;
 }
 
 struct derived_range numbers_range(const struct numbers_window *w, bool has_points)
@@ -217,7 +259,7 @@ size_t numbers_point_at(const struct numbers_window *w, uint64_t unix_ns)
 
 double numbers_rate(const struct numbers_window *w, const struct numbers_sum *s)
 {
-    return (double)s->count / w->seconds;
+    return w->seconds > 0 ? (double)s->count / w->seconds : 0;
 }
 
 double numbers_p95(const struct numbers_sum *s)
@@ -321,7 +363,7 @@ void numbers_write_rates(struct numbers_answer *a, uint64_t count, uint64_t erro
     struct json_writer *j = &a->c->json;
     native_write_count(j, "count", count);
     native_write_count(j, "errors", errors);
-    numbers_write(j, "rate", (double)count / seconds);
+    numbers_write_or_null(j, "rate", (double)count / seconds, seconds > 0);
     numbers_write_or_null(j, "err", (double)errors / (double)count, count > 0);
 }
 
@@ -367,9 +409,15 @@ void numbers_write_point_rates(struct numbers_answer *a, const char *key,
     struct json_writer *j = &a->c->json;
     json_key(j, key);
     json_array_begin(j);
-    for (size_t i = 0; i < w->points; i++)
-        write_number(j, (double)count[i] /
-                            (i + 1 < w->points ? (double)w->step_ns / 1e9 : w->last_seconds));
+    for (size_t i = 0; i < w->points; i++) {
+        double seconds = point_seconds(w, i);
+        if (seconds > 0)
+            write_number(j, (double)count[i] / seconds);
+        else if (count[i] > 0)
+            write_number(j, (double)count[i] / ((double)w->step_ns / 1e9));
+        else
+            json_null(j);
+    }
     json_array_end(j);
 }
 

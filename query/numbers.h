@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* numbers.h - what the answers made of rollups share: the window, sums over it, and how they are written.
  *
- * Role       a window is what was asked for, widened to whole minutes, and never later than now; a sum is
- *            what happened in it: calls, errors, durations, traces to look at. Points cut the window, for
- *            sparks and series, at multiples of a step.
+ * Role       a window is what was asked for, widened to whole minutes, and never later than now; rates are of
+ *            the part of it that data was kept of; a sum is what happened in it: calls, errors, durations,
+ *            traces to look at. Points cut the window, for sparks and series, at multiples of a step.
  * Ownership  everything lives in the call's arena.
  * Threads    the call's.
  * Source     docs/API.md, numbers. */
@@ -21,11 +21,11 @@
 struct numbers_window {
     uint64_t from, to; /* as counted: whole minutes, `to` not after now */
     uint64_t end;      /* `to` as the engine is asked: a whole minute */
-    double seconds;    /* between from and to */
+    uint64_t since;    /* nothing is known of the time before; 0: all of the window is known */
+    double seconds;    /* of it that are known, between from and to; 0: none */
     uint64_t step_ns, t0;
     size_t points;   /* 0: the answer has none */
     bool is_partial; /* the last point is not over */
-    double last_seconds;
 };
 
 /* `from` and `to`, by default the last 15 minutes, cut into about `points` steps (0: none). */
@@ -90,7 +90,7 @@ void numbers_end(struct numbers_answer *a, size_t rows);
 /* A number with six significant digits, or null. */
 void numbers_write(struct json_writer *j, const char *key, double v);
 void numbers_write_or_null(struct json_writer *j, const char *key, double v, bool is_there);
-/* count, errors, rate, err. */
+/* count, errors, rate (null: of no time at all), err. */
 void numbers_write_rates(struct numbers_answer *a, uint64_t count, uint64_t errors, double seconds);
 /* p50, p90, p95, p99: integers of nanoseconds, null when there are no values. */
 void numbers_write_percentiles(struct numbers_answer *a, const struct histogram *h);
@@ -102,7 +102,7 @@ void numbers_write_prev(struct numbers_answer *a, const struct numbers_window *w
 /* `slow` or `fail`; nothing when there is none. */
 void numbers_write_exemplar(struct json_writer *j, const char *key,
                             const struct derived_exemplar *x);
-/* Arrays of the window's points. */
+/* Arrays of the window's points; rates are null for points of which nothing is known. */
 void numbers_write_point_rates(struct numbers_answer *a, const char *key,
                                const struct numbers_window *w, const uint64_t *count);
 void numbers_write_point_percentile(struct numbers_answer *a, const char *key,

@@ -123,6 +123,39 @@ static void windows_are_widened_and_cut(void **state)
     assert_has("\"series\":{\"rate\":[8.33333,3],"); /* 90 calls in the 30 s of the second minute */
 }
 
+/* Time before all that is kept is not time in which nothing happened. */
+static void time_before_the_first_span_does_not_count(void **state)
+{
+    struct fixture *f = *state;
+    struct red_series *s = add_red(f, "web", "", "", "GET /", 2);
+    add_calls(f, s, 5, 300, 0, NS_PER_MS);
+    add_calls(f, s, 9, 240, 0, NS_PER_MS);
+    f->engine.statistics.first_arrival_unix_ns = T0 + 5 * MINUTE + 30 * NS_PER_S;
+    get_ok(f, NATIVE "/services/web/series?" WINDOW "&prev=period");
+    assert_has("\"window_s\":270,");
+    assert_has("\"count\":540,\"errors\":0,\"rate\":2,");
+    assert_has("\"series\":{\"rate\":[null,null,null,null,null,10,0,0,0,4],");
+    get_ok(f, NATIVE "/services?" WINDOW);
+    assert_has("\"spark_rate\":[null,null,null,null,null,10,0,0,0,4],");
+    assert_has("\"rate\":2,");
+
+    /* Of spans that were old when they came, the first of them is the begin. */
+    f->engine.statistics.first_arrival_unix_ns = T0 + 8 * MINUTE;
+    get_ok(f, NATIVE "/services/web/series?" WINDOW);
+    assert_has("\"window_s\":300,");
+    assert_has("\"series\":{\"rate\":[null,null,null,null,null,5,0,0,0,4],");
+    f->engine.statistics.first_arrival_unix_ns = T0 + 60 * MINUTE;
+    get_ok(f, NATIVE "/services/web/series?" WINDOW);
+    assert_has("\"window_s\":300,");
+
+    /* Nothing is known of the window at all. */
+    f->engine.red.count = 0;
+    get_ok(f, NATIVE "/services/web/series?" WINDOW "&prev=period");
+    assert_has("\"window_s\":0,");
+    assert_has("\"count\":0,\"errors\":0,\"rate\":null,\"err\":null,");
+    assert_has("\"series\":{\"rate\":[null,null,null,null,null,null,null,null,null,null],");
+}
+
 static void series_have_parts_and_another_window(void **state)
 {
     struct fixture *f = *state;
@@ -303,6 +336,7 @@ int main(void)
         WITH_SERVER(rows_are_sorted_found_and_cut_with_a_count),
         WITH_SERVER(operations_have_their_share),
         WITH_SERVER(windows_are_widened_and_cut),
+        WITH_SERVER(time_before_the_first_span_does_not_count),
         WITH_SERVER(series_have_parts_and_another_window),
         WITH_SERVER(nothing_has_a_reason),
         WITH_SERVER(instances_are_counted_among_spans),

@@ -35,7 +35,8 @@ export interface MapNode extends Red {
   system?: string;
   color?: number;
   basis?: 'entry' | 'all';
-  spark?: number[];
+  /** null: before all data. */
+  spark?: (number | null)[];
 }
 
 export interface MapEdge extends Red {

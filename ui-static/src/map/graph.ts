@@ -28,7 +28,7 @@ export interface Vertex extends Red {
   ns: string;
   system: string;
   color: number;
-  spark: number[];
+  spark: (number | null)[];
   /** Indices of the answer's nodes in it. */
   members: number[];
   /** Its percentiles are the highest of its members, not of all their calls. */
@@ -109,7 +109,7 @@ function join(answer: MapAnswer, place: (node: MapNode, index: number) => { id: 
     add(v, node);
     v.members.push(i);
     v.upTo = true;
-    v.spark = v.spark.length >= (node.spark?.length ?? 0) ? v.spark.map((r, k) => r + (node.spark?.[k] ?? 0)) : node.spark!;
+    v.spark = v.spark.length >= (node.spark?.length ?? 0) ? v.spark.map((r, k) => (r === null ? node.spark?.[k] ?? null : r + (node.spark?.[k] ?? 0))) : node.spark!;
   });
   const edges: Link[] = [], byPair = new Map<string, Link>();
   answer.edges.forEach((e, i) => {

@@ -19,7 +19,7 @@ export interface RedRow extends Red {
   name: string;
   kind: string;
   impact: number;
-  spark_rate?: number[];
+  spark_rate?: (number | null)[];
   spark_p95?: (number | null)[];
 }
 
@@ -48,7 +48,8 @@ export interface OperationsAnswer extends Window {
 }
 
 export interface Arrays {
-  rate: number[];
+  /** null: before all data. */
+  rate: (number | null)[];
   err: (number | null)[];
   p50: (number | null)[];
   p90: (number | null)[];
@@ -68,7 +69,7 @@ export interface SeriesAnswer extends Window, Red {
   series: Arrays;
   by?: Part[];
   by_hidden?: number;
-  prev?: Red & { from: string; to: string; series: Arrays };
+  prev?: Omit<Red, 'rate'> & { rate: number | null; from: string; to: string; series: Arrays };
 }
 
 export interface DependencyRow extends Red {

@@ -64,7 +64,7 @@ function linesOf(data: SeriesAnswer): { rate: Line[]; err: Line[]; time: Line[] 
     return { rate: of((part) => part.series.rate), err: of((part) => part.series.err), time: of((part) => part.series.p95) };
   }
   const old = (values: (number | null)[] | undefined, label = 'before'): Line[] =>
-    (values === undefined ? [] : [{ label, values, color: 'edge', width: 1, dash: FINE }]);
+    (values === undefined || values.every((v) => v === null) ? [] : [{ label, values, color: 'edge', width: 1, dash: FINE }]);
   return {
     rate: [{ label: 'calls', values: s.rate, color: 'accent', fill: 'accent-bg' }, ...old(before?.rate)],
     err: [{ label: 'errors', values: s.err, color: 'err', fill: 'err-bg' }, ...old(before?.err)],
@@ -87,7 +87,7 @@ function Charts({ data, criteria, by }: { data: SeriesAnswer; criteria: SpanCrit
     t0: data.t0, step_s: data.step_s, group: 'service', onBrush: brush, height: 148,
   };
   const counted = many ? {} : { counts: data.series.count, bound: data.bound };
-  const totals = (list: readonly Line[], pick: (red: Red) => number | null): (number | null)[] | undefined =>
+  const totals = (list: readonly Line[], pick: (red: Omit<Red, 'rate'> & { rate: number | null }) => number | null): (number | null)[] | undefined =>
     (many ? data.by!.slice(0, PARTS).map(pick) : list.map((line) =>
       (line.label === 'before' ? (data.prev === undefined ? null : pick(data.prev)) : line.label === 'p95 before' ? data.prev?.p95 ?? null
         : line.label === 'p99' ? data.p99 : line.label === 'p50' ? data.p50 : pick(data))));
