@@ -204,8 +204,17 @@ static void instances_are_counted_among_spans(void **state)
                         "((resource.deployment.environment.name text= \"prod\") || "
                         "(resource.deployment.environment text= \"prod\"))) && "
                         "(span:status = error) }");
-    assert_has("\"rows\":[{\"name\":\"checkout-7f9\",\"count\":1200,\"errors\":1200,\"rate\":2,"
+    assert_has("\"basis\":\"all\",\"rows\":[{\"name\":\"checkout-7f9\",\"count\":1200,\"errors\":"
+               "1200,\"rate\":2,"
                "\"err\":1}],\"complete\":true,\"scanned\":{");
+
+    /* Of a service that answers calls: those, as in its other figures. */
+    set_services(f);
+    get_ok(f, NATIVE "/services/checkout/instances?" WINDOW);
+    assert_string_equal(f->engine.filter, "{ ((resource.service.name = \"checkout\") && "
+                                          "((span:kind = server) || (span:kind = consumer))) && "
+                                          "(span:status = error) }");
+    assert_has("\"basis\":\"entry\",\"rows\":[{");
 }
 
 static void wrong_parameters_are_named(void **state)

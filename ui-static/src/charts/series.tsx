@@ -31,6 +31,8 @@ export interface ChartProps {
   /** Calls behind each point: shown with the point, which is grey under `few`. */
   counts?: readonly number[];
   few?: number;
+  /** What `counts` counts: 'call' unless told. */
+  unit?: string;
   bound?: number;
   /** Charts of one group share their cursor. */
   group: string;
@@ -194,7 +196,7 @@ export function Chart(props: ChartProps) {
           })}
           {counts !== undefined && i >= 0 && i < n && (
             <span class={counts[i]! < few ? 'warn-text' : 'dim'}>
-              of {counts[i]!.toLocaleString('en-GB')} {counts[i] === 1 ? 'call' : 'calls'}{counts[i]! < few ? ', too few to trust' : props.bound ? `, ±${(props.bound * 100).toFixed(1)} %` : ''}
+              of {counts[i]!.toLocaleString('en-GB')} {props.unit ?? 'call'}{counts[i] === 1 ? '' : 's'}{counts[i]! < few ? ', too few to trust' : props.bound ? `, ±${(props.bound * 100).toFixed(1)} %` : ''}
             </span>
           )}
         </span>

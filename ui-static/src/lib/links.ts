@@ -32,12 +32,15 @@ export interface SpanCriteria {
   minDuration_ns?: number | undefined;
   maxDuration_ns?: number | undefined;
   kind?: string | undefined;
+  /** Only spans that answer a call. */
+  isEntry?: boolean | undefined;
 }
 export const spanFilter = (c: SpanCriteria): string =>
   filterOf(
     c.service !== undefined && `resource.service.name = ${quote(c.service)}`,
     c.operation !== undefined && `name = ${quote(c.operation)}`,
     c.kind !== undefined && `kind = ${c.kind}`,
+    c.isEntry === true && '(kind = server || kind = consumer)',
     c.isError === true && 'status = error',
     c.minDuration_ns !== undefined && `duration >= ${Math.round(c.minDuration_ns)}ns`,
     c.maxDuration_ns !== undefined && `duration <= ${Math.round(c.maxDuration_ns)}ns`,

@@ -116,9 +116,13 @@ function ring(c: CanvasRenderingContext2D, figure: Figure, x: number, y: number,
   c.setLineDash([]);
 }
 
+/** A rate of calls; where spans are counted for want of calls, it says so: "12 spans/s". */
+export const rateOf = (of: { rate: number | null; basis?: Vertex['basis'] | undefined }): string =>
+  (of.basis === 'all' ? formatRate(of.rate).replace('/', ' spans/') : formatRate(of.rate));
+
 /** Below a node's name: "830/s · 41 ms". */
-export const figures = (v: Pick<Vertex, 'rate' | 'p95' | 'upTo'>): string =>
-  `${formatRate(v.rate)}${v.p95 === null ? '' : ` · ${v.upTo ? '≤ ' : ''}${formatDuration(v.p95)}`}`;
+export const figures = (v: Pick<Vertex, 'rate' | 'p95' | 'upTo'> & { basis?: Vertex['basis'] }): string =>
+  `${rateOf(v)}${v.p95 === null ? '' : ` · ${v.upTo ? '≤ ' : ''}${formatDuration(v.p95)}`}`;
 
 export const edgeText = (e: Pick<Link, 'rate' | 'p95' | 'upTo' | 'err'>): string =>
   figures(e) + ((e.err ?? 0) >= TOLD ? ` · ${formatPercent(e.err)}` : '');

@@ -28,6 +28,8 @@ export interface Vertex extends Red {
   ns: string;
   system: string;
   color: number;
+  /** What its numbers count; undefined: calls, or of several nodes. */
+  basis: MapNode['basis'];
   spark: (number | null)[];
   /** Indices of the answer's nodes in it. */
   members: number[];
@@ -86,7 +88,7 @@ function vertex(id: string, node: MapNode, index: number): Vertex {
   return {
     id, kind: node.kind, name: nameOf(node), ns: node.ns ?? '', system: node.system ?? '', color: node.color ?? 0,
     count: node.count, errors: node.errors, rate: node.rate, err: node.err, p50: node.p50, p90: node.p90, p95: node.p95,
-    p99: node.p99, slow: node.slow, fail: node.fail, spark: node.spark ?? [], members: [index], upTo: false, outside: false,
+    p99: node.p99, slow: node.slow, fail: node.fail, basis: node.basis, spark: node.spark ?? [], members: [index], upTo: false, outside: false,
   };
 }
 
@@ -109,6 +111,7 @@ function join(answer: MapAnswer, place: (node: MapNode, index: number) => { id: 
     add(v, node);
     v.members.push(i);
     v.upTo = true;
+    v.basis = undefined;
     v.spark = v.spark.length >= (node.spark?.length ?? 0) ? v.spark.map((r, k) => (r === null ? node.spark?.[k] ?? null : r + (node.spark?.[k] ?? 0))) : node.spark!;
   });
   const edges: Link[] = [], byPair = new Map<string, Link>();

@@ -14,7 +14,7 @@ import { ErrorShare, Time } from '../ui/text.tsx';
 import type { MapAnswer, Percentiles, Red, Sample } from './answer.ts';
 import type { SeriesAnswer } from '../services/answer.ts';
 import { ERR_SEEN, type Vertex, type View } from './graph.ts';
-import { edgeQuery, gapText, kindWord, vertexQuery } from './words.ts';
+import { countedAs, edgeQuery, gapText, kindWord, rateOf, vertexQuery } from './words.ts';
 
 const FEW = 20; // calls below which percentiles say little
 
@@ -30,8 +30,9 @@ function Figure({ label, value, href, title, tone = '' }: {
 }
 
 /** RED and percentiles, each a door. `query` gives the TraceQL of the spans counted. */
-export function Figures({ red, upTo, query, sampleCount }: {
+export function Figures({ red, basis, upTo, query, sampleCount }: {
   red: Red;
+  basis?: Vertex['basis'];
   upTo: boolean;
   query: (more: { isError?: boolean; minDuration_ns?: number }) => string | undefined;
   sampleCount: number;
@@ -46,18 +47,18 @@ export function Figures({ red, upTo, query, sampleCount }: {
       value={`${upTo && red[p] !== null ? '≤ ' : ''}${formatDuration(red[p])}`}
       href={red[p] === null ? undefined : door({ minDuration_ns: fromPercentile(red[p]!) })}
       tone={sampleCount < FEW ? 'dim' : ''}
-      title={upTo ? 'The highest of its members' : `of ${plural(sampleCount, 'call')}${sampleCount < FEW ? ': too few to say much' : ''}`}
+      title={upTo ? 'The highest of its members' : `of ${plural(sampleCount, countedAs(basis))}${sampleCount < FEW ? ': too few to say much' : ''}`}
     />
   );
   return (
     <dl class="map-figures">
-      <Figure label="rate" value={formatRate(red.rate)} href={door({})} title={plural(red.count, 'call')} />
+      <Figure label="rate" value={rateOf({ rate: red.rate, basis })} href={door({})} title={plural(red.count, countedAs(basis))} />
       <Figure
         label="errors"
         value={formatPercent(red.err)}
         href={red.errors > 0 ? door({ isError: true }) : undefined}
         tone={(red.err ?? 0) >= ERR_SEEN ? 'err-text' : ''}
-        title={`${formatCount(red.errors)} of ${plural(red.count, 'call')}`}
+        title={`${formatCount(red.errors)} of ${plural(red.count, countedAs(basis))}`}
       />
       {time('p50', 'p50')}
       {time('p95', 'p95')}
@@ -216,13 +217,13 @@ export function NodePanel({ answer, view, index, actions, isFocus }: {
         {all !== undefined && <a class="button plain" href={tracesHref(all)}>Traces</a>}
         {isService && <a class="button plain" href={logsHref({ service: v.name })}>Logs</a>}
       </div>
-      <Figures red={v} upTo={v.upTo} sampleCount={v.count} query={(more) => vertexQuery(answer, v, more)} />
+      <Figures red={v} basis={v.basis} upTo={v.upTo} sampleCount={v.count} query={(more) => vertexQuery(answer, v, more)} />
       {first.basis === 'all' && <p class="dim">It answers no calls: all its spans are counted.</p>}
       {v.spark.length > 1 && (
         <div class="map-course">
           <span class="dim">rate</span>
           <Spark points={v.spark} width={320} height={36}
-            label={`Calls per second: at most ${formatRate(topOf(v.spark))} in steps of ${formatDuration(answer.step_s * 1e9)}`} />
+            label={`${v.basis === 'all' ? 'Spans' : 'Calls'} per second: at most ${formatRate(topOf(v.spark))} in steps of ${formatDuration(answer.step_s * 1e9)}`} />
         </div>
       )}
       {isService && <Course service={v.name} ns={v.ns} />}

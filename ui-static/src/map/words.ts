@@ -2,9 +2,11 @@
 // What the map calls things, and its doors to the spans behind its numbers.
 import { filterOf, quote, spanFilter } from '../lib/links.ts';
 import type { GapReason, MapAnswer, MapNode } from './answer.ts';
-import { shapeOf } from './draw.ts';
+import { rateOf, shapeOf } from './draw.ts';
 import type { Link, Vertex } from './graph.ts';
 import type { Grouping } from './group.ts';
+
+export { rateOf };
 
 export function kindWord(v: { kind: MapNode['kind']; system: string }): string {
   switch (v.kind) {
@@ -18,6 +20,9 @@ export function kindWord(v: { kind: MapNode['kind']; system: string }): string {
     default: return 'other';
   }
 }
+
+/** What the numbers of a service count: one that answers no calls has all its spans counted. */
+export const countedAs = (basis: MapNode['basis']): string => (basis === 'all' ? 'span' : 'call');
 
 export const groupingWord = (by: Grouping): string =>
   ({ namespace: 'by namespace', environment: 'by environment', prefix: 'by the names’ beginnings', community: 'by who calls whom', none: '' })[by];

@@ -93,6 +93,7 @@ export interface DependenciesAnswer extends Window {
 }
 
 export interface InstancesAnswer extends Window {
+  basis: 'entry' | 'all';
   rows: { name: string; count: number; errors: number; rate: number; err: number | null }[];
   complete: boolean;
   scanned?: { groups: number; bytes: number; rows: number };

@@ -3,10 +3,11 @@
 import { useMemo } from 'preact/hooks';
 import { useApi } from '../api/client.ts';
 import { Spark, topOf } from '../charts/spark.tsx';
-import { fromPercentile, type spanFilter, tracesHref } from '../lib/links.ts';
+import { fromPercentile, type SpanCriteria, tracesHref } from '../lib/links.ts';
 import { href, navigate, params } from '../lib/route.ts';
 import { rangeQuery } from '../lib/time.ts';
 import { formatCount, formatDuration, formatPercent, formatRate, plural } from '../lib/units.ts';
+import { countedAs, rateOf } from '../map/words.ts';
 import { hasData } from '../shell/server.tsx';
 import { Page } from '../shell/page.tsx';
 import { Button, Chip, FindField, Select } from '../ui/button.tsx';
@@ -19,10 +20,10 @@ import { isDescending, nextOrder, readOrder, sorted, toCsv } from './sort.ts';
 export const FEW = 20;
 
 /** A percentile: grey where too few calls stand behind it, and a door to what was slower. */
-export function Percentile({ row, of, criteria }: { row: RedRow; of: 'p50' | 'p95' | 'p99'; criteria?: Parameters<typeof spanFilter>[0] }) {
+export function Percentile({ row, of, criteria }: { row: RedRow & { basis?: ServiceRow['basis'] }; of: 'p50' | 'p95' | 'p99'; criteria?: SpanCriteria }) {
   const value = row[of];
   if (value === null) return <span class="dim">–</span>;
-  const title = `of ${plural(row.count, 'call')}${row.count < FEW ? ': too few to say much' : ''}`;
+  const title = `of ${plural(row.count, countedAs(row.basis))}${row.count < FEW ? ': too few to say much' : ''}`;
   const text = formatDuration(value);
   if (criteria === undefined) return <span class={row.count < FEW ? 'dim' : ''} title={title}>{text}</span>;
   return (
@@ -61,12 +62,15 @@ const value = (row: ServiceRow, key: string): string | number | null => {
   }
 };
 
+/** The spans that a service's numbers count. */
+const spansOf = (row: ServiceRow): SpanCriteria => ({ service: row.name, isEntry: row.basis === 'entry' });
+
 const columns: readonly Column<ServiceRow>[] = [
   { key: 'name', head: 'Service', sorts: true, cell: (row) => <ServiceLink row={row} /> },
   { key: 'ns', head: 'Namespace', sorts: true, width: '112px', class: 'dim', cell: (row) => row.ns },
   {
-    key: 'rate', head: 'Rate', sorts: true, align: 'right', width: '92px',
-    cell: (row) => (row.count === 0 ? <span class="dim">–</span> : <a class="door" href={tracesHref({ service: row.name })} title={plural(row.count, 'call')}>{formatRate(row.rate)}</a>),
+    key: 'rate', head: 'Rate', sorts: true, align: 'right', width: '104px',
+    cell: (row) => (row.count === 0 ? <span class="dim">–</span> : <a class="door" href={tracesHref(spansOf(row))} title={row.basis === 'all' ? `${plural(row.count, 'span')}: it answers no calls, all its spans are counted` : plural(row.count, 'call')}>{rateOf(row)}</a>),
   },
   {
     key: 'rate-line', head: '', width: '88px',
@@ -75,16 +79,16 @@ const columns: readonly Column<ServiceRow>[] = [
   {
     key: 'err', head: 'Errors', sorts: true, align: 'right', width: '76px',
     cell: (row) => (row.errors > 0
-      ? <a class="door" href={tracesHref({ service: row.name, isError: true })} title={`${formatCount(row.errors)} of ${plural(row.count, 'call')}`}><ErrorShare share={row.err} /></a>
+      ? <a class="door" href={tracesHref({ ...spansOf(row), isError: true })} title={`${formatCount(row.errors)} of ${plural(row.count, countedAs(row.basis))}`}><ErrorShare share={row.err} /></a>
       : <ErrorShare share={row.err} />),
   },
-  { key: 'p50', head: 'p50', sorts: true, align: 'right', width: '80px', cell: (row) => <Percentile row={row} of="p50" criteria={{ service: row.name }} /> },
-  { key: 'p95', head: 'p95', sorts: true, align: 'right', width: '80px', cell: (row) => <Percentile row={row} of="p95" criteria={{ service: row.name }} /> },
+  { key: 'p50', head: 'p50', sorts: true, align: 'right', width: '80px', cell: (row) => <Percentile row={row} of="p50" criteria={spansOf(row)} /> },
+  { key: 'p95', head: 'p95', sorts: true, align: 'right', width: '80px', cell: (row) => <Percentile row={row} of="p95" criteria={spansOf(row)} /> },
   {
     key: 'p95-line', head: '', width: '88px',
     cell: (row) => (row.spark_p95 !== undefined && row.count > 0 ? <Spark points={row.spark_p95} label={`p95: at most ${formatDuration(topOf(row.spark_p95))}`} /> : null),
   },
-  { key: 'p99', head: 'p99', sorts: true, align: 'right', width: '80px', cell: (row) => <Percentile row={row} of="p99" criteria={{ service: row.name }} /> },
+  { key: 'p99', head: 'p99', sorts: true, align: 'right', width: '80px', cell: (row) => <Percentile row={row} of="p99" criteria={spansOf(row)} /> },
   {
     key: 'impact', head: 'Impact', title: 'Rate × p95, as a share of all services', sorts: true, width: '148px',
     cell: (row) => (row.count === 0
@@ -103,8 +107,8 @@ function ServiceLink({ row }: { row: ServiceRow }) {
 
 function download(rows: readonly ServiceRow[], answer: ServicesAnswer): void {
   const csv = toCsv(
-    ['service', 'namespace', 'calls', 'errors', 'rate_per_s', 'error_share', 'p50_ns', 'p90_ns', 'p95_ns', 'p99_ns', 'impact'],
-    rows.map((r) => [r.name, r.ns, r.count, r.errors, r.rate, r.err, r.p50, r.p90, r.p95, r.p99, r.impact]),
+    ['service', 'namespace', 'counted', 'count', 'errors', 'rate_per_s', 'error_share', 'p50_ns', 'p90_ns', 'p95_ns', 'p99_ns', 'impact'],
+    rows.map((r) => [r.name, r.ns, `${countedAs(r.basis)}s`, r.count, r.errors, r.rate, r.err, r.p50, r.p90, r.p95, r.p99, r.impact]),
   );
   const url = URL.createObjectURL(new Blob([csv], { type: 'text/csv;charset=utf-8' }));
   const link = document.createElement('a');

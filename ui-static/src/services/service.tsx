@@ -8,6 +8,7 @@ import { fromPercentile, logsHref, traceHref, tracesHref, type SpanCriteria } fr
 import { href, navigate, openHref, params } from '../lib/route.ts';
 import { formatDay, formatClock, rangeQuery, setAbsoluteRange, SECOND } from '../lib/time.ts';
 import { formatCount, formatDuration, formatPercent, formatRate, plural } from '../lib/units.ts';
+import { countedAs, rateOf } from '../map/words.ts';
 import { Page } from '../shell/page.tsx';
 import { Button, Chip, Select } from '../ui/button.tsx';
 import { Answer, Empty, Note, reasonText } from '../ui/states.tsx';
@@ -30,7 +31,7 @@ function Change({ now, before, worse }: { now: number | null; before: number | n
 }
 
 function Headline({ answer, criteria }: { answer: SeriesAnswer; criteria: SpanCriteria }) {
-  const { prev } = answer, few = answer.count < 20;
+  const { prev } = answer, few = answer.count < 20, counted = plural(answer.count, countedAs(answer.basis));
   const item = (label: string, value: string, link: string | undefined, change: ComponentChildren, tone = '', title = '') => (
     <div class="service-figure" title={title}>
       <dt>{label}</dt>
@@ -41,12 +42,12 @@ function Headline({ answer, criteria }: { answer: SeriesAnswer; criteria: SpanCr
   const time = (key: 'p50' | 'p95' | 'p99') =>
     item(key, formatDuration(answer[key]), answer[key] === null ? undefined : tracesHref({ ...criteria, minDuration_ns: fromPercentile(answer[key]!) }),
       <Change now={answer[key]} before={prev?.[key]} worse="up" />, few ? 'dim' : '',
-      `of ${plural(answer.count, 'call')}, ±${(answer.bound * 100).toFixed(1)} %${few ? ': too few to say much' : ''}`);
+      `of ${counted}, ±${(answer.bound * 100).toFixed(1)} %${few ? ': too few to say much' : ''}`);
   return (
     <dl class="service-figures">
-      {item('rate', formatRate(answer.rate), tracesHref(criteria), <Change now={answer.rate} before={prev?.rate} worse="none" />, '', plural(answer.count, 'call'))}
+      {item('rate', rateOf(answer), tracesHref(criteria), <Change now={answer.rate} before={prev?.rate} worse="none" />, '', counted)}
       {item('errors', formatPercent(answer.err), answer.errors > 0 ? tracesHref({ ...criteria, isError: true }) : undefined,
-        <Change now={answer.err} before={prev?.err} worse="up" />, (answer.err ?? 0) >= 0.001 ? 'err-text' : '', `${formatCount(answer.errors)} of ${plural(answer.count, 'call')}`)}
+        <Change now={answer.err} before={prev?.err} worse="up" />, (answer.err ?? 0) >= 0.001 ? 'err-text' : '', `${formatCount(answer.errors)} of ${counted}`)}
       {time('p50')}
       {time('p95')}
       {time('p99')}
@@ -66,7 +67,7 @@ function linesOf(data: SeriesAnswer): { rate: Line[]; err: Line[]; time: Line[] 
   const old = (values: (number | null)[] | undefined, label = 'before'): Line[] =>
     (values === undefined || values.every((v) => v === null) ? [] : [{ label, values, color: 'edge', width: 1, dash: FINE }]);
   return {
-    rate: [{ label: 'calls', values: s.rate, color: 'accent', fill: 'accent-bg' }, ...old(before?.rate)],
+    rate: [{ label: `${countedAs(data.basis)}s`, values: s.rate, color: 'accent', fill: 'accent-bg' }, ...old(before?.rate)],
     err: [{ label: 'errors', values: s.err, color: 'err', fill: 'err-bg' }, ...old(before?.err)],
     time: [
       { label: 'p50', values: s.p50, color: 'accent', width: 1 },
@@ -83,10 +84,10 @@ function Charts({ data, criteria, by }: { data: SeriesAnswer; criteria: SpanCrit
   const door = (more: Partial<SpanCriteria>) => (from: bigint, to: bigint): void => {
     openHref(tracesHref({ ...criteria, ...more }, { from: from.toString(), to: to.toString() }));
   };
-  const many = data.by !== undefined, common = {
+  const unit = countedAs(data.basis), many = data.by !== undefined, common = {
     t0: data.t0, step_s: data.step_s, group: 'service', onBrush: brush, height: 148,
   };
-  const counted = many ? {} : { counts: data.series.count, bound: data.bound };
+  const counted = many ? {} : { counts: data.series.count, bound: data.bound, unit };
   const totals = (list: readonly Line[], pick: (red: Omit<Red, 'rate'> & { rate: number | null }) => number | null): (number | null)[] | undefined =>
     (many ? data.by!.slice(0, PARTS).map(pick) : list.map((line) =>
       (line.label === 'before' ? (data.prev === undefined ? null : pick(data.prev)) : line.label === 'p95 before' ? data.prev?.p95 ?? null
@@ -95,9 +96,9 @@ function Charts({ data, criteria, by }: { data: SeriesAnswer; criteria: SpanCrit
   return (
     <section class="card service-charts" aria-label="Over time">
       <Chart {...common} bare title="Rate" lines={lines.rate} format={formatRate} least={0.1} totals={totals(lines.rate, (r) => r.rate)}
-        summary={`${formatRate(data.rate)} on average, ${plural(data.count, 'call')}.`} onOpen={door({})} />
+        summary={`${formatRate(data.rate)} on average, ${plural(data.count, unit)}.`} onOpen={door({})} />
       <Chart {...common} {...counted} bare title="Errors" lines={lines.err} format={formatPercent} least={0.01} totals={totals(lines.err, (r) => r.err)}
-        summary={`${formatPercent(data.err)} of the calls failed.`} onOpen={door({ isError: true })} />
+        summary={`${formatPercent(data.err)} of the ${unit}s failed.`} onOpen={door({ isError: true })} />
       <Chart {...common} {...counted} title={many ? 'Duration, p95' : 'Duration'} lines={lines.time} format={formatDuration} least={1e6} totals={totals(lines.time, (r) => r.p95)}
         summary={`Half took at most ${formatDuration(data.p50)}, 95 % at most ${formatDuration(data.p95)}, 99 % at most ${formatDuration(data.p99)}.`}
         onOpen={door(data.p95 === null ? {} : { minDuration_ns: fromPercentile(data.p95) })} />
@@ -122,7 +123,7 @@ function SeriesTable({ data }: { data: SeriesAnswer }) {
       },
     },
     { key: 'rate', head: 'Rate', align: 'right', width: '96px', cell: ({ i }) => formatRate(s.rate[i]) },
-    { key: 'count', head: 'Calls', align: 'right', width: '96px', cell: ({ i }) => formatCount(s.count[i]) },
+    { key: 'count', head: data.basis === 'all' ? 'Spans' : 'Calls', align: 'right', width: '96px', cell: ({ i }) => formatCount(s.count[i]) },
     { key: 'err', head: 'Errors', align: 'right', width: '96px', cell: ({ i }) => <ErrorShare share={s.err[i]} /> },
     { key: 'p50', head: 'p50', align: 'right', width: '96px', cell: ({ i }) => formatDuration(s.p50[i]) },
     { key: 'p95', head: 'p95', align: 'right', width: '96px', cell: ({ i }) => formatDuration(s.p95[i]) },
@@ -157,7 +158,7 @@ export default function ServicePage() {
   const operations = useApi<OperationsAnswer>(onOverview || p.tab === 'operations' ? `${path}/operations` : null, { ...common, limit: onOverview ? 10 : 500 });
   const dependencies = useApi<DependenciesAnswer>(onOverview || p.tab === 'dependencies' ? `${path}/dependencies` : null, common);
   const instances = useApi<InstancesAnswer>(p.tab === 'instances' ? `${path}/instances` : null, { ...rangeQuery(), env: p.env });
-  const criteria: SpanCriteria = { service: p.name, ...(p.op === '' ? {} : { operation: p.op }), ...(p.kind === '' ? {} : { kind: p.kind }) };
+  const criteria: SpanCriteria = { service: p.name, ...(p.op === '' ? {} : { operation: p.op }), ...(p.kind === '' ? { isEntry: series.data?.basis === 'entry' } : { kind: p.kind }) };
   const here = (patch: Parameters<typeof navigate<'service'>>[1]): string => href('service', p.name, { ns: p.ns, ...patch });
   const tab = ['operations', 'dependencies', 'instances'].includes(p.tab) ? p.tab : 'overview';
 
@@ -172,7 +173,7 @@ export default function ServicePage() {
   );
   const foot = series.data !== undefined && (
     <span>
-      {plural(series.data.count, 'call')} · steps of {formatDuration(series.data.step_s * 1e9)} · percentiles ±{(series.data.bound * 100).toFixed(1)} % ·{' '}
+      {plural(series.data.count, countedAs(series.data.basis))} · steps of {formatDuration(series.data.step_s * 1e9)} · percentiles ±{(series.data.bound * 100).toFixed(1)} % ·{' '}
       {series.data.partial ? 'the last step is not over' : 'complete'} · {Math.round(series.data.took_ms)} ms
     </span>
   );

@@ -130,7 +130,7 @@ export function Dependencies({ data, service, short = false }: { data: Dependenc
         </Note>
       ))}
       {data.out.length > 0 && <section class={short ? '' : 'card'}><Direction rows={data.out.slice(0, most)} label={`What ${service} calls`} isOut /></section>}
-      {data.in.length > 0 && <section class={short ? '' : 'card'}><Direction rows={data.in.slice(0, most)} label={`What calls ${service}`} isOut={false} /></section>}
+      {data.in.length > 0 && <section class={short ? '' : 'card'}><p class="dim pad service-saw">Errors as the callers saw them: an answer of 4xx counts too.</p><Direction rows={data.in.slice(0, most)} label={`What calls ${service}`} isOut={false} /></section>}
       {data.out.length + data.in.length === 0 && <p class="dim pad">No calls from or to {service} are known in this range.</p>}
     </div>
   );
@@ -140,13 +140,13 @@ export function Instances({ data, service }: { data: InstancesAnswer; service: s
   type Row = InstancesAnswer['rows'][number];
   const busiest = Math.max(1, ...data.rows.map((row) => row.count));
   const query = (row: Row, isError = false): string =>
-    filterOf(`resource.service.name = ${quote(service)}`, row.name === '' ? undefined : `${attributeName('resource', 'service.instance.id')} = ${quote(row.name)}`, isError && 'status = error');
+    filterOf(`resource.service.name = ${quote(service)}`, data.basis === 'entry' && '(kind = server || kind = consumer)', row.name === '' ? undefined : `${attributeName('resource', 'service.instance.id')} = ${quote(row.name)}`, isError && 'status = error');
   const columns: readonly Column<Row>[] = [
     { key: 'name', head: 'Instance', cell: (row) => <span class="mono" title={row.name}>{row.name === '' ? '(no service.instance.id)' : row.name}</span> },
-    { key: 'count', head: 'Spans', align: 'right', width: '104px', cell: (row) => formatCount(row.count) },
+    { key: 'count', head: data.basis === 'entry' ? 'Calls' : 'Spans', align: 'right', width: '104px', cell: (row) => formatCount(row.count) },
     { key: 'rate', head: 'Rate', align: 'right', width: '96px', cell: (row) => <a class="door" href={tracesHref(query(row))}>{formatRate(row.rate)}</a> },
     { key: 'err', head: 'Errors', align: 'right', width: '96px', cell: (row) => (row.errors > 0 ? <a class="door" href={tracesHref(query(row, true))}><ErrorShare share={row.err} /></a> : <ErrorShare share={row.err} />) },
-    { key: 'share', head: 'Against the busiest', width: '160px', cell: (row) => <Bar share={row.count / busiest} label={`${formatCount(row.count)} spans`} /> },
+    { key: 'share', head: 'Against the busiest', width: '160px', cell: (row) => <Bar share={row.count / busiest} label={plural(row.count, data.basis === 'entry' ? 'call' : 'span')} /> },
   ];
   return (
     <>

@@ -60,3 +60,12 @@ test('matrix: callers before callees, cells on legible steps', () => {
   assert.equal(w.heat(5, 5, 5), 3);
   for (let v = 1; v <= 1000; v++) assert.ok([1, 2, 3, 5, 6].includes(w.heat(v, 1, 1000)));
 });
+
+test('what answers no calls is counted in spans, and says so', () => {
+  assert.equal(w.countedAs('all'), 'span');
+  assert.equal(w.countedAs('entry'), 'call');
+  assert.equal(w.countedAs(undefined), 'call');
+  assert.equal(w.rateOf({ rate: 12, basis: 'all' }), '12 spans/s');
+  assert.equal(w.rateOf({ rate: 12, basis: 'entry' }), '12/s');
+  assert.equal(w.rateOf({ rate: null, basis: 'all' }), '–');
+});

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { load } from '../load.mjs';
 
 const s = await load('services/sort.ts', 'services/tables.tsx');
+const l = await load('lib/links.ts');
 
 test('order: numbers go down first, names up; a second click reverses', () => {
   assert.deepEqual(s.readOrder('p95'), { key: 'p95', reversed: false });
@@ -36,4 +37,9 @@ test('own time: waiting is taken away, messages are not waited for, overlap is s
   assert.deepEqual(of([row(30), row(50, { async: true }), row(50, { via: 'q' })]), { own: 0.7, waiting: 0.3, overlaps: false });
   assert.deepEqual(of([row(80), row(80)]), { own: 0, waiting: 1.6, overlaps: true });
   assert.deepEqual(of([row(1)], 0), { own: 1, waiting: 0, overlaps: false });
+});
+
+test('a service’s doors lead to the spans its figures count', () => {
+  assert.equal(l.spanFilter({ service: 'web', isEntry: true, isError: true }), '{ resource.service.name = "web" && (kind = server || kind = consumer) && status = error }');
+  assert.equal(l.spanFilter({ service: 'batch', isEntry: false }), '{ resource.service.name = "batch" }');
 });
