@@ -429,7 +429,8 @@ static void a_large_trace_is_shown_in_parts(void **state)
 {
     (void)state;
     static struct fixture f;
-#if defined(__SANITIZE_THREAD__) /* takes minutes; the other test's requests pass the same threads */
+#if defined(                                                                                       \
+    __SANITIZE_THREAD__) /* takes minutes; the other test's requests pass the same threads */
     skip();
 #endif
     open_all(&f);
