@@ -13,7 +13,6 @@ const listKeys = [
   ['k', 'Row before'],
   ['Enter', 'Open'],
   ['o', 'Open in a new tab'],
-  ['x', 'Pick'],
 ] as const;
 
 export function Help() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the page knows of its server: /meta, asked now and then. The right end of the foot shows it.
-import { computed, signal } from '@preact/signals';
+import { computed, effect, signal } from '@preact/signals';
 import { ApiError, get, waiting_s } from '../api/client.ts';
 import type { Meta } from '../api/types.ts';
 import { href, place } from '../lib/route.ts';
@@ -34,10 +34,18 @@ const USUAL_MS = 15_000;
 
 /** Ask from now on, while the tab is in sight. */
 export function startAsking(): void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const loop = async () => {
+    clearTimeout(timer);
     if (!document.hidden && place.value.route !== 'signin') await askMeta();
-    setTimeout(loop, hasData.value === false || failure.value !== undefined ? EMPTY_MS : USUAL_MS);
+    clearTimeout(timer);
+    timer = setTimeout(loop, hasData.value === false || failure.value !== undefined ? EMPTY_MS : USUAL_MS);
   };
+  // At once too when somebody else has found it away, or waits for it.
+  const inDoubt = computed(() => isAway.value || waiting_s.value > 0);
+  effect(() => {
+    if (inDoubt.value) queueMicrotask(() => void loop());
+  });
   void loop();
 }
 

@@ -16,6 +16,7 @@ import { EnvControl, RangeControl, RefreshControl, scaleRange, shiftRange, switc
 import { Help, showsHelp } from './help.tsx';
 import { crumbs, Page } from './page.tsx';
 import { Palette, showsPalette } from './palette.tsx';
+import { askMeta, isAway } from './server.tsx';
 
 const pages: Record<RouteName, () => Promise<{ default: ComponentType }>> = {
   map: () => import('../map/page.tsx'),
@@ -79,19 +80,38 @@ async function load(route: RouteName): Promise<void> {
   loaded.value = new Map(loaded.value).set(route, module.default);
 }
 /** Fetch the first page's code while the shell is being drawn. */
-export const loadFirstPage = (): void => void load(place.value.route).catch(() => undefined); // Outlet says so, and tries again
-/** The current route's page, loaded when it is first needed. */
+export const loadFirstPage = (): void => void load(place.value.route).then(whenIdle, () => undefined); // Outlet tries again
+/** The other pages' code, one at a time: then no click needs the server to show a page. */
+function whenIdle(): void {
+  const next = (Object.keys(pages) as RouteName[]).find((route) => !loaded.value.has(route));
+  if (next === undefined) return;
+  const go = () => void load(next).then(whenIdle, () => undefined);
+  if ('requestIdleCallback' in window) requestIdleCallback(go, { timeout: 5000 });
+  else setTimeout(go, 1000);
+}
+
+/** The current route's page, loaded when it is first needed, and again when the server is back. */
 function Outlet() {
   const { route } = place.value;
+  const away = isAway.value;
   const failed = useSignal(false);
   useEffect(() => {
     failed.value = false;
     if (loaded.value.has(route)) return;
-    load(route).catch((error: unknown) => {
-      console.error(error);
-      failed.value = true;
-    });
-  }, [route]);
+    let isLeft = false;
+    load(route)
+      .catch(async () => {
+        await askMeta(); // does the server answer at all? If it does, it may just have come back
+        if (!isLeft) await load(route);
+      })
+      .then(whenIdle, (error: unknown) => {
+        console.error(error);
+        failed.value = !isLeft;
+      });
+    return () => {
+      isLeft = true;
+    };
+  }, [route, away]);
   const Loaded = loaded.value.get(route);
   if (Loaded !== undefined)
     return (
@@ -105,7 +125,7 @@ function Outlet() {
       {failed.value ? (
         <Empty
           icon="error"
-          title="This part of the page could not be loaded. The server may have been updated."
+          title={away ? 'The server cannot be reached. This page appears when it can.' : 'This part of the page could not be loaded. The server may have been updated.'}
           action={
             <button type="button" class="button plain" onClick={() => location.reload()}>
               Load the page again
@@ -147,7 +167,7 @@ function Navigation() {
       </a>
       <button
         type="button"
-        class="nav-item"
+        class="nav-item fold"
         aria-pressed={narrow}
         title={narrow ? 'Wide navigation' : 'Narrow navigation'}
         onClick={() => prefer({ nav: narrow ? 'wide' : 'narrow' })}
@@ -158,6 +178,10 @@ function Navigation() {
     </nav>
   );
 }
+
+/** Pages that look at no range, and ask nothing anew. */
+const timeless: readonly RouteName[] = ['trace', 'id', 'settings', 'unknown'];
+const looksAtRange = (): boolean => !timeless.includes(place.value.route);
 
 function TopLine() {
   const all = crumbs.value;
@@ -180,9 +204,13 @@ function TopLine() {
         <kbd>Ctrl K</kbd>
       </button>
       <div class="controls">
-        <EnvControl />
-        <RangeControl />
-        <RefreshControl />
+        {looksAtRange() && (
+          <>
+            <EnvControl />
+            <RangeControl />
+            <RefreshControl />
+          </>
+        )}
         <ZoneControl />
         <ThemeControl />
       </div>
@@ -211,6 +239,9 @@ effect(() => {
   root.dataset.density = density;
 });
 
+/** Where the keys of the page's first list begin: its row in the tab order. */
+const firstList = (): HTMLElement | null => document.querySelector('#page .table.opens tbody tr[tabindex="0"], #page [role="grid"][tabindex="0"]');
+
 export function Shell() {
   const bare = place.value.route === 'signin';
   useKeys('Everywhere', [
@@ -219,11 +250,13 @@ export function Shell() {
     { keys: '?', label: 'Keys', run: () => (showsHelp.value = true) },
     { keys: '/', label: 'Search on the page', run: () => document.querySelector<HTMLElement>('[data-search] input, input[data-search], .bar input')?.focus() },
     ...navigation.map(([name, text, , keys]) => ({ keys, label: text, run: () => open(name) })),
-    { keys: '[', label: 'Earlier', run: () => shiftRange(-1) },
-    { keys: ']', label: 'Later', run: () => shiftRange(1) },
-    { keys: '{', label: 'Wider', run: () => scaleRange(true) },
-    { keys: '}', label: 'Narrower', run: () => scaleRange(false) },
-    { keys: 'r', label: 'Refresh', run: refresh },
+    { keys: '[', label: 'Earlier', when: looksAtRange, run: () => shiftRange(-1) },
+    { keys: ']', label: 'Later', when: looksAtRange, run: () => shiftRange(1) },
+    { keys: '{', label: 'Wider', when: looksAtRange, run: () => scaleRange(true) },
+    { keys: '}', label: 'Narrower', when: looksAtRange, run: () => scaleRange(false) },
+    { keys: 'r', label: 'Refresh', when: looksAtRange, run: refresh },
+    { keys: 'j', label: '', when: () => firstList() !== null, run: () => firstList()?.focus() },
+    { keys: 'k', label: '', when: () => firstList() !== null, run: () => firstList()?.focus() },
     { keys: 'c l', label: 'Copy link', run: () => void copyLink(false) },
     { keys: 'Shift D', label: 'Light or dark', run: switchTheme },
   ]);

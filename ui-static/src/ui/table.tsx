@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A table of rows of one height. Past 100 rows only those in sight are in the document, so 10,000 scroll as well as 10.
-// It scrolls with its nearest ".scroll" ancestor. Keys: j k or arrows move, Enter opens, o opens a new tab, x picks.
+// It scrolls with its nearest ".scroll" ancestor. Keys: j k or arrows move, Enter opens, o opens a new tab.
 import type { ComponentChildren } from 'preact';
 import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
@@ -13,6 +13,7 @@ export interface Column<Row> {
   readonly title?: string; // of the head, on hover
   readonly align?: 'left' | 'right';
   readonly width?: string; // '96px', '20%'; without one it takes what is left
+  readonly most?: number; // px: without a width, it takes no more than this, and the table ends sooner
   readonly sorts?: boolean;
   readonly class?: string;
   readonly cell: (row: Row, index: number) => ComponentChildren;
@@ -31,9 +32,6 @@ export function Table<Row>({
   onSort,
   rowHref,
   onOpen,
-  onPick,
-  isPicked,
-  isSelected,
   rowClass,
   rowHeight = 28,
 }: {
@@ -47,9 +45,6 @@ export function Table<Row>({
   /** A click or Enter follows it, unless onOpen is there; o and middle click open a tab. */
   rowHref?: (row: Row) => string;
   onOpen?: (row: Row, index: number) => void;
-  onPick?: (row: Row) => void;
-  isPicked?: (row: Row) => boolean;
-  isSelected?: (row: Row) => boolean;
   rowClass?: (row: Row) => string;
   rowHeight?: number;
 }) {
@@ -90,6 +85,17 @@ export function Table<Row>({
     body.current?.querySelector<HTMLElement>(`tr[data-row="${cursor.value}"]`)?.focus();
   });
 
+  // The row is the stop of the Tab key; its own link again inside it would be a second one.
+  useLayoutEffect(() => {
+    if (rowHref === undefined || body.current === null) return;
+    for (const tr of body.current.querySelectorAll<HTMLElement>('tr[data-row]')) {
+      const row = rows[Number(tr.dataset.row)];
+      if (row === undefined) continue;
+      const link = rowHref(row);
+      for (const a of tr.querySelectorAll('a')) if (a.getAttribute('href') === link) a.tabIndex = -1;
+    }
+  });
+
   const [first, last] = windowed ? [Math.min(sight.value[0], rows.length), Math.min(sight.value[1], rows.length)] : [0, rows.length];
   const at = Math.min(cursor.value, Math.max(0, rows.length - 1));
   const moveTo = (to: number) => {
@@ -116,7 +122,6 @@ export function Table<Row>({
     else if (row === undefined) return;
     else if (e.key === 'Enter' && opens) activate(row, at);
     else if (e.key === 'o' && rowHref !== undefined) window.open(rowHref(row), '_blank', 'noopener');
-    else if (e.key === 'x' && onPick !== undefined) onPick(row);
     else return;
     e.preventDefault();
     e.stopPropagation();
@@ -130,8 +135,13 @@ export function Table<Row>({
     else activate(row, index);
   };
 
+  // The widths of the others are in px then.
+  const widest = columns.some((c) => c.most !== undefined)
+    ? { maxWidth: `${columns.reduce((sum, c) => sum + (c.most ?? Number.parseFloat(c.width ?? '0')), 0)}px` }
+    : {};
+
   return (
-    <table class={`table ${opens ? 'opens' : ''}`} aria-label={label} aria-rowcount={rows.length + 1}>
+    <table class={`table ${opens ? 'opens' : ''}`} style={widest} aria-label={label} aria-rowcount={rows.length + 1}>
       <colgroup>
         {columns.map((c) => (
           <col key={c.key} style={c.width === undefined ? {} : { width: c.width }} />
@@ -170,7 +180,6 @@ export function Table<Row>({
               key={rowKey(row, index)}
               data-row={index}
               aria-rowindex={index + 2}
-              aria-selected={isSelected?.(row) === true || isPicked?.(row) === true || undefined}
               class={rowClass?.(row) ?? ''}
               tabIndex={index === at ? 0 : -1}
               style={{ height: `${rowHeight}px` }}
