@@ -106,11 +106,21 @@ const diskTexts: Record<string, string> = {
   recover: 'The disk was full: new telemetry is refused until more of it is free.',
 };
 
-function Figure({ name, value, note, tone = '' }: { name: string; value: string; note?: ComponentChildren; tone?: '' | 'warn-text' | 'err-text' }) {
+interface FigureProps {
+  name: string;
+  value: string;
+  exact?: string; // on hover, where the value is rounded
+  note?: ComponentChildren;
+  tone?: '' | 'warn-text' | 'err-text';
+}
+
+function Figure({ name, value, exact, note, tone = '' }: FigureProps) {
   return (
     <div class="card status-figure">
       <p class="label">{name}</p>
-      <p class={`figure ${tone}`}>{value}</p>
+      <p class={`figure ${tone}`} title={exact}>
+        {value}
+      </p>
       <p class="label cut">{note}</p>
     </div>
   );
@@ -229,15 +239,17 @@ function Fill({ q }: { q: Queue }) {
 function Storage({ s }: { s: Status }) {
   const { storage } = s;
   const items = storage.spans + storage.logs;
+  const files = `in ${plural(s.partitions.length, 'partition')}`;
   return (
     <>
       <div class="status-figures">
-        <Figure name="Spans kept" value={formatShort(storage.spans)} note={formatCount(storage.spans)} />
-        <Figure name="Log records kept" value={formatShort(storage.logs)} note={formatCount(storage.logs)} />
+        <Figure name="Spans kept" value={formatShort(storage.spans)} exact={plural(storage.spans, 'span')} note={files} />
+        <Figure name="Log records kept" value={formatShort(storage.logs)} exact={plural(storage.logs, 'log record')} note={files} />
         <Figure
           name="On disk"
           value={formatBytes(storage.disk_bytes)}
-          note={items > 0 ? `${formatBytes(storage.disk_bytes / items)} an item, journal included` : 'nothing yet'}
+          exact="journal included"
+          note={items > 0 ? `${formatBytes(storage.disk_bytes / items)} an item` : 'nothing yet'}
         />
         <Figure
           name="Free on the disk"
@@ -245,7 +257,7 @@ function Storage({ s }: { s: Status }) {
           tone={storage.disk === 'ok' ? '' : storage.disk === 'low' ? 'warn-text' : 'err-text'}
           note={storage.disk === 'ok' ? 'enough' : words(storage.disk)}
         />
-        <Figure name="In the journal" value={formatShort(storage.journal_items)} note={`${plural(storage.row_groups, 'row group')} built`} />
+        <Figure name="In the journal" value={`${formatShort(storage.journal_items)} ${storage.journal_items === 1 ? 'item' : 'items'}`} exact={plural(storage.journal_items, 'item')} note={`${plural(storage.row_groups, 'row group')} built`} />
       </div>
       <Card title="Partitions" note={plural(s.partitions.length, 'file')}>
         <Table<Partition>
@@ -253,7 +265,7 @@ function Storage({ s }: { s: Status }) {
           rows={[...s.partitions].reverse()}
           rowKey={(p) => String(p.id)}
           columns={[
-            { key: 'id', head: 'Partition', width: '100px', cell: (p) => `# ${p.id}` },
+            { key: 'id', head: 'Partition', width: '100px', cell: (p) => formatCount(p.id) },
             { key: 'state', head: 'State', width: '120px', cell: (p) => (p.damaged ? <span class="err-text">damaged</span> : words(p.state)) },
             { key: 'min', head: 'From', cell: (p) => (p.min === null ? '–' : <Time ns={p.min} digits={0} />) },
             { key: 'max', head: 'To', cell: (p) => (p.max === null ? '–' : <Time ns={p.max} digits={0} />) },
