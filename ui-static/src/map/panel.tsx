@@ -6,7 +6,7 @@ import { Spark, topOf } from '../charts/spark.tsx';
 import { fromPercentile, logsHref, serviceHref, traceHref, tracesHref } from '../lib/links.ts';
 import { rangeQuery } from '../lib/time.ts';
 import { sharedParams } from '../lib/route.ts';
-import { formatCount, formatDuration, formatPercent, formatRate, plural } from '../lib/units.ts';
+import { formatCount, formatDuration, formatPercent, formatRate, formatRound, plural } from '../lib/units.ts';
 import { Button, Copy } from '../ui/button.tsx';
 import { Icon } from '../ui/icons.tsx';
 import { Note } from '../ui/states.tsx';
@@ -223,7 +223,7 @@ export function NodePanel({ answer, view, index, actions, isFocus }: {
         <div class="map-course">
           <span class="dim">rate</span>
           <Spark points={v.spark} width={320} height={36}
-            label={`${v.basis === 'all' ? 'Spans' : 'Calls'} per second: at most ${formatRate(topOf(v.spark))} in steps of ${formatDuration(answer.step_s * 1e9)}`} />
+            label={`${v.basis === 'all' ? 'Spans' : 'Calls'} per second: at most ${formatRate(topOf(v.spark))} in steps of ${formatRound(answer.step_s * 1e9)}`} />
         </div>
       )}
       {isService && <Course service={v.name} ns={v.ns} />}

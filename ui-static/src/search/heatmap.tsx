@@ -6,7 +6,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { onTheme, readColors } from '../charts/colors.ts';
 import { open } from '../lib/route.ts';
 import { formatClock, formatDay } from '../lib/time.ts';
-import { formatDuration, plural } from '../lib/units.ts';
+import { formatDuration, formatRound, plural } from '../lib/units.ts';
 import { countIn, durationTicks, fromUrl, heatStep, nudge, rowOf, slowBox, toUrl, type CellBox, type HeatAnswer, type UrlBox } from './heat.ts';
 
 export const LEFT = 64;
@@ -56,7 +56,7 @@ function drawAxes(c: CanvasRenderingContext2D, w: number, h: number, color: (n: 
     c.fillStyle = color('border');
     c.fillRect(LEFT - 4, Math.round(y), 4, 1);
     c.fillStyle = color('text-3');
-    c.fillText(formatDuration(v), LEFT - 8, Math.max(TOP + 6, Math.min(h - BOTTOM - 6, y)));
+    c.fillText(formatRound(v), LEFT - 8, Math.max(TOP + 6, Math.min(h - BOTTOM - 6, y)));
   }
   const width = w - LEFT;
   const count = Math.max(2, Math.floor(width / 110));

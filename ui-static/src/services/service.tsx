@@ -7,7 +7,7 @@ import { Chart, type Line } from '../charts/series.tsx';
 import { fromPercentile, logsHref, traceHref, tracesHref, type SpanCriteria } from '../lib/links.ts';
 import { href, navigate, openHref, params } from '../lib/route.ts';
 import { formatDay, formatClock, rangeQuery, setAbsoluteRange, SECOND } from '../lib/time.ts';
-import { formatCount, formatDuration, formatPercent, formatRate, plural } from '../lib/units.ts';
+import { formatCount, formatDuration, formatPercent, formatRate, formatRound, plural } from '../lib/units.ts';
 import { countedAs, rateOf } from '../map/words.ts';
 import { Page } from '../shell/page.tsx';
 import { Button, Chip, Select } from '../ui/button.tsx';
@@ -173,7 +173,7 @@ export default function ServicePage() {
   );
   const foot = series.data !== undefined && (
     <span>
-      {plural(series.data.count, countedAs(series.data.basis))} · steps of {formatDuration(series.data.step_s * 1e9)} · percentiles ±{(series.data.bound * 100).toFixed(1)} % ·{' '}
+      {plural(series.data.count, countedAs(series.data.basis))} · steps of {formatRound(series.data.step_s * 1e9)} · percentiles ±{(series.data.bound * 100).toFixed(1)} % ·{' '}
       {series.data.partial ? 'the last step is not over' : 'complete'} · {Math.round(series.data.took_ms)} ms
     </span>
   );

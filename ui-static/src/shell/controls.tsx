@@ -17,7 +17,7 @@ import {
   zoneAbbreviation,
   zoneName,
 } from '../lib/time.ts';
-import { formatDuration } from '../lib/units.ts';
+import { formatRound } from '../lib/units.ts';
 import { IconButton } from '../ui/button.tsx';
 import { Menu, Popover } from '../ui/popup.tsx';
 import { held } from './page.tsx';
@@ -102,7 +102,7 @@ function RangeForm({ close }: { close: () => void }) {
       </div>
       <p class="dim range-now">
         {formatMoment(r.from, 0)} – {formatMoment(r.to, 0)} {zoneAbbreviation(zone.value, r.to)} ·{' '}
-        {formatDuration(r.to - r.from)}
+        {formatRound(r.to - r.from)}
       </p>
     </div>
   );

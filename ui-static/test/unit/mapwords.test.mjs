@@ -46,9 +46,9 @@ test('every reason for a missing edge has words', () => {
 
 test('what a reader hears of a node', () => {
   const v = { name: 'web', kind: 'service', system: '', rate: 12, err: 0.021, p95: 41e6, upTo: false, members: [0] };
-  assert.equal(w.nodeLabel(v), 'web, service, 12 per second, 2.10 % errors, p95 41 ms');
+  assert.equal(w.nodeLabel(v), 'web, service, 12.0 per second, 2.10 % errors, p95 41.0 ms');
   assert.equal(w.nodeLabel({ ...v, rate: 0, err: null, p95: null }), 'web, service, no calls in this range');
-  assert.equal(w.nodeLabel({ ...v, name: 'shop', kind: 'group', members: [1, 2], upTo: true, err: 0 }), 'shop, group of 2, 12 per second, p95 up to 41 ms');
+  assert.equal(w.nodeLabel({ ...v, name: 'shop', kind: 'group', members: [1, 2], upTo: true, err: 0 }), 'shop, group of 2, 12.0 per second, p95 up to 41.0 ms');
 });
 
 test('matrix: callers before callees, cells on legible steps', () => {
@@ -65,7 +65,7 @@ test('what answers no calls is counted in spans, and says so', () => {
   assert.equal(w.countedAs('all'), 'span');
   assert.equal(w.countedAs('entry'), 'call');
   assert.equal(w.countedAs(undefined), 'call');
-  assert.equal(w.rateOf({ rate: 12, basis: 'all' }), '12 spans/s');
+  assert.equal(w.rateOf({ rate: 12, basis: 'all' }), '12.0 spans/s');
   assert.equal(w.rateOf({ rate: 12, basis: 'entry' }), '12/s');
   assert.equal(w.rateOf({ rate: null, basis: 'all' }), '–');
 });
