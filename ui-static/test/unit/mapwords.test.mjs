@@ -66,6 +66,6 @@ test('what answers no calls is counted in spans, and says so', () => {
   assert.equal(w.countedAs('entry'), 'call');
   assert.equal(w.countedAs(undefined), 'call');
   assert.equal(w.rateOf({ rate: 12, basis: 'all' }), '12.0 spans/s');
-  assert.equal(w.rateOf({ rate: 12, basis: 'entry' }), '12/s');
+  assert.equal(w.rateOf({ rate: 12, basis: 'entry' }), '12.0/s');
   assert.equal(w.rateOf({ rate: null, basis: 'all' }), '–');
 });
