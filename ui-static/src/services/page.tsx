@@ -66,7 +66,7 @@ const value = (row: ServiceRow, key: string): string | number | null => {
 const spansOf = (row: ServiceRow): SpanCriteria => ({ service: row.name, isEntry: row.basis === 'entry' });
 
 const columns: readonly Column<ServiceRow>[] = [
-  { key: 'name', head: 'Service', sorts: true, cell: (row) => <ServiceLink row={row} /> },
+  { key: 'name', head: 'Service', sorts: true, most: 400, cell: (row) => <ServiceLink row={row} /> },
   { key: 'ns', head: 'Namespace', sorts: true, width: '112px', class: 'dim', cell: (row) => row.ns },
   {
     key: 'rate', head: 'Rate', sorts: true, align: 'right', width: '104px',
