@@ -43,6 +43,7 @@ export interface Look {
 
 const FAINT = 0.1;
 const TOLD = 0.01; // errors from here on are drawn on edges and written at nodes
+const LOUD = 0.05; // from here on an edge is drawn in the colour of errors in full; below, it has a core of it
 
 /** The outline of a node's shape, as a path of the context. */
 export function outline(to: CanvasRenderingContext2D | Path2D, v: Pick<Vertex, 'kind' | 'system'>, x: number, y: number, r: number): void {
@@ -83,12 +84,14 @@ export function shapeOf(v: { kind: string; system: string }): Figure {
   return 'circle';
 }
 
+const ARC = 11; // px, and the round ends beyond
+
 /** Half of a figure's height, of a radius of 1. */
 export const TALL: Readonly<Record<Figure, number>> = { circle: 1, square: 0.9, small: 0.72, diamond: 1, wide: 0.58 };
 /** Half of its width. */
 const BROAD: Readonly<Record<Figure, number>> = { circle: 1, square: 0.9, small: 0.72, diamond: 1, wide: 1 };
 
-/** A share of the way round a figure, clockwise from twelve o'clock, `out` px outside it. */
+/** A share of the way round a figure, clockwise from twelve o'clock, `out` px outside it; never too short to be seen as an arc. */
 function ring(c: CanvasRenderingContext2D, figure: Figure, x: number, y: number, r: number, out: number, share: number): void {
   const w = r * BROAD[figure] + out, h = r * TALL[figure] + out;
   let round = 2 * Math.PI * w;
@@ -111,7 +114,7 @@ function ring(c: CanvasRenderingContext2D, figure: Figure, x: number, y: number,
     c.lineTo(x - w, y - h);
     c.closePath();
   }
-  c.setLineDash([round * share, 2 * round]);
+  c.setLineDash([Math.min(round, Math.max(ARC, round * share)), 2 * round]);
   c.stroke();
   c.setLineDash([]);
 }
@@ -175,6 +178,10 @@ interface Stroke {
   box: Box;
 }
 
+const isLoud = (e: Link): boolean => (e.err ?? 0) >= LOUD;
+/** How wide an edge's errors are drawn on it. */
+const failingWidth = (e: Link): number => (isLoud(e) ? Math.max(2, Math.round(width(e.rate))) : Math.max(1, Math.round(width(e.rate) * 0.35)));
+
 /** What does not change while one pans and zooms. */
 export interface Prepared {
   strong: Stroke[];
@@ -182,7 +189,7 @@ export interface Prepared {
   failing: Stroke[];
 }
 
-function strokeOf(e: Link, curve: Curve, wide: number, core = wide): Stroke {
+function strokeOf(e: Link, curve: Curve, wide: number): Stroke {
   const line = new Path2D(), tip = new Path2D(), box: Box = { l: Infinity, t: Infinity, r: -Infinity, b: -Infinity };
   trace(line, curve);
   arrow(tip, curve, wide);
@@ -192,7 +199,7 @@ function strokeOf(e: Link, curve: Curve, wide: number, core = wide): Stroke {
     box.t = Math.min(box.t, curve[i + 1]! - wide - 12);
     box.b = Math.max(box.b, curve[i + 1]! + wide + 12);
   }
-  return { line, arrow: tip, width: core, dotted: e.async, box };
+  return { line, arrow: tip, width: wide, dotted: e.async, box };
 }
 
 export function prepare(scene: Scene): Prepared {
@@ -200,7 +207,7 @@ export function prepare(scene: Scene): Prepared {
   scene.edges.forEach((e, i) => {
     const w = Math.round(width(e.rate));
     (e.strong ? out.strong : out.faint).push(strokeOf(e, scene.curves[i]!, w));
-    if ((e.err ?? 0) >= TOLD) out.failing.push(strokeOf(e, scene.curves[i]!, w, Math.max(1, Math.round(w * 0.6))));
+    if ((e.err ?? 0) >= TOLD) out.failing.push(strokeOf(e, scene.curves[i]!, failingWidth(e)));
   });
   return out;
 }
@@ -245,11 +252,13 @@ function body(c: CanvasRenderingContext2D, scene: Scene, i: number, look: Look, 
   c.setLineDash([]);
   const err = v.err ?? 0;
   if (err >= ERR_SEEN) {
-    // The share of calls that failed, never too short to be seen.
+    // The share of calls that failed.
     c.strokeStyle = k.err!;
-    c.lineWidth = 5;
+    c.lineWidth = 4;
+    c.lineCap = c.lineJoin = 'round';
+    ring(c, shapeOf(v), x, y, r, 4.5, Math.min(1, err));
     c.lineCap = 'butt';
-    ring(c, shapeOf(v), x, y, r, 4.5, Math.min(1, Math.max(0.03, err)));
+    c.lineJoin = 'miter';
   }
   if (look.found?.has(i) === true) {
     c.strokeStyle = k.accent!;
@@ -335,7 +344,7 @@ function place(c: CanvasRenderingContext2D, scene: Scene, camera: Camera, look: 
         if (last) break;
         continue;
       }
-      if (line !== '' && !own && bodies.some((body, k) => k !== i && meets(box, [body]))) continue;
+      if (!last && !own && bodies.some((body, k) => k !== i && meets(box, [body]))) continue;
       taken.push(box);
       out.push({ node: i, name, line, err: told, x, y, box, left });
       break;
@@ -386,14 +395,17 @@ function edgeWords(c: CanvasRenderingContext2D, scene: Scene, camera: Camera, lo
   });
   for (const i of edges) {
     if (i < 0) continue;
-    const e = scene.edges[i]!, text = edgeText(e), w = measured(c, text) + 10, wanted = i === look.edge || i === look.hoverEdge;
-    const spots = [0.5, 0.38, 0.62, 0.28, 0.72].map((share): Box => {
-      const [mx, my] = pointOn(scene.curves[i]!, share), x = mx * zoom + camera.x, y = my * zoom + camera.y;
+    const e = scene.edges[i]!, wanted = i === look.edge || i === look.hoverEdge, isBad = (e.err ?? 0) >= TOLD;
+    const spots = (of: string): Box[] => [0.5, 0.38, 0.62, 0.28, 0.72].map((share): Box => {
+      const [mx, my] = pointOn(scene.curves[i]!, share), x = mx * zoom + camera.x, y = my * zoom + camera.y, w = measured(c, of) + 10;
       return { l: x - w / 2, r: x + w / 2, t: y - 8, b: y + 8 };
     });
-    const free = spots.find((spot) => !meets(spot, taken) && !meets(spot, bodies));
+    const freeFor = (of: string): Box | undefined => spots(of).find((spot) => !meets(spot, taken) && !meets(spot, bodies));
+    // With its figures; where they find no place, the share that failed alone.
+    let text = edgeText(e), free = freeFor(text);
+    if (free === undefined && isBad && !wanted) free = freeFor(text = formatPercent(e.err));
     if (free === undefined && !wanted) continue;
-    const box = free ?? spots[0]!, x = (box.l + box.r) / 2, y = (box.t + box.b) / 2;
+    const box = free ?? spots(text)[0]!, w = box.r - box.l, x = (box.l + box.r) / 2, y = (box.t + box.b) / 2;
     taken.push(box);
     c.fillStyle = k['surface-1']!;
     c.strokeStyle = i === look.edge ? k.accent! : k.border!;
@@ -402,7 +414,7 @@ function edgeWords(c: CanvasRenderingContext2D, scene: Scene, camera: Camera, lo
     c.roundRect(box.l + 0.5, box.t + 0.5, w - 1, 15, 3);
     c.fill();
     c.stroke();
-    c.fillStyle = (e.err ?? 0) >= TOLD ? k.err! : k['text-2']!;
+    c.fillStyle = isBad ? k.err! : k['text-2']!;
     c.fillText(text, x, y + 0.5);
   }
 }
@@ -428,8 +440,8 @@ export function draw(c: CanvasRenderingContext2D, scene: Scene, ready: Prepared,
     const own = look.node >= 0 && (e.s === look.node || e.t === look.node);
     const under = look.hoverNode >= 0 && (e.s === look.hoverNode || e.t === look.hoverNode);
     if (!chosen && !near && !own && !under) return;
-    const failing = (e.err ?? 0) >= TOLD && !chosen;
-    strokes(c, [strokeOf(e, scene.curves[i]!, Math.round(width(e.rate)))], failing ? k.err! : chosen || own ? k.accent! : k['text-2']!, thin, sight, chosen ? 1.5 : 0);
+    strokes(c, [strokeOf(e, scene.curves[i]!, Math.round(width(e.rate)))], isLoud(e) && !chosen ? k.err! : chosen || own ? k.accent! : k['text-2']!, thin, sight, chosen ? 1.5 : 0);
+    if ((e.err ?? 0) >= TOLD && !isLoud(e) && !chosen) strokes(c, [strokeOf(e, scene.curves[i]!, failingWidth(e))], k.err!, thin, sight);
   });
   c.setLineDash([]);
   const bodies = bodiesOf(scene, camera), labels = place(c, scene, camera, look, bodies);

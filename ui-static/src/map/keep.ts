@@ -37,11 +37,22 @@ export function shapeOfView(view: View): { shape: Shape; strong: number[] } {
   };
 }
 
-export function standing(view: View, strong: readonly number[], layout: 'flow' | 'compact', p: Places): Standing {
+/** How much taller a picture may be drawn where the room's width is what limits it: up to half as tall again. */
+export function tallness(p: Places, width: number, height: number): number {
+  if (p.x.length < 2 || width <= 0 || height <= 0) return 1;
+  const span = (at: Float64Array): number => at.reduce((a, v) => Math.max(a, v), -Infinity) - at.reduce((a, v) => Math.min(a, v), Infinity);
+  // The words and circles at the rims keep their size.
+  const zoom = Math.min(1.2, width / (span(p.x) + 180)), tall = span(p.y);
+  return tall <= 0 ? 1 : Math.max(1, Math.min(1.5, (height / zoom - 140) / tall));
+}
+
+/** `tall`: heights are drawn so many times as tall. */
+export function standing(view: View, strong: readonly number[], layout: 'flow' | 'compact', p: Places, tall = 1): Standing {
+  const bend = (own: Float64Array): Float64Array => own.map((at, i) => (i % 2 === 0 ? at : at * tall));
   return {
     layout,
-    spots: new Map(view.nodes.map((v, i) => [v.id, { x: p.x[i]!, y: p.y[i]! }])),
-    lines: new Map(strong.map((e, k) => [pairOf(view, view.edges[e]!), { bends: p.bends[k]!, back: p.back[k] === 1 }])),
+    spots: new Map(view.nodes.map((v, i) => [v.id, { x: p.x[i]!, y: p.y[i]! * tall }])),
+    lines: new Map(strong.map((e, k) => [pairOf(view, view.edges[e]!), { bends: bend(p.bends[k]!), back: p.back[k] === 1 }])),
   };
 }
 

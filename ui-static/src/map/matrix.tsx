@@ -2,7 +2,8 @@
 // The map as a table: callers down the side, callees across the top, a cell for each edge.
 import { formatDuration, formatPercent, formatRate } from '../lib/units.ts';
 import { edgeText } from './draw.ts';
-import { ERR_SEEN, type Link, type View } from './graph.ts';
+import { ERR_SEEN, type Link, type Vertex, type View } from './graph.ts';
+import { kindWord } from './words.ts';
 
 export type Cell = 'rate' | 'err' | 'p95';
 
@@ -33,10 +34,24 @@ const valueOf = (e: Link, cell: Cell): number | null => (cell === 'rate' ? e.rat
 const short = (e: Link, cell: Cell): string =>
   cell === 'rate' ? formatRate(e.rate).replace('/s', '') : cell === 'p95' ? formatDuration(e.p95) : (e.err ?? 0) >= ERR_SEEN ? formatPercent(e.err) : '·';
 
+/** Names as the table says them: of nodes that share one, with what tells them apart. */
+export function namesIn(view: Pick<View, 'nodes'>): string[] {
+  const same = new Map<string, number>(), both = (v: Vertex): string => `${v.kind}\n${v.name}`;
+  const count = (key: string): void => void same.set(key, (same.get(key) ?? 0) + 1);
+  for (const v of view.nodes) {
+    count(v.name);
+    count(both(v));
+  }
+  return view.nodes.map((v) => {
+    if (same.get(v.name)! < 2) return v.name;
+    return `${v.name} · ${same.get(both(v))! > 1 && v.ns !== '' ? v.ns : kindWord(v)}`;
+  });
+}
+
 export function Matrix({ view, cell, selected, found, onEdge, onNode }: {
   view: View; cell: Cell; selected: number; found: ReadonlySet<number> | null; onEdge: (index: number) => void; onNode: (index: number) => void;
 }) {
-  const { rows, columns } = orderOf(view);
+  const { rows, columns } = orderOf(view), names = namesIn(view);
   const at = new Map(view.edges.map((e, i) => [`${e.s}>${e.t}`, i]));
   const values = view.edges.map((e) => valueOf(e, cell)).filter((v): v is number => v !== null && v > 0);
   const least = Math.min(...values), most = Math.max(...values);
@@ -50,8 +65,8 @@ export function Matrix({ view, cell, selected, found, onEdge, onNode }: {
             <td class="matrix-corner">caller ╲ callee</td>
             {columns.map((t) => (
               <th key={view.nodes[t]!.id} scope="col">
-                <button type="button" class={`linklike ${dim(t)}`} title={view.nodes[t]!.name} onClick={() => onNode(t)}>
-                  {view.nodes[t]!.name}
+                <button type="button" class={`linklike ${dim(t)}`} title={names[t]} onClick={() => onNode(t)}>
+                  {names[t]}
                 </button>
               </th>
             ))}
@@ -62,8 +77,8 @@ export function Matrix({ view, cell, selected, found, onEdge, onNode }: {
           {rows.map((s) => (
             <tr key={view.nodes[s]!.id}>
               <th scope="row">
-                <button type="button" class={`linklike cut ${dim(s)}`} title={view.nodes[s]!.name} onClick={() => onNode(s)}>
-                  {view.nodes[s]!.name}
+                <button type="button" class={`linklike cut ${dim(s)}`} title={names[s]} onClick={() => onNode(s)}>
+                  {names[s]}
                 </button>
               </th>
               {columns.map((t) => {
@@ -78,8 +93,8 @@ export function Matrix({ view, cell, selected, found, onEdge, onNode }: {
                       type="button"
                       class={`cell ${tone}`}
                       aria-pressed={i === selected}
-                      aria-label={`${short(e, cell)}, ${view.nodes[s]!.name} to ${view.nodes[t]!.name}: ${edgeText(e)}`}
-                      title={`${view.nodes[s]!.name} → ${view.nodes[t]!.name}\n${edgeText(e)}`}
+                      aria-label={`${short(e, cell)}, ${names[s]} to ${names[t]}: ${edgeText(e)}`}
+                      title={`${names[s]} → ${names[t]}\n${edgeText(e)}`}
                       onClick={() => onEdge(i)}
                     >
                       {short(e, cell)}

@@ -18,7 +18,7 @@ import type { MapAnswer } from './answer.ts';
 import { MapCanvas } from './canvas.tsx';
 import type { Scene } from './draw.ts';
 import { view as viewOf, type View, type Wish } from './graph.ts';
-import { keep, pairOf, shapeOfView, standing, type Standing } from './keep.ts';
+import { keep, pairOf, shapeOfView, standing, tallness, type Standing } from './keep.ts';
 import type { Answer as LayoutAnswer, Layout } from './layout.ts';
 import { Matrix, type Cell } from './matrix.tsx';
 import { EdgePanel, NodePanel, type PanelActions } from './panel.tsx';
@@ -77,7 +77,9 @@ function useDrawn(view: View | null, intent: string, how: Layout): { drawn: Draw
     const { done, strong } = layout(how, view);
     done.then((answer) => {
       if (!wanted) return;
-      const stands = standing(view, strong, answer.layout, answer.places);
+      const room = document.querySelector('.map-answer');
+      const tall = room === null ? 1 : tallness(answer.places, room.clientWidth, room.clientHeight);
+      const stands = standing(view, strong, answer.layout, answer.places, tall);
       put({ view, standing: stands, scene: sceneOf(view, stands), intent });
     }, () => setFailed(true));
     return () => {
@@ -202,7 +204,7 @@ export default function MapPage() {
     <div class="map-notes">
       {shown.faint > 0 && !isMatrix && (
         <button type="button" class="linklike" aria-pressed={p.edges === 'all'} onClick={() => navigate('map', { edges: p.edges === 'all' ? 'main' : 'all' }, 'replace')}>
-          {p.edges === 'all' ? `${formatCount(shown.faint)} minor edges in full: make them faint` : `+ ${formatCount(shown.faint)} minor edges faint: show all`}
+          {p.edges === 'all' ? `${plural(shown.faint, 'minor edge')} in full: make ${shown.faint === 1 ? 'it' : 'them'} faint` : `+ ${plural(shown.faint, 'minor edge')} faint: show all`}
         </button>
       )}
       {shown.hidden.show > 0 && (

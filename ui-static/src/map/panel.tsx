@@ -14,7 +14,7 @@ import { ErrorShare, Time } from '../ui/text.tsx';
 import type { MapAnswer, Percentiles, Red, Sample } from './answer.ts';
 import type { SeriesAnswer } from '../services/answer.ts';
 import { ERR_SEEN, type Vertex, type View } from './graph.ts';
-import { countedAs, edgeQuery, gapText, kindWord, rateOf, vertexQuery } from './words.ts';
+import { countedAs, edgeQuery, gapText, kindWord, vertexQuery } from './words.ts';
 
 const FEW = 20; // calls below which percentiles say little
 
@@ -52,7 +52,7 @@ export function Figures({ red, basis, upTo, query, sampleCount }: {
   );
   return (
     <dl class="map-figures">
-      <Figure label="rate" value={rateOf({ rate: red.rate, basis })} href={door({})} title={plural(red.count, countedAs(basis))} />
+      <Figure label={basis === 'all' ? 'spans' : 'rate'} value={formatRate(red.rate)} href={door({})} title={plural(red.count, countedAs(basis))} />
       <Figure
         label="errors"
         value={formatPercent(red.err)}

@@ -16,7 +16,7 @@ import { Table, type Column } from '../ui/table.tsx';
 import { TabPanel, Tabs } from '../ui/tabs.tsx';
 import { ErrorShare } from '../ui/text.tsx';
 import type { Red } from '../map/answer.ts';
-import type { DependenciesAnswer, InstancesAnswer, OperationsAnswer, SeriesAnswer } from './answer.ts';
+import type { Arrays, DependenciesAnswer, InstancesAnswer, OperationsAnswer, SeriesAnswer } from './answer.ts';
 import { Dependencies, Instances, Operations } from './tables.tsx';
 
 const PARTS = 6; // lines of a breakdown that one can tell apart
@@ -111,10 +111,12 @@ function Charts({ data, criteria, by }: { data: SeriesAnswer; criteria: SpanCrit
   );
 }
 
-/** The charts' numbers as a table. */
+/** The charts' numbers as a table: each step, and in a breakdown each part that was called in it. */
 function SeriesTable({ data }: { data: SeriesAnswer }) {
-  interface Point { i: number }
-  const rows: Point[] = data.series.rate.map((_, i) => ({ i })), s = data.series;
+  interface Point { i: number; part: string; of: Arrays }
+  const parts = data.by?.map((part) => ({ part: part.key === '' ? '(none)' : part.key, of: part.series })) ?? [{ part: '', of: data.series }];
+  const rows: Point[] = data.series.rate.flatMap((_, i) =>
+    parts.filter(({ of }) => data.by === undefined || of.count[i]! > 0).map((part) => ({ i, ...part })));
   const columns: Column<Point>[] = [
     {
       key: 'time', head: 'Time', cell: ({ i }) => {
@@ -122,16 +124,18 @@ function SeriesTable({ data }: { data: SeriesAnswer }) {
         return <span class="mono">{`${formatDay(at)} ${formatClock(at, 0)}`}</span>;
       },
     },
-    { key: 'rate', head: 'Rate', align: 'right', width: '96px', cell: ({ i }) => formatRate(s.rate[i]) },
-    { key: 'count', head: data.basis === 'all' ? 'Spans' : 'Calls', align: 'right', width: '96px', cell: ({ i }) => formatCount(s.count[i]) },
-    { key: 'err', head: 'Errors', align: 'right', width: '96px', cell: ({ i }) => <ErrorShare share={s.err[i]} /> },
-    { key: 'p50', head: 'p50', align: 'right', width: '96px', cell: ({ i }) => formatDuration(s.p50[i]) },
-    { key: 'p95', head: 'p95', align: 'right', width: '96px', cell: ({ i }) => formatDuration(s.p95[i]) },
-    { key: 'p99', head: 'p99', align: 'right', width: '96px', cell: ({ i }) => formatDuration(s.p99[i]) },
+    ...(data.by === undefined ? [] : [{ key: 'part', head: 'Part', cell: ({ part }: Point) => <span title={part}>{part}</span> }]),
+    { key: 'rate', head: 'Rate', align: 'right', width: '96px', cell: ({ i, of }) => formatRate(of.rate[i]) },
+    { key: 'count', head: data.basis === 'all' ? 'Spans' : 'Calls', align: 'right', width: '96px', cell: ({ i, of }) => formatCount(of.count[i]) },
+    { key: 'err', head: 'Errors', align: 'right', width: '96px', cell: ({ i, of }) => <ErrorShare share={of.err[i]} /> },
+    { key: 'p50', head: 'p50', align: 'right', width: '96px', cell: ({ i, of }) => formatDuration(of.p50[i]) },
+    { key: 'p95', head: 'p95', align: 'right', width: '96px', cell: ({ i, of }) => formatDuration(of.p95[i]) },
+    { key: 'p99', head: 'p99', align: 'right', width: '96px', cell: ({ i, of }) => formatDuration(of.p99[i]) },
   ];
   return (
     <section class="card">
-      <Table label="Over time" columns={columns} rows={rows} rowKey={({ i }) => String(i)} />
+      <Table label="Over time" columns={columns} rows={rows} rowKey={({ i, part }) => `${i} ${part}`} />
+      {(data.by_hidden ?? 0) > 0 && <p class="dim pad">{formatCount(data.by_hidden!)} more parts are not shown.</p>}
     </section>
   );
 }

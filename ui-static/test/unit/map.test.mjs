@@ -251,3 +251,15 @@ test('flow: 500 nodes within its time', () => {
   map.flow(s);
   assert.ok(Math.min(...times) <= 120, `${times.map((t) => t.toFixed(0))} ms`);
 });
+
+test('a wide picture is drawn taller, by half at most, and only where there is room', () => {
+  const wide = { x: Float64Array.from([0, 900]), y: Float64Array.from([0, 200]), bends: [], back: new Uint8Array(0) };
+  assert.equal(map.tallness(wide, 900, 2000), 1.5);
+  assert.equal(map.tallness(wide, 900, 250), 1);
+  const some = map.tallness(wide, 1080, 380);
+  assert.ok(some > 1 && some < 1.5, String(some));
+  assert.equal(map.tallness({ ...wide, x: Float64Array.from([0]), y: Float64Array.from([0]) }, 900, 900), 1);
+  const view = map.view(mesh({ services: 5, seed: 3 }), all({ group: 'none' })), { strong, shape: s } = map.shapeOfView(view), p = map.flow(s);
+  const plain = map.standing(view, strong, 'flow', p), tall = map.standing(view, strong, 'flow', p, 1.5);
+  for (const [id, spot] of plain.spots) assert.deepEqual(tall.spots.get(id), { x: spot.x, y: spot.y * 1.5 });
+});

@@ -69,3 +69,10 @@ test('what answers no calls is counted in spans, and says so', () => {
   assert.equal(w.rateOf({ rate: 12, basis: 'entry' }), '12.0/s');
   assert.equal(w.rateOf({ rate: null, basis: 'all' }), '–');
 });
+
+test('matrix: nodes of one name are told apart', () => {
+  const v = (kind, name, ns = '', system = '') => ({ kind, name, ns, system });
+  assert.deepEqual(w.namesIn({ nodes: [v('service', 'orders', 'shop'), v('queue', 'orders', '', 'kafka'), v('service', 'web', 'shop')] }),
+    ['orders · service', 'orders · queue (kafka)', 'web']);
+  assert.deepEqual(w.namesIn({ nodes: [v('service', 'api', 'a'), v('service', 'api', 'b')] }), ['api · a', 'api · b']);
+});
