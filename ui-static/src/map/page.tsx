@@ -38,6 +38,8 @@ interface Drawn {
   intent: string;
 }
 
+const PANEL = 440; // px
+
 let worker: Worker | null = null;
 let asked = 0;
 
@@ -57,7 +59,8 @@ function layout(layout: Layout, view: View): { done: Promise<LayoutAnswer>; stro
   return { done, strong };
 }
 
-function useDrawn(view: View | null, intent: string, how: Layout): { drawn: Drawn | null; failed: boolean; move: (index: number, x: number, y: number) => void } {
+/** `beside`: px of the room that a panel will take. */
+function useDrawn(view: View | null, intent: string, how: Layout, beside: number): { drawn: Drawn | null; failed: boolean; move: (index: number, x: number, y: number) => void } {
   const [drawn, setDrawn] = useState<Drawn | null>(null);
   const [failed, setFailed] = useState(false);
   const latest = useRef<Drawn | null>(null);
@@ -78,7 +81,7 @@ function useDrawn(view: View | null, intent: string, how: Layout): { drawn: Draw
     done.then((answer) => {
       if (!wanted) return;
       const room = document.querySelector('.map-answer');
-      const tall = room === null ? 1 : tallness(answer.places, room.clientWidth, room.clientHeight);
+      const tall = room === null ? 1 : tallness(answer.places, room.clientWidth - beside, room.clientHeight);
       const stands = standing(view, strong, answer.layout, answer.places, tall);
       put({ view, standing: stands, scene: sceneOf(view, stands), intent });
     }, () => setFailed(true));
@@ -119,7 +122,7 @@ export default function MapPage() {
   const data = answer.data !== undefined && answer.data.nodes.length > 0 ? answer.data : null;
   const view = useMemo(() => (data === null ? null : viewOf(data, wish)), [data, intent]);
   const isMatrix = p.layout === 'matrix';
-  const { drawn, failed, move } = useDrawn(isMatrix ? null : view, intent, p.layout === 'matrix' ? 'auto' : p.layout);
+  const { drawn, failed, move } = useDrawn(isMatrix ? null : view, intent, p.layout === 'matrix' ? 'auto' : p.layout, p.sel === '' ? 0 : PANEL);
 
   // Selections are by ID in the URL, by index here.
   const shown = isMatrix ? view : drawn?.view ?? null;

@@ -104,7 +104,7 @@ function Charts({ data, criteria, by }: { data: SeriesAnswer; criteria: SpanCrit
         onOpen={door(data.p95 === null ? {} : { minDuration_ns: fromPercentile(data.p95) })} />
       <p class="dim service-hint">
         {many && hidden > 0 && `${formatCount(hidden)} more by ${by} not drawn. `}
-        Drag to zoom, click for the traces there. {data.prev !== undefined && !many && 'Dotted: the same length of time right before. '}
+        Drag to zoom, click for the traces there. {data.prev !== undefined && data.prev.rate !== null && !many && 'Dotted: the same length of time right before. '}
         {data.partial && 'The last point is not over yet.'}
       </p>
     </section>

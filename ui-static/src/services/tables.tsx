@@ -130,7 +130,7 @@ export function Dependencies({ data, service, short = false }: { data: Dependenc
         </Note>
       ))}
       {data.out.length > 0 && <section class={short ? '' : 'card'}><Direction rows={data.out.slice(0, most)} label={`What ${service} calls`} isOut /></section>}
-      {data.in.length > 0 && <section class={short ? '' : 'card'}><p class="dim pad service-saw">Errors as the callers saw them: an answer of 4xx counts too.</p><Direction rows={data.in.slice(0, most)} label={`What calls ${service}`} isOut={false} /></section>}
+      {data.in.length > 0 && <section class={short ? '' : 'card'}><p class="dim service-saw">Errors as the callers saw them: an answer of 4xx counts too.</p><Direction rows={data.in.slice(0, most)} label={`What calls ${service}`} isOut={false} /></section>}
       {data.out.length + data.in.length === 0 && <p class="dim pad">No calls from or to {service} are known in this range.</p>}
     </div>
   );
