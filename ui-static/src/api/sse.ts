@@ -22,6 +22,13 @@ export class SseParser {
   private event = '';
   id = '';
 
+  /** A new stream begins: what the old one left unfinished is no part of it. The ID stays, to go on from. */
+  begin(): void {
+    this.rest = '';
+    this.data = [];
+    this.event = '';
+  }
+
   feed(piece: string): ServerEvent[] {
     const out: ServerEvent[] = [];
     // A CR at the very end may be half of a CRLF: it waits for what follows.
@@ -56,6 +63,7 @@ export function follow(url: string, handlers: SseHandlers): () => void {
       try {
         const target = parser.id === '' ? url : url + (url.includes('?') ? '&' : '?') + 'last_event_id=' + encodeURIComponent(parser.id);
         const response = await send(target, { signal: stop.signal });
+        parser.begin();
         handlers.onState('open');
         const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
         for (;;) {

@@ -223,7 +223,7 @@ function Live({ q, rows, error, foot }: Shared) {
         // What arrived between the two questions is in both answers.
         const nameOf = (r: LogRow): string => `${r.time} ${r.service} ${r.span ?? ''} ${bodyText(r)}`;
         const live = new Set(buffer.rows.map(nameOf));
-        buffer.rows = [...a.rows.reverse().filter((r) => !live.has(nameOf(r))), ...buffer.rows];
+        buffer.prepend(a.rows.reverse().filter((r) => !live.has(nameOf(r))));
         later();
       })
       .catch(() => undefined);
