@@ -177,8 +177,10 @@ export function QueryBox({ signal, value, error, onRun, id, children }: {
     } else if (e.key === 'Enter') {
       if (open && at.value >= 0) accept(offers.value[at.value]!);
       else run();
-    } else if (e.key === 'Tab' && open && !e.shiftKey) accept(offers.value[Math.max(0, at.value)]!);
-    else return;
+    } else if (e.key === 'Tab' && open && !e.shiftKey && at.value >= 0) {
+      accept(offers.value[at.value]!);
+      close();
+    } else return;
     e.preventDefault();
   };
   const chips = chipsOf(value);

@@ -45,12 +45,24 @@ export async function traces(browser, base) {
     await box.focus();
     await page.keyboard.type('{ resource.service.na');
     await page.getByRole('option', { name: /^resource.service.name the service/ }).waitFor();
+    await page.keyboard.press('ArrowDown');
     await page.keyboard.press('Tab');
+    await page.getByRole('listbox').waitFor({ state: 'detached' });
     await page.keyboard.type('= ');
     await page.getByRole('option', { name: /"checkout"/ }).waitFor();
     await page.keyboard.press('Escape');
     await page.getByRole('listbox').waitFor({ state: 'detached' });
     expect((await box.inputValue()).startsWith('{ resource.service.name ='), await box.inputValue());
+  });
+  await attempt('search: Tab goes on where no suggestion is chosen', async () => {
+    await page.goto(base + 'traces?view=list');
+    await settled(page);
+    const box = page.getByRole('combobox', { name: 'Filter over spans' });
+    await box.click();
+    await page.getByRole('option').first().waitFor();
+    await page.keyboard.press('Tab');
+    expect((await box.inputValue()) === '', await box.inputValue());
+    expect(!(await box.evaluate((e) => e === document.activeElement)), 'the focus stays');
   });
   await attempt('search: a filter that is none is said where it breaks', async () => {
     await page.goto(base + 'traces?q=' + encodeURIComponent('{ status > error }'));
