@@ -15,6 +15,7 @@ import { element, VirtualList } from '../lib/virtual.ts';
 import { inEnvironment } from '../search/environment.ts';
 import { Builder, QueryBox } from '../search/querybox.tsx';
 import { scanText } from '../search/scan.ts';
+import { pagedTimes } from '../search/times.ts';
 import { Page } from '../shell/page.tsx';
 import { meta } from '../shell/server.tsx';
 import { Button, Chip } from '../ui/button.tsx';
@@ -70,6 +71,7 @@ export default function LogsPage() {
   const chosen = p.at === '' ? -1 : indexOfKey(rows.value, p.at);
   const row = rows.value[chosen];
   const queryError = [error.value, histogram.error].find((e) => e?.status === 400);
+  const isOld = queryError !== undefined; // what the last filter found stays, dimmed
   const severities = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'];
   const atLeast = chips.find((c) => c.name === 'severity' && c.op === '>=')?.value ?? '';
   return (
@@ -114,10 +116,13 @@ export default function LogsPage() {
           </label>
         </QueryBox>
       </div>
-      {!p.live && has('logs_histogram') && queryError === undefined && histogram.data?.total !== 0 && (
-        <Answer of={histogram} class="logs-chart" skeleton={<div class="logs-chart bone" role="status" aria-label="Loading" />}>
+      {!p.live && has('logs_histogram') && (!isOld || histogram.data !== undefined) && histogram.data?.total !== 0 && (
+        <Answer of={isOld ? { ...histogram, error: undefined, isSlow: false } : histogram} class={`logs-chart ${isOld ? 'search-old' : ''}`} skeleton={<div class="logs-chart bone" role="status" aria-label="Loading" />}>
           {(h) => (
             <>
+              <p class="search-legend">
+                records by time · <span class="err-text">red</span>: errors · <span class="warn-text">amber</span>: warnings
+              </p>
               <Histogram h={h} />
               {!h.complete && <Note kind="warn">Time ran out: the early columns may lack records.</Note>}
             </>
@@ -141,12 +146,13 @@ interface Shared {
 function Found({ q, rows, error, foot }: Shared) {
   const state = useSignal<{ state: 'first' | 'there' | 'more'; last: LogsAnswer | undefined }>({ state: 'first', last: undefined });
   const { from, to } = range.value;
+  const p = params('logs');
   const again = useSignal(0);
   const key = `${q} ${from} ${to} ${refreshes.value} ${again.value}`;
   const abort = useRef(new AbortController());
   const ask = (cursor: string) => {
     const { signal } = abort.current;
-    get<LogsAnswer>('/logs', { q, order: 'newest', limit: PAGE, cursor, ...(cursor === '' ? { from: from.toString(), to: to.toString() } : {}) }, signal)
+    get<LogsAnswer>('/logs', { q, order: 'newest', limit: PAGE, cursor, ...pagedTimes(p.from, p.to, range.value) }, signal)
       .then((a) => {
         rows.value = cursor === '' ? a.rows : [...rows.value, ...a.rows];
         error.value = undefined;
@@ -156,7 +162,6 @@ function Found({ q, rows, error, foot }: Shared) {
       .catch((e: unknown) => {
         if (signal.aborted) return;
         error.value = e instanceof ApiError ? e : new ApiError('The answer is not readable.', 0, 'unreadable');
-        if (error.value.status === 400) rows.value = [];
         state.value = { ...state.value, state: 'there' };
       });
   };
@@ -167,7 +172,7 @@ function Found({ q, rows, error, foot }: Shared) {
   }, [key]);
   const more = () => {
     const { last, state: now } = state.value;
-    if (now !== 'there' || last?.cursor === undefined) return;
+    if (now !== 'there' || last?.cursor === undefined || error.value?.status === 400) return;
     state.value = { state: 'more', last };
     ask(last.cursor);
   };
@@ -189,9 +194,9 @@ function Found({ q, rows, error, foot }: Shared) {
     );
   return (
     <>
-      {error.value !== undefined && <Note kind="warn">{error.value.message}</Note>}
+      {error.value !== undefined && error.value.status !== 400 && <Note kind="warn">{error.value.message}</Note>}
       {state.value.last?.complete === false && <Note kind="warn">Time ran out: there may be more records than these.</Note>}
-      <Rows rows={rows.value} atEnd={more} />
+      <Rows rows={rows.value} atEnd={more} isOld={error.value?.status === 400} />
     </>
   );
 }
@@ -275,7 +280,7 @@ function Live({ q, rows, error, foot }: Shared) {
   }, [p.at]);
   useKeys('Live tail', [{ keys: 'Space', label: 'Pause or resume', run: () => (buffer.isPaused ? resume() : pause()) }], [q]);
   const t = told.value;
-  if (state.value === 'failed' && error.value !== undefined && error.value.status !== 400) return <Failure error={error.value} />;
+  if (state.value === 'failed' && error.value !== undefined) return error.value.status === 400 ? null : <Failure error={error.value} />;
   return (
     <>
       {state.value === 'waiting' && <Note kind="warn">The connection broke off; the page tries again.</Note>}
@@ -309,6 +314,7 @@ function Rows({
   rows,
   atEnd,
   follows = false,
+  isOld = false,
   onLeaveEnd,
   onReachEnd,
   endRef,
@@ -316,6 +322,7 @@ function Rows({
   rows: readonly LogRow[];
   atEnd?: () => void;
   follows?: boolean;
+  isOld?: boolean;
   onLeaveEnd?: () => void;
   onReachEnd?: () => void;
   endRef?: { current: () => void };
@@ -381,7 +388,7 @@ function Rows({
     list.current?.reveal(to);
   };
   return (
-    <div class="logs-body">
+    <div class={`logs-body ${isOld ? 'search-old' : ''}`}>
       <div class="logs-row logs-head" aria-hidden="true">
         <span>Time</span>
         <span>Severity</span>

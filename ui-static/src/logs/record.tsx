@@ -64,7 +64,7 @@ export function Record({ row }: { row: LogRow }) {
         <dt>Severity</dt>
         <dd>
           <span class={`sev ${severityOf(row.severity)}`}>{severityLabel(row.severity)}</span>{' '}
-          {row.severity_text !== '' && <span class="dim">{row.severity_text}</span>}
+          {row.severity_text.toUpperCase() !== severityLabel(row.severity) && <span class="dim">{row.severity_text}</span>}
         </dd>
         <dt>Service</dt>
         <dd>

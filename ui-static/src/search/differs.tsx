@@ -21,7 +21,7 @@ const name = (a: Compared['attrs'][number]): string => (a.scope === 'intrinsic' 
 const isWord = (a: Compared['attrs'][number]): boolean => a.scope === 'intrinsic' && (a.key === 'kind' || a.key === 'status');
 const SHOWN = 4;
 
-export function Differs({ q, box, from, to, onCondition }: { q: string; box: UrlBox; from: string; to: string; onCondition: (condition: string) => void }) {
+export function Differs({ q, box, from, to, isOld, onCondition }: { q: string; box: UrlBox; isOld: boolean; from: string; to: string; onCondition: (condition: string) => void }) {
   const answer = useApi<Compared>('/attributes/compare', {}, {
     still: true,
     body: { from, to, q, box: { t0: box[0], t1: box[1], d0: box[2], d1: box[3] === UNBOUNDED ? null : box[3] }, limit: 20 },
@@ -37,7 +37,7 @@ export function Differs({ q, box, from, to, onCondition }: { q: string; box: Url
         )}
       </header>
       <div class="scroll">
-        <Answer of={answer}>
+        <Answer of={isOld && answer.data !== undefined ? { ...answer, error: undefined } : answer}>
           {(d) => {
             const shown = d.attrs.filter((a) => a.score >= 0.02);
             return (
@@ -45,6 +45,15 @@ export function Differs({ q, box, from, to, onCondition }: { q: string; box: Url
                 {!d.complete && <Note kind="warn">Not all spans could be looked at.</Note>}
                 {d.n_sel === 0 && <p class="dim pad">No span lies in the box.</p>}
                 {d.n_sel > 0 && shown.length === 0 && <p class="dim pad">Nothing sets the spans in the box apart.</p>}
+                {shown.length > 0 && (
+                  <div class="differs-value differs-head" aria-hidden="true">
+                    <span />
+                    <span>
+                      <b>in the box</b>
+                      <span>others</span>
+                    </span>
+                  </div>
+                )}
                 {shown.map((a) => (
                   <div key={name(a)} class="differs-attr">
                     <h3 class="cut" title={name(a)}>

@@ -6,7 +6,7 @@ import type { Scan } from '../api/types.ts';
 import { useKeys } from '../lib/keys.ts';
 import { traceHref } from '../lib/links.ts';
 import { href, navigate, open, params } from '../lib/route.ts';
-import { formatClock, MS, range, rangeQuery, SECOND, setAbsoluteRange, type Range } from '../lib/time.ts';
+import { formatClock, formatMoment, MS, range, rangeQuery, SECOND, setAbsoluteRange, type Range } from '../lib/time.ts';
 import { chipsOf, hexId, withCondition, withReplaced } from '../lib/traceql.ts';
 import { formatCount, formatDuration, plural } from '../lib/units.ts';
 import { Page } from '../shell/page.tsx';
@@ -22,9 +22,11 @@ import { slowBox, toUrl, UNBOUNDED, type HeatAnswer, type UrlBox } from './heat.
 import { Heatmap, Scatter } from './heatmap.tsx';
 import { Builder, QueryBox } from './querybox.tsx';
 import { scanText } from './scan.ts';
+import { pagedTimes } from './times.ts';
 
 const LIMIT = 50;
-const ARRIVING = 10n * SECOND; // by then a trace's spans have arrived, most of the time
+const ARRIVING_S = 10; // by then a trace's spans have arrived, most of the time
+const ARRIVING = BigInt(ARRIVING_S) * SECOND;
 const SCATTER = 1000; // rows that the server gives at once
 
 interface TraceRow {
@@ -65,12 +67,17 @@ export default function SearchPage() {
   // Of the newest traces most are still arriving when the range ends now: those are shown when asked for, or when there
   // are no others.
   const settled = settledEnd(range.value, p);
-  const listed = { q: sent, sort: p.sort, limit: LIMIT, cursor: p.cursor, box: boxQuery(box) };
-  const cut = p.sort === 'newest' && box.length === 0 ? settled : undefined;
-  const whole = useApi<TracesAnswer>(id === undefined && cut !== undefined ? '/traces' : null, { ...listed, ...(p.cursor === '' ? { ...times, to: String(cut) } : {}) });
-  const isCut = cut !== undefined && whole.data?.rows.length !== 0;
-  const all = useApi<TracesAnswer>(id === undefined && !isCut ? '/traces' : null, { ...listed, ...(p.cursor === '' ? times : {}) });
+  const listed = { q: sent, sort: p.sort, limit: LIMIT, cursor: p.cursor, box: boxQuery(box), ...pagedTimes(p.from, p.to, range.value) };
+  const canCut = settled !== undefined && p.sort === 'newest' && box.length === 0;
+  const whole = useApi<TracesAnswer>(id === undefined && canCut ? '/traces' : null, { ...listed, to: `now-${ARRIVING_S}s` });
+  const isCut = canCut && whole.data?.rows.length !== 0;
+  const all = useApi<TracesAnswer>(id === undefined && !isCut ? '/traces' : null, listed);
   const traces = isCut ? whole : all;
+  // Range or environment have changed under a page: it is the page of another question.
+  const isLost = p.cursor !== '' && traces.error?.status === 400 && traces.error.message.startsWith("parameter 'cursor'");
+  useEffect(() => {
+    if (isLost) navigate('traces', { cursor: '' }, 'replace');
+  }, [isLost]);
   const heat = useApi<HeatAnswer>(p.view === 'heat' && has('heatmap') && id === undefined ? '/heatmap' : null, { q: sent, cols: 90, rows: 28, ...times });
   const scatter = useApi<TracesAnswer>(p.view === 'scatter' && id === undefined ? '/traces' : null, { q: sent, sort: 'newest', limit: SCATTER, ...times, to: String(settled ?? range.value.to) });
   const services = useApi<{ rows: { name: string }[] }>('/services', {}, { still: true });
@@ -95,7 +102,11 @@ export default function SearchPage() {
     { keys: 'Shift B', label: 'Let go of the box', run: () => setBox([]) },
   ], [heat.data]);
 
-  const queryError = [traces.error, heat.error, scatter.error].find((e) => e?.status === 400);
+  const queryError = [isLost ? undefined : traces.error, heat.error, scatter.error].find((e) => e?.status === 400);
+  // A filter that cannot be read leaves what the last one found, dimmed; the query box says what is wrong.
+  const isOld = queryError !== undefined;
+  const held = <T,>(l: Loaded<T>): Loaded<T> => (isOld ? { ...l, error: undefined, isSlow: false } : l);
+  const isShown = (l: Loaded<unknown>): boolean => !isOld || l.data !== undefined;
   const names = [...new Set((operations.data?.rows ?? []).map((r) => r.name))];
   return (
     <Page
@@ -155,33 +166,48 @@ export default function SearchPage() {
           <Builder label="Status" name="status" value={valueOf('status')} options={['error', 'ok', 'unset']} onPick={(c) => run(withReplaced(q, 'status', c))} />
         </QueryBox>
       </div>
-      {p.view === 'heat' && has('heatmap') && queryError === undefined && heat.data?.cells.length !== 0 && (
-        <div class={`search-charts ${box.length > 0 && has('compare') ? 'with-differs' : ''}`}>
-          <Answer of={heat} class="search-chart" skeleton={<div class="search-chart bone" role="status" aria-label="Loading" />}>
+      {p.view === 'heat' && has('heatmap') && isShown(heat) && heat.data?.cells.length !== 0 && (
+        <div class={`search-charts ${box.length > 0 && has('compare') ? 'with-differs' : ''} ${isOld ? 'search-old' : ''}`}>
+          <Answer of={held(heat)} class="search-chart" skeleton={<div class="search-chart bone" role="status" aria-label="Loading" />}>
             {(h) => (
               <>
+                <p class="search-legend">
+                  spans by time and duration · <span class="err-text">red</span>: share with errors
+                </p>
                 <Heatmap heat={h} box={box} onBox={setBox} />
                 {!h.complete && <Note kind="warn">Time ran out: columns before the bright part may lack spans. A shorter range or a narrower filter is complete.</Note>}
                 {h.approximate && <Note>The filter speaks of whole traces: spans that may match are counted.</Note>}
               </>
             )}
           </Answer>
-          {box.length === 4 && has('compare') && <Differs q={sent} box={box} from={times.from} to={times.to} onCondition={(c) => run(withCondition(q, c))} />}
+          {box.length === 4 && has('compare') && <Differs q={sent} box={box} isOld={isOld} from={times.from} to={times.to} onCondition={(c) => run(withCondition(q, c))} />}
         </div>
       )}
-      {p.view === 'scatter' && queryError === undefined && scatter.data?.rows.length !== 0 && (
-        <div class="search-charts">
-          <Answer of={scatter} class="search-chart" skeleton={<div class="search-chart bone" role="status" aria-label="Loading" />}>
-            {(s) => (
-              <>
-                <Scatter dots={s.rows} from={range.value.from} to={settled ?? range.value.to} q={q} />
-                {s.cursor !== undefined && <Note>The newest {formatCount(SCATTER)} traces. The heatmap counts all.</Note>}
-              </>
-            )}
+      {p.view === 'scatter' && isShown(scatter) && scatter.data?.rows.length !== 0 && (
+        <div class={`search-charts ${isOld ? 'search-old' : ''}`}>
+          <Answer of={held(scatter)} class="search-chart" skeleton={<div class="search-chart bone" role="status" aria-label="Loading" />}>
+            {(s) => {
+              const to = settled ?? range.value.to;
+              // When there are more, the time that is shown begins at the oldest.
+              const oldest = s.cursor === undefined ? undefined : s.rows.reduce((a, r) => (BigInt(r.start) < a ? BigInt(r.start) : a), to - 1n);
+              return (
+                <>
+                  <p class="search-legend">
+                    traces by start and duration · <span class="err-text">red</span>: with errors
+                    {oldest !== undefined && ` · the newest ${formatCount(s.rows.length)} traces, since ${formatMoment(oldest, 0)}; the heatmap counts all`}
+                  </p>
+                  <Scatter dots={s.rows} from={oldest ?? range.value.from} to={to} q={q} />
+                </>
+              );
+            }}
           </Answer>
         </div>
       )}
-      {queryError === undefined && <List traces={traces} q={q} cut={isCut ? cut : undefined} />}
+      {isShown(traces) && (
+        <div class={isOld ? 'search-old' : ''}>
+          <List traces={held(traces)} q={q} isCut={isCut} canCut={canCut} />
+        </div>
+      )}
     </Page>
   );
 }
@@ -189,11 +215,11 @@ export default function SearchPage() {
 /** Traces that began before this moment have arrived, as far as one can tell; undefined where the range has no younger
  *  ones, or they are wanted. */
 function settledEnd(r: Range, p: { to: string; young: boolean }): bigint | undefined {
-  const end = r.to - (r.to % SECOND) - ARRIVING; // a whole second, as it is told
+  const end = r.to - ARRIVING;
   return p.to === 'now' && !p.young && end > r.from ? end : undefined;
 }
 
-function List({ traces, q, cut }: { traces: Loaded<TracesAnswer>; q: string; cut: bigint | undefined }) {
+function List({ traces, q, isCut, canCut }: { traces: Loaded<TracesAnswer>; q: string; isCut: boolean; canCut: boolean }) {
   const p = params('traces');
   const asked = BigInt(traces.at_ms) * MS;
   const isYoung = (r: TraceRow): boolean => BigInt(r.start) > asked - ARRIVING;
@@ -259,9 +285,9 @@ function List({ traces, q, cut }: { traces: Loaded<TracesAnswer>; q: string; cut
               {t.cursor === undefined && p.cursor === '' ? '' : p.cursor === '' ? (p.sort === 'newest' ? 'The newest ' : 'The slowest ') : 'The next '}
               {plural(t.rows.length, 'trace')}
               {p.box.length > 0 ? ' with a span in the box' : ''}
-              {cut !== undefined && p.cursor === '' && (
+              {isCut && p.cursor === '' && (
                 <>
-                  {` that began before ${formatClock(cut, 0)} · younger ones are still arriving: `}
+                  {` that began before ${formatClock(asked - ARRIVING + SECOND, 0)} · younger ones are still arriving: `}
                   <button type="button" class="linklike" onClick={() => navigate('traces', { young: true, cursor: '' }, 'replace')}>
                     show
                   </button>
@@ -320,7 +346,7 @@ function List({ traces, q, cut }: { traces: Loaded<TracesAnswer>; q: string; cut
           {(t.cursor !== undefined || p.cursor !== '') && (
             <div class="search-pages">
               {p.cursor !== '' && <Button onClick={() => navigate('traces', { cursor: '' }, 'push')}>First page</Button>}
-              {t.cursor !== undefined && <Button onClick={() => navigate('traces', { cursor: t.cursor ?? '' }, 'push')}>Next {LIMIT}</Button>}
+              {t.cursor !== undefined && <Button onClick={() => navigate('traces', { cursor: t.cursor ?? '', young: p.young || (canCut && !isCut) }, 'push')}>Next {LIMIT}</Button>}
             </div>
           )}
         </>

@@ -34,6 +34,9 @@ const TABS = [
   ['map', 'Map'],
 ] as const;
 
+/** Tabs that show single spans: what is found, and the critical path. */
+const hasRows = (tab: string): boolean => tab === 'waterfall' || tab === 'flame';
+
 export default function TracePage() {
   const id = place.value.name;
   const p = params('trace');
@@ -108,7 +111,7 @@ export default function TracePage() {
           </button>
         </Note>
       )}
-      {(p.tab === 'waterfall' || p.tab === 'flame') && <Minimap view={view} />}
+      {hasRows(p.tab) && <Minimap view={view} />}
       {p.tab === 'waterfall' && <Waterfall view={view} logs={marks} />}
       {p.tab === 'flame' && <Flame view={view} />}
       {p.tab === 'spans' && <SpansTab view={view} />}
@@ -252,21 +255,19 @@ function Bar({ view, header, logs }: { view: TraceView; header: Header; logs: nu
         onChange={(tab) => navigate('trace', { tab }, 'push')}
         options={TABS.map(([key, text]) => [key, key === 'logs' && logs > 0 ? `${text} ${formatCount(logs)}` : text] as const)}
       />
-      <Find view={view} />
-      <Choice
-        label="Critical path"
-        value={p.cp}
-        onChange={(cp) => navigate('trace', { cp }, 'replace')}
-        options={[
-          ['off', 'All'],
-          ['on', 'Critical path'],
-          ['only', 'Only it'],
-        ]}
-      />
+      {hasRows(p.tab) && <Find view={view} />}
+      {hasRows(p.tab) && (
+        <Choice
+          label="Critical path"
+          value={p.tab === 'flame' && p.cp === 'only' ? 'on' : p.cp}
+          onChange={(cp) => navigate('trace', { cp }, 'replace')}
+          options={[['off', 'All'], ['on', 'Critical path'], ...(p.tab === 'waterfall' ? [['only', 'Only the critical path'] as const] : [])]}
+        />
+      )}
       <span class="grow" />
       <Menu
         label="Copy or export"
-        text="Copy"
+        text="Copy, export"
         kind="quiet"
         align="end"
         items={[
@@ -395,7 +396,7 @@ function Keys({ view }: { view: TraceView }) {
     if (isOpen(code)) return move(1);
     if (code >= n || tree.kids[code]! > 0) view.toggle(code, true);
   };
-  const isRows = () => ['waterfall', 'flame'].includes(params('trace').tab);
+  const isRows = () => hasRows(params('trace').tab);
   const onWaterfall = () => params('trace').tab === 'waterfall';
   useKeys(
     'Trace',
@@ -419,11 +420,11 @@ function Keys({ view }: { view: TraceView }) {
         run: () => (view.active.peek() < n ? view.select(view.active.peek()) : view.toggle(view.active.peek())),
       },
       { keys: 'i', label: 'Panel', run: () => (view.selected.peek() >= 0 ? view.select(-1) : view.active.peek() >= 0 && view.active.peek() < n && view.select(view.active.peek())) },
-      { keys: 'n', label: 'Next match', run: () => view.step(view.matches.peek(), 1) },
-      { keys: 'Shift N', label: 'Match before', run: () => view.step(view.matches.peek(), -1) },
+      { keys: 'n', label: 'Next match', when: isRows, run: () => view.step(view.matches.peek(), 1) },
+      { keys: 'Shift N', label: 'Match before', when: isRows, run: () => view.step(view.matches.peek(), -1) },
       { keys: '!', label: 'Next error', run: () => view.step(view.errors, 1) },
       { keys: 'Shift !', label: 'Next error', run: () => view.step(view.errors, 1) },
-      { keys: 'p', label: 'Critical path', run: () => navigate('trace', { cp: params('trace').cp === 'off' ? 'on' : 'off' }, 'replace') },
+      { keys: 'p', label: 'Critical path', when: isRows, run: () => navigate('trace', { cp: params('trace').cp === 'off' ? 'on' : 'off' }, 'replace') },
       { keys: 'z', label: 'Zoom to the span', when: isRows, run: () => view.active.peek() >= 0 && view.active.peek() < n && view.zoomToSpan(view.active.peek()) },
       { keys: '0', label: 'Whole trace', when: isRows, run: () => view.setZoom(null) },
       { keys: 'w', label: 'Zoom in', when: isRows, run: () => zoomMiddle(view, 0.6) },

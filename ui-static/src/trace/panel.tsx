@@ -67,6 +67,9 @@ function Fact({ name, children }: { name: string; children: ComponentChildren })
   );
 }
 
+/** Where in the trace. */
+const offset = (ns: number): string => (ns === 0 ? 'with the trace' : `after ${formatDuration(ns)}`);
+
 export function SpanPanel({ view, row, logs }: { view: TraceView; row: number; logs: TraceLogs }) {
   const t = view.trace;
   const id = spanId(t, row);
@@ -99,7 +102,7 @@ export function SpanPanel({ view, row, logs }: { view: TraceView; row: number; l
           <Fact name="Span ID">
             <span class="mono">{id}</span> <Copy text={id} label="Copy the ID" />
           </Fact>
-          <Fact name="First child">after {formatDuration(s.start[row]! - t.lo)}</Fact>
+          <Fact name="First child">{offset(s.start[row]! - t.lo)}</Fact>
         </dl>
       </div>
     );
@@ -118,7 +121,7 @@ export function SpanPanel({ view, row, logs }: { view: TraceView; row: number; l
           {formatDuration(tree.self[row]!)} {tree.kids[row]! > 0 && <span class="dim">{plural(tree.kids[row]!, 'child', 'children')}</span>}
         </Fact>
         <Fact name="Starts">
-          after {formatDuration(s.start[row]! - t.lo)} <span class="dim">at</span> <Time ns={(BigInt(t.header.t0) + BigInt(Math.round(s.start[row]!))).toString()} digits={6} />
+          {offset(s.start[row]! - t.lo)} <span class="dim">at</span> <Time ns={(BigInt(t.header.t0) + BigInt(Math.round(s.start[row]!))).toString()} digits={6} />
         </Fact>
         <Fact name="Kind">{KINDS[s.kind[row]!] ?? 'unspecified'}</Fact>
         <Fact name="Span ID">

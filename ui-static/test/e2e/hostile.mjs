@@ -196,7 +196,7 @@ export async function hostile(browser, base, { trace, spans }) {
   }
   clean('tabs of a trace');
 
-  for (const path of ['traces?view=list', 'traces', 'traces?view=scatter', 'logs', 'status', 'status?tab=instrumentation']) {
+  for (const path of ['traces?view=list&young=1', 'traces?young=1', 'traces?view=scatter&young=1', 'logs', 'status', 'status?tab=instrumentation']) {
     await page.goto(base + path);
     await settled(page);
     await page.waitForTimeout(200);

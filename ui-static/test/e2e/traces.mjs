@@ -118,7 +118,15 @@ export async function traces(browser, base) {
     const first = await rowsOf(page).first().innerText();
     await page.getByRole('button', { name: /^Next/ }).click();
     await page.waitForURL((u) => u.searchParams.has('cursor'));
-    await page.waitForFunction((before) => document.querySelector('.table tbody tr')?.innerText !== before, first);
+    await page.waitForFunction((before) => (document.querySelector('.table tbody tr')?.innerText ?? before) !== before, first);
+    await page.getByText('The next 50 traces').waitFor();
+    // Another range is another question: its first page is shown.
+    await page.goto(page.url() + '&from=now-5m');
+    await page.waitForURL((u) => !u.searchParams.has('cursor'));
+    await page.getByText(/^The newest 50 traces/).waitFor();
+    await page.goBack();
+    await page.waitForURL((u) => u.searchParams.has('cursor'));
+    await rowsOf(page).first().waitFor();
     await page.goBack();
     await page.waitForURL((u) => !u.searchParams.has('cursor'));
   });
@@ -211,6 +219,14 @@ export async function traces(browser, base) {
     await page.locator('.wf-row[aria-selected=true]').waitFor();
     await page.goBack();
     await page.waitForURL('**/logs*');
+  });
+  await attempt('logs: older records come when one scrolls to the end', async () => {
+    await page.goto(base + 'logs');
+    await page.locator('.logs-row[data-index]').first().waitFor();
+    const shown = () => page.getByRole('grid', { name: 'Log records' }).getAttribute('aria-rowcount');
+    expect((await shown()) === '200', await shown());
+    await page.locator('#logs-rows').evaluate((e) => (e.scrollTop = e.scrollHeight));
+    await page.waitForFunction(() => Number(document.querySelector('#logs-rows')?.getAttribute('aria-rowcount')) > 200);
   });
   const { features } = await api('/meta');
   if (features.includes('logs_tail'))
