@@ -47,6 +47,50 @@ export async function empty(browser, base, feed) {
   await context.close();
 }
 
+/** The server goes while the page is open: what the page says, and what still works. */
+async function away(browser, base) {
+  await attempt('away: pages that were at hand open, and come back to life', async () => {
+    const { page, context } = await openPage(browser, base);
+    await page.goto(base + 'settings');
+    await settled(page);
+    // Every page's code has come, unasked.
+    await page.waitForFunction(() => performance.getEntriesByType('resource').filter((r) => r.name.endsWith('.js')).length > 15);
+    await page.waitForLoadState('networkidle');
+    await context.setOffline(true);
+    for (const name of ['Services', 'Traces', 'Logs', 'Map']) {
+      await page.getByRole('link', { name, exact: true }).click();
+      await page.waitForFunction((h1) => document.querySelector('h1')?.textContent === h1, name);
+      expect((await page.getByText('Load the page again').count()) === 0, `${name} could not be loaded`);
+    }
+    await page.locator('.foot-right', { hasText: /The server cannot be reached, for \d+ s/ }).waitFor();
+    await context.setOffline(false);
+    await page.locator('.foot-right .lamp.ok').waitFor();
+    await context.close();
+  });
+  await attempt('away: a page that is missing says so, and appears by itself', async () => {
+    const { page, context } = await openPage(browser, base);
+    await page.addInitScript(() => (window.requestIdleCallback = () => 0)); // nothing comes unasked
+    await page.goto(base + 'settings');
+    await settled(page);
+    await context.setOffline(true);
+    await page.getByRole('link', { name: 'Logs', exact: true }).click();
+    await page.getByText('The server cannot be reached. This page appears when it can.').waitFor();
+    await context.setOffline(false);
+    await page.locator('#logs-rows').waitFor();
+    await context.close();
+  });
+  await attempt('a hung server is waited for in words', async () => {
+    const { page, context } = await openPage(browser, base);
+    await page.goto(base + 'settings');
+    await settled(page);
+    await page.route('**/api/spindle/v1/**', () => undefined); // taken, and never answered
+    await page.getByRole('link', { name: 'Services', exact: true }).click();
+    await page.locator('.foot-right', { hasText: /waiting for the server for \d+ s/ }).waitFor();
+    await page.locator('.foot-right', { hasText: 'The server does not answer' }).waitFor();
+    await context.close();
+  });
+}
+
 /** A server with the demo shop's traffic. */
 export async function full(browser, base) {
   const { page, context, complaints } = await openPage(browser, base);
@@ -190,6 +234,25 @@ export async function full(browser, base) {
     check('behind a prefix: no complaints', under.complaints.length === 0, under.complaints.slice(0, 3).join(' | '));
     await under.context.close();
   });
+  await attempt('j finds the list, a row is one stop, the icon keeps its address', async () => {
+    await page.goto(base + 'services');
+    await settled(page);
+    await page.keyboard.press('j');
+    expect(await page.evaluate(() => document.activeElement?.matches('tr[data-row="0"]')), 'the first row has no focus');
+    expect((await page.locator('tr[data-row] .plainlink:not([tabindex="-1"])').count()) === 0, 'a link doubles its row');
+    await page.keyboard.press('Enter');
+    await page.waitForURL('**/services/*');
+    const icon = await page.evaluate(() => document.querySelector('link[rel="icon"]').href);
+    expect((await page.request.get(icon)).ok(), `no icon at ${icon}`);
+  });
+  await attempt('half the width: no control is cut off', async () => {
+    await page.setViewportSize({ width: 640, height: 600 });
+    await page.goto(base + 'services');
+    await settled(page);
+    const cut = await page.evaluate(() => [...document.querySelectorAll('.topline button')].filter((b) => b.getBoundingClientRect().right > innerWidth).map((b) => b.title));
+    expect(cut.length === 0, cut.join(', '));
+  });
+  await away(browser, base);
   check('full server: no complaints', complaints.length === 0, complaints.slice(0, 5).join(' | '));
   await context.close();
 }

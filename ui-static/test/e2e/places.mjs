@@ -49,7 +49,7 @@ export const full = ({ trace, span, service }) => [
     await page.keyboard.press('?');
     await page.getByRole('dialog', { name: 'Keys' }).waitFor();
   }],
-  ['range', 'settings', async (page) => {
+  ['range', 'status', async (page) => {
     await page.getByRole('button', { name: /Last 15 min/ }).click();
     await page.getByRole('dialog', { name: 'Time range' }).waitFor();
   }],
