@@ -263,7 +263,8 @@ static enum err own(const struct query_context *q, struct histogram *h)
     return e;
 }
 
-static enum err own_red(const struct query_context *q, struct red_result *r)
+/* Points begin where their steps do, as an engine's. */
+static enum err own_red(const struct query_context *q, uint64_t step_ns, struct red_result *r)
 {
     struct red_series *series = arena_alloc_array(q->arena, r->count, sizeof series[0]);
     enum err e = series == NULL ? arena_failure(q->arena) : ERR_OK;
@@ -274,6 +275,8 @@ static enum err own_red(const struct query_context *q, struct red_result *r)
         e = points == NULL ? arena_failure(q->arena) : ERR_OK;
         for (size_t k = 0; e == ERR_OK && k < series[i].points_count; k++) {
             points[k] = series[i].points[k];
+            if (step_ns > 0)
+                points[k].start_unix_ns -= points[k].start_unix_ns % step_ns;
             e = own(q, &points[k].duration);
         }
         series[i].points = points;
@@ -310,7 +313,7 @@ static enum err red(struct engine *e, const struct query_context *q, const struc
     f->red_query = *query;
     note_text(f->text, sizeof f->text, query->service);
     *out = f->red;
-    enum err failed = own_red(q, out);
+    enum err failed = own_red(q, query->range.step_ns, out);
     enum err result = pass(f, q);
     return failed != ERR_OK ? failed : result;
 }

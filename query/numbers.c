@@ -61,28 +61,46 @@ static double point_seconds(const struct numbers_window *w, size_t i)
     return end > begin + NS_PER_S ? (double)(end - begin) / 1e9 : 1;
 }
 
+/* The begin of the first step with spans in [from, to); UINT64_MAX: there are none. */
+static enum err find_oldest(struct call *c, uint64_t from, uint64_t to, uint64_t step_ns,
+                            uint64_t *out)
+{
+    struct red_result result = { 0 };
+    const struct red_query query = { .range = { from, to, step_ns } };
+    enum err e = engine_red(c->options->engine, &c->context, &query, &result);
+    if (e != ERR_OK)
+        return e;
+    uint64_t oldest = UINT64_MAX;
+    for (size_t i = 0; i < result.count; i++)
+        for (size_t k = 0; k < result.series[i].points_count; k++) {
+            const struct red_point *p = &result.series[i].points[k];
+            if (p->calls > 0 && p->start_unix_ns < oldest)
+                oldest = p->start_unix_ns;
+        }
+    *out = oldest != UINT64_MAX && oldest < from ? from : oldest;
+    return ERR_OK;
+}
+
 /* Time is known from the first arrival on, or from the first of the spans that were older when they came: by
- * more than a minute, since some are under way when the first come. */
+ * more than a minute, since some are under way when the first come. That one is found by long steps, then by
+ * the minutes of one. */
 static enum err find_since(struct call *c, struct numbers_window *w)
 {
     struct engine_statistics s = { 0 };
-    struct red_result result = { 0 };
     engine_statistics(c->options->engine, &s);
     uint64_t first = s.first_arrival_unix_ns, oldest = UINT64_MAX;
     w->since = 0;
     if (first <= w->from || first > TIME_MAX)
         return ERR_OK;
     uint64_t max = w->end < first ? w->end : ceil_to(first, MINUTE_NS);
-    const struct red_query query = { .range = { w->from, max,
-                                                nice_step(max - w->from, NUMBERS_POINTS_MAX) } };
-    enum err e = engine_red(c->options->engine, &c->context, &query, &result);
+    uint64_t step_ns = nice_step(max - w->from, NUMBERS_POINTS_MAX);
+    enum err e = find_oldest(c, w->from, max, step_ns, &oldest);
+    if (e == ERR_OK && oldest != UINT64_MAX && step_ns > MINUTE_NS) {
+        uint64_t end = floor_to(oldest, step_ns) + step_ns;
+        e = find_oldest(c, oldest, end < max ? end : max, MINUTE_NS, &oldest);
+    }
     if (e != ERR_OK)
         return e;
-    for (size_t i = 0; i < result.count; i++)
-        for (size_t k = 0; k < result.series[i].points_count; k++)
-            if (result.series[i].points[k].calls > 0 &&
-                result.series[i].points[k].start_unix_ns < oldest)
-                oldest = result.series[i].points[k].start_unix_ns;
     bool is_late = oldest != UINT64_MAX && oldest + 2 * MINUTE_NS <= first;
     w->since = is_late || (oldest < w->end && w->end <= first) ? oldest : first;
     return ERR_OK;
