@@ -25,16 +25,21 @@ struct expiry_step {
 };
 
 /* What is gone already, but for queries that still look at it, counts as gone. */
-static uint64_t bytes_kept(const struct sqlite_engine *e)
+static uint64_t partitions_bytes(const struct sqlite_engine *e)
 {
-    /* Rollups outlive their spans: however large they become, most of the room stays the spans'. */
-    uint64_t bytes = atomic_load(&e->catalog_bytes);
-    if (bytes > e->retention_bytes / 4)
-        bytes = e->retention_bytes / 4;
+    uint64_t bytes = 0;
     for (size_t i = 0; i < e->partitions_count; i++)
         if (e->partitions[i]->state != PARTITION_REMOVING)
             bytes += atomic_load_explicit(&e->partitions[i]->bytes, memory_order_relaxed);
     return bytes;
+}
+
+/* Rollups outlive their spans: however large the catalogue becomes, a quarter of the room stays the spans'. */
+static bool is_too_much(const struct sqlite_engine *e)
+{
+    uint64_t bytes = partitions_bytes(e);
+    return e->retention_bytes != 0 && bytes > e->retention_bytes / 4 &&
+           bytes + atomic_load(&e->catalog_bytes) > e->retention_bytes;
 }
 
 /* The oldest, if it is complete in itself and not the newest; NULL: nothing can go now. One that is being merged
@@ -83,7 +88,7 @@ static enum err expiry_choose(struct sqlite_engine *e, void *context)
     if (e->retention_age_ns != 0 && closed_ns != 0 && now > closed_ns &&
         now - closed_ns >= e->retention_age_ns)
         step->reason = EXPIRY_AGE;
-    else if (e->retention_bytes != 0 && bytes_kept(e) > e->retention_bytes)
+    else if (is_too_much(e))
         step->reason = EXPIRY_SIZE;
     else if (atomic_exchange(&e->disk.evict_is_due, false))
         step->reason = EXPIRY_DISK;

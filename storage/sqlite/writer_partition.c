@@ -328,6 +328,7 @@ void writer_partitions_tend(struct sqlite_engine *e)
     struct writer *w = &e->writer;
     if (atomic_load(&e->not_writable) != NULL || w->open == NULL)
         return;
+    atomic_store(&w->open->bytes, db_bytes(&w->open->db));
     if (partition_is_full(e, w->open))
         partition_roll(e);
     for (size_t i = 0; i < e->partitions_count; i++) {

@@ -306,7 +306,7 @@ def hashes(folder):
 
 def filled_directory(report):
     """A stopped server with two partitions, and the ledger of what is in them."""
-    server = Server(options=["--row-group-age", "300ms", "--partition-size", "512KiB", "--log-level", "warn"])
+    server = Server(options=["--row-group-age", "300ms", "--partition-size", "128KiB", "--log-level", "warn"])
     server.start()
     sender, rng = Sender(server), random.Random(11)
     for wave in range(5):
