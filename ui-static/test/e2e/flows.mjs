@@ -181,6 +181,7 @@ export async function full(browser, base) {
     const row = rows.rows.find((r) => r.match_span);
     trace = row.id;
     await page.goto(base);
+    await settled(page);
     await page.keyboard.press('Control+k');
     await page.getByRole('combobox', { name: 'Search or jump' }).waitFor();
     await page.keyboard.type(row.match_span);
