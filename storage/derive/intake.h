@@ -24,7 +24,7 @@
 typedef void intake_admit_fn(void *context, struct bytes raw, enum clean_result cleaned,
                              struct red_key *key);
 
-/* Of one row group; about 25 MB then. */
+/* Of one row group, some 400 bytes each; their histograms come on top, within the arena. */
 #define INTAKE_POINTS_MAX 65536u
 
 typedef void intake_admit_service_fn(void *context, struct derived_node *service);

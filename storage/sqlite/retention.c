@@ -56,12 +56,6 @@ static struct partition *oldest_removable(const struct sqlite_engine *e)
     return NULL;
 }
 
-static void entry_count(void *context, struct pending *entry)
-{
-    (void)entry;
-    ++*(size_t *)context;
-}
-
 /* When the partition after this one was opened; 0: not known. */
 static uint64_t next_opened(const struct sqlite_engine *e, const struct partition *p)
 {
@@ -80,9 +74,7 @@ static enum err expiry_choose(struct sqlite_engine *e, void *context)
     if (p == NULL || catalog_db(e->catalog)->is_sync_failed)
         return ERR_OK;
     /* A damaged one may never have been closed, and what was read of its journal may wait for ever. */
-    size_t pending = 0;
-    view_each_in(&e->view, p, entry_count, &pending);
-    if (pending > 0)
+    if (view_count_in(&e->view, p) > 0)
         return ERR_OK;
     uint64_t closed_ns = p->closed_clock_ns != 0 ? p->closed_clock_ns : next_opened(e, p);
     if (e->retention_age_ns != 0 && closed_ns != 0 && now > closed_ns &&

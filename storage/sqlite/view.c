@@ -321,6 +321,19 @@ void view_each_in(struct view *v, const struct partition *in, view_entry_fn *vis
     (void)pthread_mutex_unlock(&v->lock);
 }
 
+static void entry_count(void *context, struct pending *entry)
+{
+    (void)entry;
+    ++*(size_t *)context;
+}
+
+size_t view_count_in(struct view *v, const struct partition *in)
+{
+    size_t count = 0;
+    view_each_in(v, in, entry_count, &count);
+    return count;
+}
+
 struct group_list *view_prepare(struct view *v, enum signal signal, struct group *take_group)
 {
     struct group_list *l = group_list_copy(v->groups[signal], 1);

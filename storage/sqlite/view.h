@@ -162,6 +162,8 @@ void snapshot_release(struct snapshot *s);
  * under the lock: to read or to change where those rows are. */
 typedef void view_entry_fn(void *context, struct pending *entry);
 void view_each_in(struct view *v, const struct partition *p, view_entry_fn *visit, void *context);
+/* How many entries of a partition are pending. */
+size_t view_count_in(struct view *v, const struct partition *in);
 
 /* The oldest pending entries of one signal that lie in one partition: at most items_max items (but
  * one entry in any case) and bytes_max bytes. */

@@ -271,18 +271,10 @@ static void partition_roll(struct sqlite_engine *e)
              (unsigned long long)old->id);
 }
 
-static void entry_count(void *context, struct pending *entry)
-{
-    (void)entry;
-    ++*(size_t *)context;
-}
-
 /* What makes a sealed file whole by itself: nothing in its log, nothing pending. */
 static void partition_seal(struct sqlite_engine *e, struct partition *p)
 {
-    size_t pending = 0;
-    view_each_in(&e->view, p, entry_count, &pending);
-    if (pending > 0 || merge_is_due(e, p))
+    if (view_count_in(&e->view, p) > 0 || merge_is_due(e, p))
         return;
     bool has_more = false;
     enum err error = partition_shrink(p, &has_more);
