@@ -444,26 +444,26 @@ static void reload(struct serving *s)
     }
 }
 
+/* The front page is set before the endpoints are printed: who reads them may ask at once. */
 static void print_endpoints(const struct serving *s)
 {
     struct front_page_facts facts = { .server = s->server,
                                       .listeners = s->listeners,
                                       .listener_count = s->listener_count,
                                       .has_tls = s->options.tls_cert != NULL,
-                                      .data = s->options.data,
+                                      .data = s->auth == NULL ? s->options.data : NULL,
                                       .is_durable = s->options.durability == DURABILITY_FSYNC };
     struct buffer text;
     buffer_init(&text, 64 * 1024);
+    front_page_write(&facts, &text);
+    front_page_set(s->front_page, buffer_bytes(&text));
+    buffer_reset(&text);
+    facts.data = s->options.data;
     front_page_write(&facts, &text);
     if (buffer_error(&text) == ERR_OK) {
         fwrite(text.data, 1, text.len, stdout);
         fflush(stdout);
     }
-    buffer_reset(&text);
-    if (s->auth != NULL)
-        facts.data = NULL;
-    front_page_write(&facts, &text);
-    front_page_set(s->front_page, buffer_bytes(&text));
     buffer_deinit(&text);
 }
 
