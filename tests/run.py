@@ -5,6 +5,9 @@
 A step is a command. It passes or fails by its exit code; a step that ends with a line of the form
 "N passed, N failed, N skipped" of its own, or that is ctest, counts as many. Output goes to
 build/test-logs/STEP.log; what failed is shown. A skip names its reason.
+
+--again is for machines that nobody watches: what failed is run once more. What passes then is
+counted as passed, and named as unsteady before the closing line, with what its failure said above it.
 """
 import argparse
 import os
@@ -23,6 +26,7 @@ CTEST = re.compile(r"^(\d+)% tests passed, (\d+) tests failed out of (\d+)", re.
 
 class Totals:
     passed = failed = skipped = 0
+    unsteady = []
 
 
 def count(output, code):
@@ -42,9 +46,8 @@ def count(output, code):
     return passed, failed, skipped
 
 
-def run(name, command, env, timeout):
-    print(f"-- {name} ... ", end="", flush=True)
-    start = time.monotonic()
+def attempt(name, command, env, timeout):
+    """Run a command: its output, and what it counted."""
     log = LOGS / f"{name}.log"
     with open(log, "wb") as out:
         try:
@@ -55,7 +58,28 @@ def run(name, command, env, timeout):
             code = 124
             out.write(f"\ntimed out after {timeout} s\n".encode())
     output = log.read_text(errors="replace")
-    passed, failed, skipped = count(output, code)
+    return output, count(output, code)
+
+
+def show_tail(output):
+    print("\n".join("   | " + line for line in output.splitlines()[-80:]), flush=True)
+
+
+def run(name, command, env, timeout, again=False):
+    print(f"-- {name} ... ", end="", flush=True)
+    start = time.monotonic()
+    output, (passed, failed, skipped) = attempt(name, command, env, timeout)
+    if failed and again:
+        print(f"{failed} failed, once more ... ", flush=True)
+        show_tail(output)
+        repeat = [*command, "--rerun-failed"] if command[0] == "ctest" else command
+        output, (passed_now, failed_now, skipped_now) = attempt(f"{name}-again", repeat, env, timeout)
+        if failed_now == 0:
+            Totals.unsteady.append(f"{name}: {failed} failed first and passed when run again")
+        if command[0] == "ctest":
+            passed, failed = passed + passed_now, failed_now
+        else:
+            passed, failed, skipped = passed_now, failed_now, skipped_now
     Totals.passed += passed
     Totals.failed += failed
     Totals.skipped += skipped
@@ -65,7 +89,7 @@ def run(name, command, env, timeout):
         if line.startswith("skip:") or line.startswith("SKIP "):
             print("   " + line)
     if failed:
-        print("\n".join("   | " + line for line in output.splitlines()[-80:]), flush=True)
+        show_tail(output)
     return failed == 0
 
 
@@ -113,6 +137,7 @@ def steps(long):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--long", action="store_true", help="the long runs, hours")
+    parser.add_argument("--again", action="store_true", help="run what failed once more")
     parser.add_argument("--only", default="", help="these steps alone, comma-separated")
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
@@ -129,8 +154,10 @@ def main():
         if name.startswith("unit-") and kind in broken:
             skip(name, f"build-{kind} failed")
             continue
-        if not run(name, command, env, timeout) and name.startswith("build-"):
+        if not run(name, command, env, timeout, options.again) and name.startswith("build-"):
             broken.add(kind)
+    for line in Totals.unsteady:
+        print(f"unsteady: {line}")
     if not options.list:
         print(f"{Totals.passed} passed, {Totals.failed} failed, {Totals.skipped} skipped")
     return 1 if Totals.failed else 0
