@@ -146,8 +146,11 @@ void native_write_count(struct json_writer *j, const char *key, uint64_t n)
     json_u64(j, n);
 }
 
-unsigned native_color(struct bytes service)
+unsigned native_color(struct call *c, struct bytes service)
 {
+    uint32_t number;
+    if (engine_service_number(c->options->engine, service, &number))
+        return number % NATIVE_COLORS;
     return (unsigned)(hash_bytes(service) % NATIVE_COLORS);
 }
 

@@ -31,9 +31,9 @@ void native_write_count(struct json_writer *j, const char *key, uint64_t n);
 void native_write_stored(struct json_writer *j, const char *key, const struct engine_statistics *s);
 /* "string", "int"... */
 const char *native_type_word(enum otlp_value_type type);
-/* The same service has the same colour everywhere, without anyone having to remember it: 0 to 15, what a page
- * can tell apart. */
-unsigned native_color(struct bytes service);
+/* The same service has the same colour everywhere: 0 to 15, what a page can tell apart. By first sight, so that
+ * the first 16 services all differ; by the name where the engine keeps no order. */
+unsigned native_color(struct call *c, struct bytes service);
 
 /* A value as a string, as Jaeger's tags and TraceQL's answers write it. */
 void native_write_value_text(struct call *c, const struct expr_value *v);

@@ -22,8 +22,9 @@ static void write_id(struct json_writer *j, const char *key, const struct graph_
     buffer_deinit(&text);
 }
 
-static void write_node_name(struct json_writer *j, const struct graph_node *n)
+static void write_node_name(struct call *c, const struct graph_node *n)
 {
+    struct json_writer *j = &c->json;
     write_id(j, "id", n);
     json_key(j, "kind");
     json_text(j, graph_node_kind(n));
@@ -32,7 +33,7 @@ static void write_node_name(struct json_writer *j, const struct graph_node *n)
         return;
     if (n->is.kind == NODE_SERVICE) {
         native_write_text(j, "ns", n->is.namespace);
-        native_write_count(j, "color", native_color(n->is.name));
+        native_write_count(j, "color", native_color(c, n->is.name));
     } else if (n->is.system.len > 0) {
         native_write_text(j, "system", n->is.system);
     }
@@ -178,7 +179,7 @@ static void write_node(struct numbers_answer *a, const struct map_question *q,
 {
     struct json_writer *j = &a->c->json;
     json_object_begin(j);
-    write_node_name(j, n);
+    write_node_name(a->c, n);
     if (n->is_group) {
         native_write_count(j, "members", n->members);
         native_write_count(j, "inner", n->inner_edges);
@@ -314,7 +315,7 @@ static void write_neighbour(struct numbers_answer *a, const struct graph *g,
     json_object_begin(j);
     json_key(j, "node");
     json_object_begin(j);
-    write_node_name(j, n);
+    write_node_name(a->c, n);
     json_object_end(j);
     write_edge_type(j, g, x);
     write_edge_numbers(a, x);

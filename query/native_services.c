@@ -227,7 +227,7 @@ static void write_service(struct numbers_answer *a, const struct table *t, const
     json_array_end(j);
     json_key(j, "kind");
     json_text(j, x->row == NULL ? "" : kind_words[r->busiest_kind]);
-    native_write_count(j, "color", native_color(x->name));
+    native_write_count(j, "color", native_color(a->c, x->name));
     json_key(j, "basis");
     json_text(j, r->is_entry ? "entry" : "all");
     numbers_write_sum(a, &r->sum);

@@ -125,14 +125,15 @@ static void write_warnings(struct json_writer *j, const struct kept_skeleton *k)
     json_array_end(j);
 }
 
-static void write_services(struct json_writer *j, const struct skeleton *s)
+static void write_services(struct call *c, const struct skeleton *s)
 {
+    struct json_writer *j = &c->json;
     json_key(j, "services");
     json_array_begin(j);
     for (size_t i = 0; i < s->services_count; i++) {
         json_object_begin(j);
         native_write_text(j, "name", s->services[i].name);
-        native_write_count(j, "color", native_color(s->services[i].name));
+        native_write_count(j, "color", native_color(c, s->services[i].name));
         native_write_count(j, "spans", s->services[i].spans);
         native_write_count(j, "errors", s->services[i].errors);
         json_object_end(j);
@@ -176,7 +177,7 @@ static void write_header(struct call *c, const struct kept_skeleton *k)
     json_bool(j, k->is_complete);
     native_write_count(j, "names_count", s->names_count);
     write_root(j, &s->facts);
-    write_services(j, s);
+    write_services(c, s);
     write_warnings(j, k);
 }
 

@@ -80,14 +80,15 @@ static enum err read_filter(struct call *c, struct time_range *range, const stru
     return e == ERR_OK ? filter_tree(&f, out) : e;
 }
 
-static void write_services(struct json_writer *j, const struct trace_summary *t)
+static void write_services(struct call *c, const struct trace_summary *t)
 {
+    struct json_writer *j = &c->json;
     json_key(j, "svcs");
     json_array_begin(j);
     for (size_t i = 0; i < t->services_count; i++) {
         json_object_begin(j);
         native_write_text(j, "name", t->services[i].name);
-        native_write_count(j, "color", native_color(t->services[i].name));
+        native_write_count(j, "color", native_color(c, t->services[i].name));
         native_write_count(j, "spans", t->services[i].spans);
         native_write_count(j, "errors", t->services[i].errors);
         json_object_end(j);
@@ -109,8 +110,9 @@ static void write_match(struct json_writer *j, const struct trace_summary *t, bo
     }
 }
 
-static void write_summary(struct json_writer *j, const struct trace_summary *t, bool with_spans)
+static void write_summary(struct call *c, const struct trace_summary *t, bool with_spans)
 {
+    struct json_writer *j = &c->json;
     json_object_begin(j);
     native_write_id(j, "id", t->trace_id.b, sizeof t->trace_id.b);
     native_write_ns(j, "start", t->start_unix_ns);
@@ -124,7 +126,7 @@ static void write_summary(struct json_writer *j, const struct trace_summary *t, 
     native_write_count(j, "errors", t->errors);
     native_write_count(j, "orphans", t->orphans);
     native_write_count(j, "matched", t->matched_spans);
-    write_services(j, t);
+    write_services(c, t);
     write_match(j, t, with_spans);
     json_object_end(j);
 }
@@ -188,7 +190,7 @@ enum err native_traces(struct call *c)
     json_key(j, "rows");
     json_array_begin(j);
     for (size_t i = 0; i < result.count; i++)
-        write_summary(j, &result.traces[i], spans > 0);
+        write_summary(c, &result.traces[i], spans > 0);
     json_array_end(j);
     if (hits > 0 && !page.after.is_set) {
         e = native_write_hits(c, query.range, query.filter, (size_t)hits);

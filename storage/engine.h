@@ -253,6 +253,7 @@ struct engine_ops {
                          size_t *out_count);
     enum err (*operations)(struct engine *e, const struct query_context *q, struct bytes service,
                            struct operation **out, size_t *out_count);
+    bool (*service_number)(struct engine *e, struct bytes service, uint32_t *out); /* or NULL */
     enum err (*attribute_keys)(struct engine *e, const struct query_context *q, enum signal signal,
                                struct time_range range, struct bytes prefix, size_t limit,
                                struct attribute_key **out, size_t *out_count);
@@ -367,6 +368,13 @@ NODISCARD static inline enum err engine_operations(struct engine *e, const struc
                                                    size_t *out_count)
 {
     return e->ops->operations(e, q, service, out, out_count);
+}
+
+/* The service's place in the order in which services were first asked for here, kept across restarts; false when
+ * the engine does not keep it for this one. */
+static inline bool engine_service_number(struct engine *e, struct bytes service, uint32_t *out)
+{
+    return e->ops->service_number != NULL && e->ops->service_number(e, service, out);
 }
 
 NODISCARD static inline enum err

@@ -33,6 +33,7 @@
 #include "storage/sqlite/dedup.h"
 #include "storage/sqlite/derived.h"
 #include "storage/sqlite/disk_guard.h"
+#include "storage/sqlite/first_seen.h"
 #include "storage/sqlite/group_cache.h"
 #include "storage/sqlite/operations.h"
 #include "storage/sqlite/partition.h"
@@ -189,6 +190,7 @@ struct sqlite_engine {
 
     struct catalog *catalog;
     struct retention_clock clock;
+    struct first_seen first_seen;
     struct hash_key content_key;
     struct storage_metrics metrics;
     struct budget budget; /* queued and pending requests */

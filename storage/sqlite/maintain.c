@@ -19,6 +19,24 @@ static enum err clock_store(struct sqlite_engine *e, void *unused)
     return error;
 }
 
+/* Task. */
+static enum err first_seen_task(struct sqlite_engine *e, void *unused)
+{
+    (void)unused;
+    if (catalog_db(e->catalog)->is_sync_failed)
+        return ERR_IO;
+    enum err error = first_seen_store(&e->first_seen, e->catalog);
+    if (error != ERR_OK && error != ERR_NOMEM)
+        writer_write_failed(e, NULL, error);
+    return error;
+}
+
+static void first_seen_keep(struct sqlite_engine *e)
+{
+    if (first_seen_is_changed(&e->first_seen))
+        (void)!writer_task_run(e, first_seen_task, NULL); /* else at the next tick */
+}
+
 static void maintain_tick(struct sqlite_engine *e)
 {
     struct maintain *m = &e->maintain;
@@ -26,6 +44,7 @@ static void maintain_tick(struct sqlite_engine *e)
     disk_guard_run(e);
     retention_run(e);
     merge_run(e);
+    first_seen_keep(e);
     if (now - m->clock_stored_mono_ns >= CLOCK_STORE_NS &&
         writer_task_run(e, clock_store, NULL) == ERR_OK)
         m->clock_stored_mono_ns = now;
@@ -52,6 +71,7 @@ static void *maintain_main(void *context)
             (void)pthread_cond_timedwait(&m->changed, &m->lock, &until);
         (void)pthread_mutex_unlock(&m->lock);
     }
+    first_seen_keep(e);
     (void)!writer_task_run(e, clock_store, NULL); /* else the time since the last store is lost */
     return NULL;
 }

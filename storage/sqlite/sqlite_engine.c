@@ -626,6 +626,7 @@ static void sqlite_close(struct engine *base)
     builder_deinit(e);
     maintain_deinit(e);
     operations_deinit(&e->operations);
+    first_seen_deinit(&e->first_seen);
     derived_deinit(&e->derived);
     (void)pthread_rwlock_destroy(&e->operations_lock);
     (void)pthread_mutex_destroy(&e->partitions_lock);
@@ -694,6 +695,8 @@ static enum err engine_begin(struct sqlite_engine *e, const struct sqlite_engine
     if (error == ERR_OK)
         error = retention_clock_load(&e->clock, e->catalog);
     if (error == ERR_OK)
+        error = first_seen_load(&e->first_seen, e->catalog);
+    if (error == ERR_OK)
         error = load_all(e, out_message);
     if (error == ERR_OK && file_open(e->directory, "acked", &e->writer.acked_fd) != ERR_OK)
         e->writer.acked_fd = -1; /* only reports losses */
@@ -716,6 +719,7 @@ enum err sqlite_engine_open(const struct sqlite_engine_options *options, struct 
     e->base.ops = &sqlite_engine_ops;
     e->lock_fd = -1;
     operations_init(&e->operations);
+    first_seen_init(&e->first_seen);
     (void)pthread_rwlock_init(&e->operations_lock, NULL);
     (void)pthread_mutex_init(&e->partitions_lock, NULL);
     watch_init(&e->watch);
@@ -792,6 +796,11 @@ static void sqlite_statistics(struct engine *base, struct engine_statistics *out
     };
 }
 
+static bool sqlite_service_number(struct engine *base, struct bytes service, uint32_t *out)
+{
+    return first_seen_number(&sqlite_engine_from(base)->first_seen, service, out);
+}
+
 const struct engine_ops sqlite_engine_ops = {
     .append = writer_append,
     .trace_get = sqlite_trace_get,
@@ -806,6 +815,7 @@ const struct engine_ops sqlite_engine_ops = {
     .logs_find = sqlite_logs_find,
     .services = sqlite_services,
     .operations = sqlite_operations,
+    .service_number = sqlite_service_number,
     .attribute_keys = sqlite_attribute_keys,
     .attribute_values = sqlite_attribute_values,
     .red = sqlite_red,

@@ -4,6 +4,7 @@ if(SPINDLE_FAULTS) # it counts blocks
     spindle_test(sqlite/group_cache_test.c USES rowgroup_testing)
 endif()
 spindle_test(sqlite/dedup_test.c USES storage)
+spindle_test(sqlite/first_seen_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
 spindle_test(sqlite/journal_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
 spindle_test(sqlite/reader_pool_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
 spindle_test(sqlite/sqlite_engine_test.c USES storage SOURCES engine_suite.c ${ENGINE_TESTING}
