@@ -227,7 +227,7 @@ struct stored_partition {
     const char *state; /* static text */
     uint64_t bytes, row_groups;
     uint64_t start_min_unix_ns, start_max_unix_ns; /* of its row groups; not set without any */
-    bool is_damaged;                               /* nothing of it is served */
+    bool is_damaged;                               /* some of it, or all, cannot be read */
 };
 
 struct engine_ops {

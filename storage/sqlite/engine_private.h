@@ -249,6 +249,8 @@ NODISCARD enum err writer_checkpoint_all(struct sqlite_engine *e, void *unused);
 /* A partition that takes requests: the open one, or a new one, with what must be moved into it from
  * a frozen one. Sets why not, on failure. */
 NODISCARD enum err writer_partition_ensure(struct sqlite_engine *e);
+/* Never write p again, because its file is damaged; the next call of the one above moves what it has. */
+void writer_partition_give_up(struct sqlite_engine *e, struct partition *p);
 /* A write to p failed: what that means for it and for the engine. */
 void writer_write_failed(struct sqlite_engine *e, struct partition *p, enum err error);
 /* Roll the open partition when it is full or old, and seal those that have nothing pending. */
@@ -345,5 +347,14 @@ NODISCARD enum err engine_partition_add(struct sqlite_engine *e, struct partitio
 void engine_partition_drop(struct sqlite_engine *e, struct partition *p);
 /* ERR_FULL, ERR_IO ... as the reason people read. */
 const char *engine_reason(enum err error);
+/* Part of its file, or all of it, cannot be read: counted once, and logged. */
+void engine_partition_damaged(struct sqlite_engine *e, struct partition *p, enum err error);
+
+/* ---- replay.c -------------------------------------------------------------------------------- */
+
+/* At start: open for writing what was, and make visible what the journals hold. A file whose journal is damaged
+ * is given up: what can be read of it is moved, as out of a frozen one. *out_first_arrival_unix_ns: the earliest
+ * of what was found; 0: nothing. ERR_NOMEM, ERR_IO: as it was, for another try. */
+NODISCARD enum err replay_journals(struct sqlite_engine *e, uint64_t *out_first_arrival_unix_ns);
 
 #endif

@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+#define SALVAGE_TRIES (1u << 20) /* numbers looked up in a damaged file: some ten seconds */
+
 static const char insert_sql[] =
     "INSERT INTO journal (sequence, group_no, tenant, signal, codec, items, arrival_unix_ns,"
     " body_bytes, request_hash, checksum, body) VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
@@ -168,43 +170,122 @@ enum err journal_forget_groups(struct journal *j)
     "sequence, group_no, signal, codec, items, arrival_unix_ns, body_bytes, request_hash,"         \
     " checksum, body"
 
-static enum err each_row(struct db *db, const char *sql, bool has_reason, journal_entry_fn *visit,
-                         void *context, bool *goes_on)
+/* Tables of entries; set_aside has one column more. */
+static const char journal_sql[] =
+    "SELECT " ENTRY_COLUMNS " FROM journal WHERE sequence BETWEEN ?1 AND ?2 ORDER BY sequence";
+static const char aside_sql[] =
+    "SELECT " ENTRY_COLUMNS
+    ", reason FROM set_aside WHERE sequence BETWEEN ?1 AND ?2 ORDER BY sequence";
+
+struct reading {
+    struct db *db;
+    journal_entry_fn *visit;
+    void *context;
+    bool goes_on;
+    uint64_t next; /* after the last entry that was visited */
+};
+
+static bool row_visit(struct reading *r, sqlite3_stmt *s, bool has_reason)
 {
-    sqlite3_stmt *s = NULL;
-    enum err e = db_prepare(db, sql, &s);
+    struct journal_entry entry = {
+        .sequence = db_column_u64(s, 0),
+        .group_no = db_column_u64(s, 1),
+        .signal = (enum signal)db_column_u64(s, 2),
+        .codec = (enum codec)db_column_u64(s, 3),
+        .items = db_column_u64(s, 4),
+        .arrival_unix_ns = db_column_u64(s, 5),
+        .body_bytes = db_column_u64(s, 6),
+        .request_hash = hash128_load(db_column_bytes(s, 7)),
+        .stored = db_column_bytes(s, 9),
+    };
+    bool is_intact = db_column_u64(s, 8) == journal_checksum(&entry) &&
+                     db_column_u64(s, 2) < SIGNAL_COUNT && db_column_u64(s, 3) < CODEC_COUNT;
+    const char *reason = has_reason ? (const char *)sqlite3_column_text(s, 10) : NULL;
+    r->next = entry.sequence + 1;
+    return r->visit(r->context, &entry, is_intact, has_reason && reason == NULL ? "" : reason);
+}
+
+/* Visit the entries with sequence in [first, last]. */
+static enum err rows_visit(struct reading *r, sqlite3_stmt *s, uint64_t first, uint64_t last)
+{
+    enum err e = ERR_OK;
     bool is_row = true;
-    while (e == ERR_OK && *goes_on) {
-        e = db_step(db, s, &is_row);
+    db_bind_u64(s, 1, first);
+    db_bind_u64(s, 2, last);
+    while (r->goes_on) {
+        e = db_step(r->db, s, &is_row);
         if (e != ERR_OK || !is_row)
             break;
-        struct journal_entry entry = {
-            .sequence = db_column_u64(s, 0),
-            .group_no = db_column_u64(s, 1),
-            .signal = (enum signal)db_column_u64(s, 2),
-            .codec = (enum codec)db_column_u64(s, 3),
-            .items = db_column_u64(s, 4),
-            .arrival_unix_ns = db_column_u64(s, 5),
-            .body_bytes = db_column_u64(s, 6),
-            .request_hash = hash128_load(db_column_bytes(s, 7)),
-            .stored = db_column_bytes(s, 9),
-        };
-        bool is_intact = db_column_u64(s, 8) == journal_checksum(&entry) &&
-                         db_column_u64(s, 2) < SIGNAL_COUNT && db_column_u64(s, 3) < CODEC_COUNT;
-        const char *reason = has_reason ? (const char *)sqlite3_column_text(s, 10) : NULL;
-        *goes_on = visit(context, &entry, is_intact, has_reason && reason == NULL ? "" : reason);
+        r->goes_on = row_visit(r, s, sqlite3_column_count(s) > 10);
     }
-    (void)sqlite3_finalize(s);
+    (void)sqlite3_reset(s);
     return e;
 }
 
 enum err journal_each(struct db *db, journal_entry_fn *visit, void *context)
 {
-    bool goes_on = true;
-    enum err e = each_row(db, "SELECT " ENTRY_COLUMNS " FROM journal ORDER BY sequence", false,
-                          visit, context, &goes_on);
-    if (e == ERR_OK && goes_on)
-        e = each_row(db, "SELECT " ENTRY_COLUMNS ", reason FROM set_aside ORDER BY sequence", true,
-                     visit, context, &goes_on);
+    struct reading r = { .db = db, .visit = visit, .context = context, .goes_on = true };
+    const char *const tables[] = { journal_sql, aside_sql };
+    enum err e = ERR_OK;
+    for (size_t i = 0; e == ERR_OK && i < sizeof tables / sizeof tables[0]; i++) {
+        sqlite3_stmt *s = NULL;
+        e = db_prepare(db, tables[i], &s);
+        if (e == ERR_OK)
+            e = rows_visit(&r, s, 0, INT64_MAX);
+        (void)sqlite3_finalize(s);
+    }
+    return e;
+}
+
+/* The numbers that entries may have, from the list of groups; where that is damaged too, all that are tried. */
+static enum err salvage_bounds(struct db *db, uint64_t *out_first, uint64_t *out_end)
+{
+    int64_t first = 0, end = 0;
+    enum err e = db_integer(db, "SELECT min(first_sequence) FROM journal_group", 0, &first);
+    if (e == ERR_OK)
+        e = db_integer(db, "SELECT max(first_sequence + count) FROM journal_group", 0, &end);
+    if (e != ERR_OK && e != ERR_CORRUPT)
+        return e;
+    *out_first = e == ERR_OK && first > 0 ? (uint64_t)first : 0;
+    *out_end = e == ERR_OK && end > 0 ? (uint64_t)end : UINT64_MAX;
+    return ERR_OK;
+}
+
+static enum err table_salvage(struct reading *r, const char *sql, uint64_t *unread)
+{
+    uint64_t first = 0, end = 0;
+    sqlite3_stmt *s = NULL;
+    enum err e = salvage_bounds(r->db, &first, &end);
+    if (e == ERR_OK)
+        e = db_prepare(r->db, sql, &s);
+    if (e != ERR_OK)
+        return e;
+    /* From the start to the first bad page; then number by number over it, and on from what is found again. */
+    r->next = 0;
+    e = rows_visit(r, s, 0, INT64_MAX);
+    r->next = r->next > first ? r->next : first;
+    for (uint64_t tries = 0; e == ERR_CORRUPT && r->next < end && tries < SALVAGE_TRIES; tries++) {
+        uint64_t at = r->next;
+        e = rows_visit(r, s, at, at);
+        r->next = at + 1;
+        if (e == ERR_CORRUPT)
+            ++*unread;
+        else if (e == ERR_OK)
+            e = rows_visit(r, s, at + 1, INT64_MAX);
+    }
+    (void)sqlite3_finalize(s);
+    return e == ERR_CORRUPT ? ERR_OK : e;
+}
+
+enum err journal_salvage(struct db *db, journal_entry_fn *visit, void *context,
+                         uint64_t *out_unread)
+{
+    struct reading r = { .db = db, .visit = visit, .context = context, .goes_on = true };
+    uint64_t unread = 0, unread_aside = 0;
+    enum err e = table_salvage(&r, journal_sql, &unread);
+    if (e == ERR_OK) /* few, if any: the numbers of a bad page of theirs say nothing */
+        e = table_salvage(&r, aside_sql, &unread_aside);
+    if (e == ERR_OK)
+        *out_unread = unread > 0 || unread_aside == 0 ? unread : 1;
     return e;
 }

@@ -65,6 +65,11 @@ typedef bool journal_entry_fn(void *context, const struct journal_entry *e, bool
 /* Every entry in order; then, with a reason, those set aside. */
 NODISCARD enum err journal_each(struct db *db, journal_entry_fn *visit, void *context);
 
+/* Of a damaged file: as much of that as can be read, entry by entry where a page is bad. *out_unread: how many
+ * numbers were met of which an entry may have been there, at most. ERR_CORRUPT: nothing can be looked up. */
+NODISCARD enum err journal_salvage(struct db *db, journal_entry_fn *visit, void *context,
+                                   uint64_t *out_unread);
+
 /* The checksum of an entry: of its stored bytes, seeded by where it is, so that a row cannot stand
  * in for another. And how a group's hash is made: fold the checksums of its entries in order, from
  * 0. */

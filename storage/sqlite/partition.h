@@ -28,7 +28,9 @@ struct partition {
         version; /* of the format, once it was looked at; only SCHEMA_VERSION is ever written */
     bool is_summarised; /* the catalogue knows what is in it: see summary.h */
     enum err checked;   /* what the look at its header said, at start */
-    bool is_damaged;    /* could not be opened: nothing of it is served */
+    bool is_damaged;    /* its row groups could not be listed: none is served */
+    bool has_damage;    /* that, or a part of its journal cannot be read: reported once */
+    bool is_unread;     /* nothing of its journal could be read: it is not void */
     struct reader_pool readers;
     _Atomic bool is_closed;    /* takes no requests any more */
     _Atomic uint64_t replaced; /* row groups that were merged and are not deleted yet */

@@ -4,7 +4,7 @@ set(SQLITE_SOURCES
     sqlite/backup.c sqlite/backup_file.c sqlite/backup_manifest.c sqlite/builder.c sqlite/catalog.c sqlite/db.c sqlite/dedup.c sqlite/derived.c sqlite/derived_merge.c
     sqlite/derived_query.c sqlite/derived_schema.c sqlite/disk_guard.c sqlite/first_seen.c sqlite/group_cache.c sqlite/journal.c
     sqlite/maintain.c sqlite/merge.c
-    sqlite/operations.c sqlite/partition.c sqlite/reader_pool.c sqlite/restore.c sqlite/retention.c
+    sqlite/operations.c sqlite/partition.c sqlite/reader_pool.c sqlite/replay.c sqlite/restore.c sqlite/retention.c
     sqlite/retention_clock.c sqlite/schema.c
     sqlite/sqlite_engine.c sqlite/sqlite_query.c sqlite/sqlite_verify.c sqlite/summary.c sqlite/view.c sqlite/watch.c
     sqlite/writer.c sqlite/writer_partition.c)

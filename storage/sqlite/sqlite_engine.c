@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sqlite_engine.c - opening a data directory, replaying its journals, and closing it. */
+/* sqlite_engine.c - opening a data directory and closing it. */
 #include "storage/sqlite/sqlite_engine.h"
 
 #include "base/crash_point.h"
@@ -21,8 +21,6 @@
 
 #define UNITS                8 /* partitions in what retention keeps, at the least */
 #define MEMORY_BYTES_DEFAULT ((size_t)128 << 20)
-#define BODY_BYTES_MAX                                                                             \
-    ((size_t)1 << 30) /* of one journal entry, decompressed: well over any request */
 
 const char *engine_reason(enum err error)
 {
@@ -134,13 +132,6 @@ struct load {
     struct sqlite_engine *engine;
     struct group **groups; /* of all partitions, in order */
     size_t count, capacity;
-    uint64_t first_arrival_unix_ns;
-    /* replay */
-    struct partition *partition;
-    struct arena scratch;
-    uint64_t *damaged; /* sequences of entries whose bytes have changed */
-    size_t damaged_count, damaged_capacity;
-    enum err error;
 };
 
 static enum err load_group(void *context, struct group *take_group, struct bytes requests)
@@ -171,18 +162,15 @@ static enum err load_operation(void *context, struct bytes service, struct bytes
     return operations_add(&l->engine->operations, service, name, kind, spans);
 }
 
-static void partition_damaged(struct sqlite_engine *e, struct partition *p, enum err error)
+void engine_partition_damaged(struct sqlite_engine *e, struct partition *p, enum err error)
 {
-    p->is_damaged = true;
+    if (p->has_damage)
+        return;
+    p->has_damage = true;
     atomic_fetch_add(&e->damaged_partitions, 1);
     metric_add(e->metrics.damaged_partitions, 1);
-    log_line(LOG_ERROR, "storage", "partition %llu is set aside: %s: %s", (unsigned long long)p->id,
+    log_line(LOG_ERROR, "storage", "partition %llu is damaged: %s: %s", (unsigned long long)p->id,
              p->path, err_text(error));
-}
-
-static bool is_damage(enum err e)
-{
-    return e == ERR_CORRUPT || e == ERR_NOT_FOUND;
 }
 
 /* Files of the last minutes are read in any case: they hold the hashes of requests that may come again. */
@@ -208,10 +196,11 @@ static enum err load_partition(struct load *l, struct partition *p)
         if (error == ERR_OK)
             error = derived_load(e, p);
     }
-    if (is_damage(error)) {
+    if (error == ERR_CORRUPT || error == ERR_NOT_FOUND) {
         while (l->count > groups_before)
             group_release(l->groups[--l->count]);
-        partition_damaged(e, p, error);
+        p->is_damaged = true;
+        engine_partition_damaged(e, p, error);
         return ERR_OK;
     }
     return error;
@@ -291,196 +280,11 @@ static enum err groups_show(struct load *l)
     return ERR_OK;
 }
 
-/* ---- Replay ---------------------------------------------------------------------------------- */
-
-static bool replay_damaged(struct load *l, const struct journal_entry *entry, const char *reason)
-{
-    metric_add(l->engine->metrics.damaged_entries, 1);
-    log_line(LOG_ERROR, "storage", "journal entry %llu of partition %llu is damaged",
-             (unsigned long long)entry->sequence, (unsigned long long)l->partition->id);
-    if (reason != NULL)
-        return true; /* set aside already */
-    if (l->damaged_count == l->damaged_capacity) {
-        size_t capacity = l->damaged_capacity == 0 ? 16 : 2 * l->damaged_capacity;
-        uint64_t *grown = mem_realloc(l->damaged, capacity * sizeof *grown);
-        if (grown == NULL) {
-            l->error = ERR_NOMEM;
-            return false;
-        }
-        l->damaged = grown;
-        l->damaged_capacity = capacity;
-    }
-    l->damaged[l->damaged_count++] = entry->sequence;
-    return true;
-}
-
-static bool replay_entry(void *context, const struct journal_entry *entry, bool is_intact,
-                         const char *reason)
-{
-    struct load *l = context;
-    struct sqlite_engine *e = l->engine;
-    CRASH_POINT("replay_entry");
-    if (!is_intact || entry->body_bytes > BODY_BYTES_MAX)
-        return replay_damaged(l, entry, reason);
-    /* A frozen file's journal was moved, but the catalogue does not know it yet. */
-    if (l->partition->state == PARTITION_FROZEN &&
-        request_memory_has(&e->writer.requests, entry->request_hash, entry->arrival_unix_ns))
-        return true;
-
-    /* In memory that holds just the body; what comes out is copied once if it is not its own. */
-    struct arena arena;
-    arena_init(&arena, (size_t)entry->body_bytes + (entry->body_bytes >> 1) + 4096, NULL);
-    struct bytes body = { 0 };
-    l->error = codec_decompress(entry->codec, entry->stored, (size_t)entry->body_bytes, &arena,
-                                &body, NULL);
-    if (l->error == ERR_OK && entry->codec == CODEC_IDENTITY)
-        l->error = arena_dup(&arena, body, &body);
-    if (l->error != ERR_OK) {
-        arena_deinit(&arena);
-        if (l->error == ERR_NOMEM)
-            return false;
-        l->error = ERR_OK;
-        return replay_damaged(l, entry, reason);
-    }
-    struct pending *p = pending_replayed(&arena, body);
-    if (p == NULL) {
-        l->error = ERR_NOMEM;
-        return false;
-    }
-    /* Acknowledged, so it is taken in any case; what is charged makes new requests wait for the builder. */
-    size_t held = p->arena.held_bytes + sizeof *p;
-    if (budget_reserve(&e->budget, held)) {
-        p->budget = &e->budget;
-        p->charged_bytes = held;
-    }
-    p->signal = entry->signal;
-    p->items = entry->items;
-    p->arrival_unix_ns = entry->arrival_unix_ns;
-    p->arrival_mono_ns = clock_mono_ns();
-    p->request_hash = entry->request_hash;
-    p->partition = l->partition;
-    p->sequence = entry->sequence;
-    if (l->first_arrival_unix_ns == 0 || entry->arrival_unix_ns < l->first_arrival_unix_ns)
-        l->first_arrival_unix_ns = entry->arrival_unix_ns;
-    request_memory_add(&e->writer.requests, entry->request_hash, entry->arrival_unix_ns);
-    atomic_fetch_add(&e->pending_items[p->signal], p->items);
-    atomic_fetch_add(&e->pending_bytes, p->body.len);
-    if (reason != NULL)
-        view_add_aside(&e->view, p);
-    else
-        view_add(&e->view, &p, 1);
-    return true;
-}
-
-/* Entries whose bytes have changed leave the journal, so that nothing takes them for good. */
-static enum err damaged_set_aside(struct load *l, struct partition *p)
-{
-    if (l->damaged_count == 0 || p->db.handle == NULL)
-        return ERR_OK;
-    enum err error = db_exec(&p->db, "BEGIN IMMEDIATE");
-    for (size_t i = 0; error == ERR_OK && i < l->damaged_count; i++) {
-        uint64_t sequence = l->damaged[i];
-        error = journal_set_aside(&p->journal, sequence, "its bytes have changed on the disk");
-        for (int s = 0; error == ERR_OK && s < SIGNAL_COUNT; s++)
-            error = journal_remove(&p->journal, (enum signal)s, sequence, sequence);
-    }
-    if (error == ERR_OK)
-        error = db_exec(&p->db, "COMMIT");
-    if (error != ERR_OK)
-        db_rollback(&p->db);
-    return error;
-}
-
-static enum err replay_partition(struct load *l, struct partition *p)
-{
-    l->partition = p;
-    l->damaged_count = 0;
-    l->error = ERR_OK;
-    struct db *reader = NULL;
-    enum err error = reader_pool_take(&p->readers, &reader);
-    if (error != ERR_OK)
-        return error;
-    error = journal_each(reader, replay_entry, l);
-    reader_pool_give(&p->readers, reader);
-    if (error == ERR_OK)
-        error = l->error;
-    return error == ERR_OK ? damaged_set_aside(l, p) : error;
-}
-
-/* The group after whose commit the last acknowledgement was sent must be here. */
-static void lost_groups_report(struct sqlite_engine *e)
-{
-    uint64_t partition = 0, group_no = 0;
-    if (!writer_acked_load(e->directory, &partition, &group_no))
-        return;
-    for (size_t i = 0; i < e->partitions_count; i++) {
-        const struct partition *p = e->partitions[i];
-        if (p->id != partition || p->db.handle == NULL || p->journal.next_group_no > group_no)
-            continue;
-        uint64_t lost = group_no + 1 - p->journal.next_group_no;
-        metric_add(e->metrics.lost_groups, lost);
-        log_line(LOG_ERROR, "storage",
-                 "%llu acknowledged group commits are not in partition %llu: the disk lost them",
-                 (unsigned long long)lost, (unsigned long long)p->id);
-    }
-}
-
-/* What was merged before the start, and not deleted. */
-static enum err replaced_delete(struct partition *p)
-{
-    enum err error = partition_delete_replaced(p);
-    if (error != ERR_FULL && error != ERR_IO)
-        return error;
-    atomic_store(&p->has_leftovers, true); /* maintenance tries again */
-    return ERR_OK;
-}
-
-static enum err open_for_writing(struct load *l)
-{
-    struct sqlite_engine *e = l->engine;
-    for (size_t i = 0; i < e->partitions_count; i++) {
-        struct partition *p = e->partitions[i];
-        if (p->state != PARTITION_OPEN || p->is_damaged)
-            continue;
-        enum err error = partition_open_writer(p, e->durability);
-        if (error == ERR_OK)
-            error = replaced_delete(p);
-        if (error == ERR_OK)
-            error = replay_partition(l, p);
-        if (is_damage(error)) {
-            partition_close_writer(p);
-            partition_damaged(e, p, error);
-            continue;
-        }
-        if (error != ERR_OK)
-            return error;
-        if (e->writer.open != NULL)
-            atomic_store(&e->writer.open->is_closed, true);
-        e->writer.open = p; /* the newest, in the end */
-    }
-    lost_groups_report(e);
-    /* After the others, since these may have been moved there. */
-    for (size_t i = 0; i < e->partitions_count; i++) {
-        struct partition *p = e->partitions[i];
-        if (p->state != PARTITION_FROZEN || p->is_damaged)
-            continue;
-        enum err error = replay_partition(l, p);
-        if (is_damage(error))
-            partition_damaged(e, p, error);
-        else if (error != ERR_OK)
-            return error;
-    }
-    /* A disk that takes nothing is no reason not to serve what is there. */
-    enum err error = writer_partition_ensure(e);
-    return error == ERR_NOMEM ? error : ERR_OK;
-}
-
 static void load_deinit(struct load *l)
 {
     for (size_t i = 0; i < l->count; i++)
         group_release(l->groups[i]);
     mem_free(l->groups);
-    mem_free(l->damaged);
 }
 
 /* What version 1 did not know is written down once; on a full disk at a later start. */
@@ -503,6 +307,7 @@ static enum err partitions_date(struct sqlite_engine *e)
 static enum err load_all(struct sqlite_engine *e, char **out_message)
 {
     struct load l = { .engine = e };
+    uint64_t first_arrival = 0;
     enum err error = list_partitions(e);
     if (error == ERR_OK)
         error = check_all(e, out_message);
@@ -520,14 +325,13 @@ static enum err load_all(struct sqlite_engine *e, char **out_message)
     if (error == ERR_OK)
         error = groups_show(&l);
     if (error == ERR_OK)
-        error = open_for_writing(&l);
+        error = replay_journals(e, &first_arrival);
     for (size_t i = 0; i < e->partitions_count; i++)
         if (e->partitions[i]->state != PARTITION_REMOVING &&
-            (l.first_arrival_unix_ns == 0 ||
-             (l.count > 0 && e->partitions[i]->opened_unix_ns < l.first_arrival_unix_ns)))
-            l.first_arrival_unix_ns =
-                l.count > 0 ? e->partitions[i]->opened_unix_ns : l.first_arrival_unix_ns;
-    atomic_store(&e->first_arrival_unix_ns, l.first_arrival_unix_ns);
+            (first_arrival == 0 ||
+             (l.count > 0 && e->partitions[i]->opened_unix_ns < first_arrival)))
+            first_arrival = l.count > 0 ? e->partitions[i]->opened_unix_ns : first_arrival;
+    atomic_store(&e->first_arrival_unix_ns, first_arrival);
     load_deinit(&l);
     return error;
 }

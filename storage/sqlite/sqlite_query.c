@@ -642,7 +642,7 @@ static enum err partitions_list(struct sqlite_engine *e, struct arena *arena,
                                              .state = state_word(atomic_load(&p->state)),
                                              .bytes = atomic_load(&p->bytes),
                                              .start_min_unix_ns = UINT64_MAX,
-                                             .is_damaged = p->is_damaged };
+                                             .is_damaged = p->has_damage };
     }
     *out_count = e->partitions_count;
     (void)pthread_mutex_unlock(&e->partitions_lock);

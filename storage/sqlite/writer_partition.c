@@ -66,12 +66,11 @@ static bool freezes_too_often(struct writer *w)
     return oldest != 0 && now - oldest < FREEZES_NS;
 }
 
-static void freeze(struct sqlite_engine *e, struct partition *p, const char *reason)
+static void give_up(struct sqlite_engine *e, struct partition *p, const char *reason)
 {
     struct writer *w = &e->writer;
     log_line(LOG_ERROR, "storage", "partition %llu is given up: %s", (unsigned long long)p->id,
              reason);
-    metric_add(e->metrics.freezes, 1);
     partition_close_writer(p);
     p->state = PARTITION_FROZEN;
     p->closed_unix_ns = clock_unix_ns();
@@ -87,8 +86,20 @@ static void freeze(struct sqlite_engine *e, struct partition *p, const char *rea
     CRASH_POINT("freeze_listed");
     if (error != ERR_OK)
         not_writable_set(e, ERR_IO, "the catalogue cannot be written", RETRY_NS);
-    if (freezes_too_often(w))
-        not_writable_set(e, ERR_IO, "syncing failed again and again", UINT64_MAX);
+}
+
+static void freeze(struct sqlite_engine *e, struct partition *p, const char *reason)
+{
+    metric_add(e->metrics.freezes, 1);
+    give_up(e, p, reason);
+    if (freezes_too_often(&e->writer))
+        not_writable_set(e, ERR_IO, "files fail again and again", UINT64_MAX);
+}
+
+void writer_partition_give_up(struct sqlite_engine *e, struct partition *p)
+{
+    engine_partition_damaged(e, p, ERR_CORRUPT);
+    give_up(e, p, "the file is damaged");
 }
 
 void writer_write_failed(struct sqlite_engine *e, struct partition *p, enum err error)
@@ -97,9 +108,10 @@ void writer_write_failed(struct sqlite_engine *e, struct partition *p, enum err 
         not_writable_set(e, ERR_IO, "a sync of the catalogue failed", UINT64_MAX);
     if (p != NULL && p->db.is_sync_failed)
         freeze(e, p, "a sync failed");
-    else if (p != NULL && error == ERR_CORRUPT)
+    else if (p != NULL && error == ERR_CORRUPT) {
+        engine_partition_damaged(e, p, error);
         freeze(e, p, "the file is damaged");
-    else if (error == ERR_FULL || error == ERR_IO || error == ERR_CORRUPT)
+    } else if (error == ERR_FULL || error == ERR_IO || error == ERR_CORRUPT)
         not_writable_set(e, error == ERR_FULL ? ERR_FULL : ERR_IO, engine_reason(error), RETRY_NS);
 }
 
@@ -174,10 +186,11 @@ static enum err rescue_one(struct sqlite_engine *e, struct partition *from)
         from->closed_clock_ns = retention_clock_now(&e->clock);
     }
     struct catalog_partition listed = partition_listed(from);
-    error = catalog_partition_set(e->catalog, &listed,
-                                  from->version < SCHEMA_VERSION
-                                      ? "of an older format; its journal was moved"
-                                      : "a sync failed; its journal was moved");
+    error = catalog_partition_set(
+        e->catalog, &listed,
+        from->version < SCHEMA_VERSION ? "of an older format; its journal was moved"
+        : from->has_damage             ? "damaged; what could be read of its journal was moved"
+                                       : "a sync failed; its journal was moved");
     CRASH_POINT("rescue_listed");
     if (error != ERR_OK) /* at the next start it is moved again, and found to be here already */
         writer_write_failed(e, NULL, error);
@@ -233,7 +246,7 @@ enum err writer_partition_ensure(struct sqlite_engine *e)
         log_line(LOG_INFO, "storage", "partition %llu opened", (unsigned long long)p->id);
     }
     for (size_t i = 0; i < e->partitions_count && w->open != NULL; i++) {
-        if (e->partitions[i]->state != PARTITION_FROZEN || e->partitions[i]->is_damaged)
+        if (e->partitions[i]->state != PARTITION_FROZEN || e->partitions[i]->is_unread)
             continue;
         enum err error = rescue_one(e, e->partitions[i]);
         if (error != ERR_OK)

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A page of a file goes bad while its journal holds requests that were acknowledged. What lies on other pages is
+ * served, once, and becomes row groups; new requests are taken; the file stays where it is and as it is; what
+ * could not be read is counted. All of that again after another start, and after one that is killed on the way. */
+#include "storage/sqlite/sqlite_engine.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "storage/sqlite/engine_private.h"
+#include "storage/testing/ledger.h"
+#include "storage/testing/scratch.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BATCHES 160 /* in the journal when the page goes bad */
+#define LATER   20
+#define EARLIER 10 /* in row groups by then */
+
+struct store {
+    char directory[128];
+    struct sqlite_engine_options options;
+    struct ledger ledger;
+};
+
+/* ---- A directory as a killed server leaves it ------------------------------------------------- */
+
+static void file_copy(const char *from, const char *to, const char *name)
+{
+    char path[256];
+    uint8_t block[65536];
+    (void)snprintf(path, sizeof path, "%s/%s", from, name);
+    FILE *in = fopen(path, "rb");
+    assert_non_null(in);
+    (void)snprintf(path, sizeof path, "%s/%s", to, name);
+    FILE *out = fopen(path, "wb");
+    assert_non_null(out);
+    for (size_t n; (n = fread(block, 1, sizeof block, in)) > 0;)
+        assert_int_equal(fwrite(block, 1, n, out), n);
+    (void)fclose(in);
+    assert_int_equal(fclose(out), 0);
+}
+
+/* Everything is in the file itself, nothing in its log. */
+static void log_empty(const char *directory, const char *name)
+{
+    char path[256];
+    struct db db;
+    (void)snprintf(path, sizeof path, "%s/%s", directory, name);
+    assert_int_equal(db_open(path, NULL, DB_WRITER, DURABILITY_FSYNC, &db), ERR_OK);
+    assert_int_equal(db_checkpoint(&db, true), ERR_OK);
+    db_close(&db);
+}
+
+static void store_init(struct store *s, uint64_t seed)
+{
+    static const char *const names[] = { "catalog.db", "catalog.db-wal", "p000001.db",
+                                         "p000001.db-wal", "acked" };
+    char first[128];
+    *s = (struct store){ 0 };
+    scratch_make(first);
+    scratch_make(s->directory);
+    ledger_init(&s->ledger, seed, EARLIER + BATCHES + LATER);
+    s->options = (struct sqlite_engine_options){ .directory = first,
+                                                 .builder_age_ns = 3600 * NS_PER_S,
+                                                 .maintain_interval_ns = 3600 * NS_PER_S };
+    struct engine *e = NULL;
+    assert_int_equal(sqlite_engine_open(&s->options, &e, NULL), ERR_OK);
+    for (size_t i = 0; i < EARLIER; i++)
+        assert_int_equal(ledger_batch(&s->ledger, e, i), ERR_OK);
+    assert_int_equal(engine_settle(e), ERR_OK);
+    for (size_t i = EARLIER; i < EARLIER + BATCHES; i++)
+        assert_int_equal(ledger_batch(&s->ledger, e, i), ERR_OK);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        file_copy(first, s->directory, names[i]);
+    engine_close(e);
+    scratch_remove(first);
+    log_empty(s->directory, "p000001.db");
+    s->options.directory = s->directory;
+    s->options.builder_age_ns = 20 * NS_PER_MS;
+    s->options.metrics = metrics_open();
+}
+
+static void store_deinit(struct store *s)
+{
+    metrics_close(s->options.metrics);
+    ledger_deinit(&s->ledger);
+    scratch_remove(s->directory);
+}
+
+/* ---- Pages ------------------------------------------------------------------------------------ */
+
+static void page_read(const struct store *s, uint32_t page, uint8_t out[DB_PAGE_BYTES])
+{
+    char path[256];
+    (void)snprintf(path, sizeof path, "%s/p000001.db", s->directory);
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, (long)(page - 1) * (long)DB_PAGE_BYTES, SEEK_SET), 0);
+    assert_int_equal(fread(out, 1, DB_PAGE_BYTES, f), DB_PAGE_BYTES);
+    (void)fclose(f);
+}
+
+static void page_spoil(const struct store *s, uint32_t page)
+{
+    char path[256];
+    uint8_t garbage[DB_PAGE_BYTES];
+    memset(garbage, 0xa5, sizeof garbage);
+    (void)snprintf(path, sizeof path, "%s/p000001.db", s->directory);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, (long)(page - 1) * (long)DB_PAGE_BYTES, SEEK_SET), 0);
+    assert_int_equal(fwrite(garbage, 1, sizeof garbage, f), sizeof garbage);
+    assert_int_equal(fclose(f), 0);
+}
+
+static int64_t integer_in(const struct store *s, const char *sql, bool *out_is_readable)
+{
+    char path[256];
+    struct db db;
+    int64_t value = -1;
+    (void)snprintf(path, sizeof path, "%s/p000001.db", s->directory);
+    assert_int_equal(db_open(path, NULL, DB_READER, DURABILITY_FSYNC, &db), ERR_OK);
+    enum err e = db_integer(&db, sql, -1, &value);
+    if (out_is_readable != NULL)
+        *out_is_readable = e == ERR_OK;
+    else
+        assert_int_equal(e, ERR_OK);
+    db_close(&db);
+    return value;
+}
+
+static uint32_t root_of(const struct store *s, const char *table)
+{
+    char sql[128];
+    (void)snprintf(sql, sizeof sql, "SELECT rootpage FROM sqlite_schema WHERE name = '%s'", table);
+    return (uint32_t)integer_in(s, sql, NULL);
+}
+
+/* The leaf of the journal at `part` of 100 of its root's children: https://sqlite.org/fileformat2.html, 1.6. */
+static uint32_t leaf_of_journal(const struct store *s, size_t part)
+{
+    uint8_t page[DB_PAGE_BYTES];
+    page_read(s, root_of(s, "journal"), page);
+    assert_int_equal(page[0], 5); /* not a leaf itself */
+    size_t cells = (size_t)(page[3] << 8 | page[4]);
+    size_t at = part * cells / 100;
+    if (at == cells)
+        return load_be32(page + 8);
+    size_t cell = (size_t)(page[12 + 2 * at] << 8 | page[13 + 2 * at]);
+    return load_be32(page + cell);
+}
+
+/* What of the journal can be read still, by looking at each number that was given. */
+static size_t losses_note(struct store *s)
+{
+    size_t lost = 0;
+    for (size_t i = EARLIER; i < EARLIER + BATCHES; i++) {
+        char sql[128];
+        bool is_readable = false;
+        (void)snprintf(sql, sizeof sql,
+                       "SELECT sum(length(hex(body))) FROM journal WHERE sequence = %zu", i + 1);
+        int64_t bytes = integer_in(s, sql, &is_readable);
+        if (is_readable && bytes > 0)
+            continue;
+        s->ledger.outcomes[i] = LEDGER_UNKNOWN;
+        lost++;
+    }
+    return lost;
+}
+
+/* ---- Cases ------------------------------------------------------------------------------------ */
+
+static uint64_t counter(struct store *s, const char *name, const char *labels)
+{
+    return metric_value(metrics_counter(s->options.metrics, name, labels, ""));
+}
+
+static void journal_empties(struct engine *e)
+{
+    struct engine_statistics now;
+    engine_statistics(e, &now);
+    for (uint64_t until = clock_mono_ns() + 30 * NS_PER_S;
+         now.journal_items > 0 && clock_mono_ns() < until; engine_statistics(e, &now))
+        (void)usleep(5000);
+    assert_int_equal(now.journal_items, 0); /* by itself */
+    assert_true(now.is_writable);
+}
+
+static void goes_on(struct store *s, size_t lost)
+{
+    struct engine *e = NULL;
+    s->ledger.is_quiet = true;
+    uint64_t before = counter(s, "spindle_storage_damaged_total", "what=\"journal_entry\"");
+    assert_int_equal(sqlite_engine_open(&s->options, &e, NULL), ERR_OK);
+    struct engine_statistics now;
+    engine_statistics(e, &now);
+    assert_int_equal(now.partitions_damaged, 1);
+    /* A number whose entry was a row group already, beside them, counts as well. */
+    uint64_t counted =
+        counter(s, "spindle_storage_damaged_total", "what=\"journal_entry\"") - before;
+    assert_in_range(counted, lost, lost == 0 ? 0 : lost + 1);
+    assert_true(ledger_check(&s->ledger, e));
+    for (size_t i = EARLIER + BATCHES; i < EARLIER + BATCHES + LATER / 2; i++)
+        assert_int_equal(ledger_batch(&s->ledger, e, i), ERR_OK);
+    journal_empties(e);
+    assert_int_equal(engine_settle(e), ERR_OK);
+    assert_true(ledger_check(&s->ledger, e));
+    engine_close(e);
+
+    /* The same again, and nothing twice. */
+    assert_int_equal(sqlite_engine_open(&s->options, &e, NULL), ERR_OK);
+    assert_true(ledger_check(&s->ledger, e));
+    for (size_t i = EARLIER + BATCHES + LATER / 2; i < EARLIER + BATCHES + LATER; i++)
+        assert_int_equal(ledger_batch(&s->ledger, e, i), ERR_OK);
+    journal_empties(e);
+    assert_true(ledger_check(&s->ledger, e));
+    engine_close(e);
+}
+
+static void file_is_left(struct store *s, const uint8_t *spoilt, uint32_t page)
+{
+    uint8_t now[DB_PAGE_BYTES];
+    page_read(s, page, now);
+    assert_memory_equal(now, spoilt, sizeof now);
+}
+
+static void page_goes_bad(uint64_t seed, uint32_t page_of(struct store *s), size_t lost_most)
+{
+    struct store s;
+    uint8_t spoilt[DB_PAGE_BYTES];
+    store_init(&s, seed);
+    uint32_t page = page_of(&s);
+    page_spoil(&s, page);
+    page_read(&s, page, spoilt);
+    size_t lost = losses_note(&s);
+    assert_true(lost <= lost_most);
+    goes_on(&s, lost);
+    file_is_left(&s, spoilt, page);
+    store_deinit(&s);
+}
+
+static uint32_t first_leaf(struct store *s)
+{
+    return leaf_of_journal(s, 0);
+}
+
+static uint32_t middle_leaf(struct store *s)
+{
+    return leaf_of_journal(s, 50);
+}
+
+static uint32_t last_leaf(struct store *s)
+{
+    return leaf_of_journal(s, 100);
+}
+
+static uint32_t journal_root(struct store *s)
+{
+    return root_of(s, "journal");
+}
+
+static uint32_t group_root(struct store *s)
+{
+    return root_of(s, "journal_group");
+}
+
+static void leaf_goes_bad(void **state)
+{
+    (void)state;
+    page_goes_bad(1, first_leaf, BATCHES / 2);
+    page_goes_bad(2, middle_leaf, BATCHES / 2);
+    page_goes_bad(3, last_leaf, BATCHES / 2);
+}
+
+/* Nothing can be found without it: all is lost, and that is said; the store goes on. */
+static void root_goes_bad(void **state)
+{
+    (void)state;
+    page_goes_bad(4, journal_root, BATCHES);
+}
+
+/* No entry is on it. */
+static void group_list_goes_bad(void **state)
+{
+    (void)state;
+    page_goes_bad(5, group_root, 0);
+}
+
+/* Nor there, but the row groups of the file cannot be found without it. */
+static uint32_t row_group_root(struct store *s)
+{
+    for (size_t i = 0; i < EARLIER; i++)
+        s->ledger.outcomes[i] = LEDGER_UNKNOWN;
+    return root_of(s, "row_group");
+}
+
+static void row_group_list_goes_bad(void **state)
+{
+    (void)state;
+    page_goes_bad(6, row_group_root, 0);
+}
+
+/* ---- Killed while what could be read is moved --------------------------------------------------- */
+
+#if SPINDLE_FAULTS
+static int child_main(char *directory)
+{
+    struct sqlite_engine_options options = { .directory = directory,
+                                             .builder_age_ns = 3600 * NS_PER_S };
+    struct engine *e = NULL;
+    log_set_level((enum log_level)(LOG_ERROR + 1));
+    if (sqlite_engine_open(&options, &e, NULL) == ERR_OK)
+        engine_close(e);
+    return 0;
+}
+
+static void open_and_die(const struct store *s, const char *point)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)setenv("SPINDLE_CRASH_AT", point, 1);
+        (void)execl("/proc/self/exe", "damage_test", "--child", s->directory, (char *)NULL);
+        _exit(9);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGKILL);
+}
+
+static void killed_while_moving(void **state)
+{
+    (void)state;
+    static const char *const points[] = { "freeze_marked",    "freeze_listed",
+                                          "partition_synced", "partition_listed",
+                                          "replay_entry:200", "rescue_committed",
+                                          "rescue_listed" };
+    for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
+        struct store s;
+        store_init(&s, 10 + i);
+        page_spoil(&s, middle_leaf(&s));
+        (void)losses_note(&s);
+        open_and_die(&s, points[i]);
+        struct engine *e = NULL;
+        s.ledger.is_quiet = true;
+        assert_int_equal(sqlite_engine_open(&s.options, &e, NULL), ERR_OK);
+        assert_true(ledger_check(&s.ledger, e));
+        journal_empties(e);
+        assert_true(ledger_check(&s.ledger, e));
+        engine_close(e);
+        store_deinit(&s);
+    }
+}
+#endif
+
+int main(int argc, char **argv)
+{
+#if SPINDLE_FAULTS
+    if (argc == 3 && strcmp(argv[1], "--child") == 0)
+        return child_main(argv[2]);
+#endif
+    (void)argc;
+    (void)argv;
+    const struct CMUnitTest tests[] = {
+#if SPINDLE_FAULTS
+        cmocka_unit_test(killed_while_moving),
+#endif
+        cmocka_unit_test(leaf_goes_bad),
+        cmocka_unit_test(root_goes_bad),
+        cmocka_unit_test(group_list_goes_bad),
+        cmocka_unit_test(row_group_list_goes_bad),
+    };
+    log_set_level((enum log_level)(LOG_ERROR + 1));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
