@@ -152,6 +152,7 @@ static const char *convert(const struct option *option, const char *text, void *
     switch (option->type) {
     case OPTION_TEXT:
     case OPTION_SECRET:
+    case OPTION_LIST:
         *(const char **)member = text;
         return NULL;
     case OPTION_FLAG:
@@ -171,6 +172,32 @@ static const char *convert(const struct option *option, const char *text, void *
     }
     }
     return "a value";
+}
+
+const char *options_item_problem(const struct option_table *table, size_t row, const char *item)
+{
+    if (table->check_item == NULL || item[strspn(item, " \t")] == '\0')
+        return NULL;
+    return table->check_item(&table->rows[row], item);
+}
+
+/* Of what did not come from a file, where each item has been looked at with its line. */
+static enum err check_items(const struct option_table *table, size_t row, const char *place,
+                            const char *text, char *message)
+{
+    while (*text != '\0') {
+        char item[OPTION_ITEM_MAX];
+        size_t len = strcspn(text, "\n");
+        if (len >= sizeof item)
+            return FAIL(message, "%s: an item is longer than %zu bytes", place, sizeof item - 1);
+        memcpy(item, text, len);
+        item[len] = '\0';
+        const char *what = options_item_problem(table, row, item);
+        if (what != NULL)
+            return FAIL(message, "%s: '%.200s': %s", place, item, what);
+        text += len + (text[len] != '\0');
+    }
+    return ERR_OK;
 }
 
 /* What a message calls the place where a value came from. */
@@ -203,18 +230,37 @@ static enum err convert_all(const struct option_table *table, const char *file, 
         if (setting->text == NULL)
             continue; /* the member stays zero: not set */
         const char *wanted = convert(option, setting->text, values);
-        if (wanted == NULL)
-            continue;
         char place[OPTIONS_MESSAGE_MAX / 2];
         describe(option, setting, file, place, sizeof place);
+        if (option->type == OPTION_LIST && setting->origin != OPTION_FROM_FILE) {
+            enum err e = check_items(table, i, place, setting->text, message);
+            if (e != ERR_OK)
+                return e;
+        }
+        if (wanted == NULL)
+            continue;
         return FAIL(message, "%s: '%.100s' is not %s%s", place, setting->text,
                     option->type == OPTION_CHOICE ? "one of " : "", wanted);
     }
     return ERR_OK;
 }
 
+const char *options_item_add(struct arena *arena, const char *list, const char *item)
+{
+    size_t list_len = list == NULL ? 0 : strlen(list) + 1, len = strlen(item);
+    char *joined = (char *)arena_alloc_bytes(arena, list_len + len + 1);
+    if (joined == NULL)
+        return NULL;
+    if (list_len > 0) {
+        memcpy(joined, list, list_len - 1);
+        joined[list_len - 1] = '\n';
+    }
+    memcpy(joined + list_len, item, len + 1);
+    return joined;
+}
+
 static enum err read_flags(const struct option_table *table, int argc, char **argv,
-                           struct option_settings *settings, char *message)
+                           struct arena *arena, struct option_settings *settings, char *message)
 {
     for (int i = 1; i < argc; i++) {
         const char *typed = argv[i];
@@ -241,6 +287,13 @@ static enum err read_flags(const struct option_table *table, int argc, char **ar
         else
             return FAIL(message, "--%s needs a value: --%s %s", table->rows[row].name,
                         table->rows[row].name, table->rows[row].argument);
+        if (table->rows[row].type == OPTION_LIST) {
+            const struct option_setting *before = &settings->of[row];
+            setting.text = options_item_add(
+                arena, before->origin == OPTION_FROM_FLAG ? before->text : NULL, setting.text);
+            if (setting.text == NULL)
+                return arena_failure(arena);
+        }
         settings->of[row] = setting;
     }
     return ERR_OK;
@@ -332,7 +385,7 @@ enum err options_read(const struct option_table *table, int argc, char **argv,
         settings.of[i].text = table->rows[i].initial;
 
     read_environment(table, environment, &outer);
-    enum err e = read_flags(table, argc, argv, &outer, message);
+    enum err e = read_flags(table, argc, argv, arena, &outer, message);
     if (e != ERR_OK)
         return e;
 

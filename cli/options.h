@@ -28,7 +28,9 @@
     X(COUNT, uint64_t)      /* digits */                                                           \
     X(SIZE, uint64_t)       /* bytes: 64MiB */                                                     \
     X(DURATION, uint64_t)   /* nanoseconds: 1m30s */                                               \
-    X(CHOICE, unsigned)     /* number of the word in `argument`: "fsync|process" */
+    X(CHOICE, unsigned)     /* number of the word in `argument`: "fsync|process" */                \
+    X(LIST, const char *)   /* the items, one a line; NULL when not set. The flag may be repeated, \
+                               the file has a sequence or one item, the variable a line for each */
 
 enum option_type {
 #define X(name, member) OPTION_##name,
@@ -43,6 +45,7 @@ enum option_type {
 #define OPTION_MEMBER_SIZE     uint64_t
 #define OPTION_MEMBER_DURATION uint64_t
 #define OPTION_MEMBER_CHOICE   unsigned
+#define OPTION_MEMBER_LIST     const char *
 
 struct option {
     const char *name; /* "memory-limit" */
@@ -74,6 +77,8 @@ struct option_table {
     const char *summary; /* what the command does, for its help */
     const struct option *rows;
     size_t count; /* at most OPTIONS_MAX */
+    /* Whether an item of a LIST is well formed: NULL, or what is wrong with it, as static text. NULL: all are. */
+    const char *(*check_item)(const struct option *row, const char *item);
 };
 
 #define OPTIONS_MAX         64

@@ -85,8 +85,44 @@ static enum err read_key(struct reading *r, size_t *out_row)
     return ERR_OK;
 }
 
+/* A scalar, or a sequence of scalars. Each is checked here, where its line is known. */
+static enum err read_list(struct reading *r, size_t row)
+{
+    char what[OPTIONS_MESSAGE_MAX / 2], key[OPTION_NAME_MAX];
+    options_key(r->table->rows[row].name, key);
+    bool is_sequence = r->event.type == YAML_SEQUENCE_START_EVENT;
+    struct option_setting *setting = &r->settings->of[row];
+    *setting = (struct option_setting){ .origin = OPTION_FROM_FILE, .line = line_of(r) };
+    enum err e = is_sequence ? next(r) : ERR_OK;
+    while (e == ERR_OK && r->event.type != YAML_SEQUENCE_END_EVENT) {
+        if (r->event.type != YAML_SCALAR_EVENT || is_null(r) || scalar(r).len == 0 ||
+            memchr(scalar(r).data, '\0', scalar(r).len) != NULL ||
+            memchr(scalar(r).data, '\n', scalar(r).len) != NULL ||
+            scalar(r).len >= OPTION_ITEM_MAX) {
+            snprintf(what, sizeof what, "'%s' needs a list of single lines: %s", key,
+                     r->table->rows[row].argument);
+            return complain(r, what);
+        }
+        const char *item = arena_text(r->arena, scalar(r));
+        setting->text = item == NULL ? NULL : options_item_add(r->arena, setting->text, item);
+        if (setting->text == NULL)
+            return arena_failure(r->arena);
+        const char *problem = options_item_problem(r->table, row, item);
+        if (problem != NULL) {
+            snprintf(what, sizeof what, "%.50s: '%.90s': %.90s", key, item, problem);
+            return complain(r, what);
+        }
+        if (!is_sequence)
+            break;
+        e = next(r);
+    }
+    return e;
+}
+
 static enum err read_value(struct reading *r, size_t row)
 {
+    if (r->table->rows[row].type == OPTION_LIST)
+        return read_list(r, row);
     char what[OPTIONS_MESSAGE_MAX / 2], key[OPTION_NAME_MAX];
     options_key(r->table->rows[row].name, key);
     if (r->event.type != YAML_SCALAR_EVENT || is_null(r) ||

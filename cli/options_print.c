@@ -49,9 +49,27 @@ void options_write_help(const struct option_table *table, struct buffer *out)
     }
 }
 
+/* As a YAML sequence, which JSON's arrays of strings are. */
+static void write_list(const char *text, struct buffer *out)
+{
+    struct json_writer w;
+    json_init(&w, out);
+    json_array_begin(&w);
+    while (*text != '\0') {
+        size_t len = strcspn(text, "\n");
+        if (len > 0)
+            json_string(&w, bytes_of(text, len));
+        text += len + (text[len] != '\0');
+    }
+    json_array_end(&w);
+}
+
 static void write_value(const struct option *option, const char *text, struct buffer *out)
 {
     switch (option->type) {
+    case OPTION_LIST:
+        write_list(text, out);
+        return;
     case OPTION_FLAG:
     case OPTION_COUNT:
         buffer_append_text(out, text);

@@ -6,6 +6,7 @@
 #include "cli/options.h"
 
 #define OPTION_NAME_MAX 64
+#define OPTION_ITEM_MAX 2048 /* bytes of an item of a LIST, with its end */
 
 /* The row whose name, with '-' written as `dash`, is `name`; SIZE_MAX when there is none. */
 size_t options_find(const struct option_table *table, struct bytes name, char dash);
@@ -16,5 +17,9 @@ void options_suggest(const struct option_table *table, const char *typed, const 
                      char dash, char *out, size_t out_bytes);
 /* Number of the word in "fsync|process", or -1. */
 int options_choice(const char *choices, const char *word);
+/* What is wrong with an item of a LIST, or NULL. */
+const char *options_item_problem(const struct option_table *table, size_t row, const char *item);
+/* A list with one item more, in the arena; NULL: no memory. */
+const char *options_item_add(struct arena *arena, const char *list, const char *item);
 
 #endif

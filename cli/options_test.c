@@ -25,7 +25,8 @@
     X(COUNT, threads, "threads", "0", "N", "A count.")                                             \
     X(SIZE, memory, "memory-limit", "64MiB", "SIZE", "A size.")                                    \
     X(DURATION, hold, "hold-time", "2s", "TIME", "A duration.")                                    \
-    X(CHOICE, mode, "mode", "fsync", "fsync|process", "A choice.")
+    X(CHOICE, mode, "mode", "fsync", "fsync|process", "A choice.")                                 \
+    X(LIST, rules, "rule", NULL, "RULE", "A list.")
 /* clang-format on */
 
 struct sample_options {
@@ -33,9 +34,17 @@ struct sample_options {
 };
 #define ROW(...) OPTION_ROW(sample_options, __VA_ARGS__)
 static const struct option rows[] = { SAMPLE_OPTIONS(ROW) };
-static const struct option_table table = {
-    .command = "sample", .summary = "A sample.", .rows = rows, .count = sizeof rows / sizeof rows[0]
-};
+static const char *check_item(const struct option *row, const char *item)
+{
+    assert_string_equal(row->name, "rule");
+    return strstr(item, "bad") != NULL ? "it is bad" : NULL;
+}
+
+static const struct option_table table = { .command = "sample",
+                                           .summary = "A sample.",
+                                           .rows = rows,
+                                           .count = sizeof rows / sizeof rows[0],
+                                           .check_item = check_item };
 
 struct outcome {
     enum err e;
@@ -118,6 +127,61 @@ static void flags_win_over_environment_over_file(void **state)
     assert_string_equal(o.values.name, "from-file");
     done(&o);
     unlink(path);
+}
+
+static void lists_gather_their_items(void **state)
+{
+    (void)state;
+    struct outcome o;
+    run(&o, LIST("--rule", "a => b", "--quiet", "--rule=c"), LIST("SPINDLE_RULE=x"));
+    assert_int_equal(o.e, ERR_OK);
+    assert_string_equal(o.values.rules, "a => b\nc");
+    done(&o);
+    run(&o, NULL, LIST("SPINDLE_RULE=x\ny"));
+    assert_string_equal(o.values.rules, "x\ny");
+    done(&o);
+
+    char *path = file_with("rule:\n  - \"GET /{id}\"\n  - two\n");
+    run(&o, LIST("--config", path), NULL);
+    assert_int_equal(o.e, ERR_OK);
+    assert_string_equal(o.values.rules, "GET /{id}\ntwo");
+    struct buffer printed;
+    buffer_init(&printed, 1 << 16);
+    options_write_config(&table, &o.settings, &printed);
+    buffer_append_byte(&printed, '\0');
+    assert_non_null(strstr((const char *)printed.data, "rule: [\"GET /{id}\",\"two\"] # file\n"));
+    done(&o);
+    unlink(path);
+    path = file_with("quiet: true\nrule: one\n");
+    run(&o, LIST("--config", path), NULL);
+    assert_string_equal(o.values.rules, "one");
+    done(&o);
+    unlink(path);
+
+    static const char *const wrong[][2] = {
+        { "quiet: true\nrule:\n  - good\n  - a bad one\n", ":4: rule: 'a bad one': it is bad" },
+        { "rule:\n  - a: b\n", ":2: 'rule' needs a list of single lines: RULE" },
+        { "rule:\n  -\n", ":2: 'rule' needs a list of single lines: RULE" },
+        { "rule:\n  key: value\n", ":2: 'rule' needs a list of single lines: RULE" },
+        { "rule:\n  - |\n    a\n    b\n", ":2: 'rule' needs a list of single lines: RULE" },
+        { "rule: []\nrule: a\n", ":2: 'rule' is set a second time; the first is in line 1" },
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        path = file_with(wrong[i][0]);
+        run(&o, LIST("--config", path), NULL);
+        assert_int_equal(o.e, ERR_INVALID);
+        if (strstr(o.message, wrong[i][1]) == NULL)
+            fail_msg("%s", o.message);
+        done(&o);
+        unlink(path);
+    }
+    run(&o, LIST("--rule", "fine", "--rule", "bad"), NULL);
+    assert_int_equal(o.e, ERR_INVALID);
+    assert_string_equal(o.message, "--rule: 'bad': it is bad");
+    done(&o);
+    run(&o, NULL, LIST("SPINDLE_RULE=x\nbad y"));
+    assert_string_equal(o.message, "SPINDLE_RULE: 'bad y': it is bad");
+    done(&o);
 }
 
 static void types_read_their_texts(void **state)
@@ -323,6 +387,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_hold_without_sources),
         cmocka_unit_test(flags_win_over_environment_over_file),
+        cmocka_unit_test(lists_gather_their_items),
         cmocka_unit_test(types_read_their_texts),
         cmocka_unit_test(wrong_flags_are_explained),
         cmocka_unit_test(wrong_files_are_explained_with_their_line),

@@ -13,6 +13,7 @@
 #include "collector/request_key.h"
 #include "net/server.h"
 #include "query/query.h"
+#include "storage/derive/name_rules.h"
 #include "storage/sqlite/sqlite_engine.h"
 
 #include <arpa/inet.h>
@@ -45,7 +46,8 @@ struct serving {
     struct memory_plan memory;
     struct budget request_budget, query_budget, answers_budget;
     struct metrics *metrics;
-    struct auth *auth; /* NULL: everything is allowed */
+    struct auth *auth;             /* NULL: everything is allowed */
+    struct name_rules *name_rules; /* the engine borrows them */
     struct engine *engine;
     struct collector *collector;
     struct query_service *query;
@@ -257,6 +259,14 @@ static int open_auth(struct serving *s)
 static int open_engine(struct serving *s)
 {
     char *message = NULL;
+    const char *rules = s->options.span_name_rule;
+    struct err_note note;
+    size_t line;
+    /* Each rule has been read before: there may be too many of them. */
+    enum err e =
+        name_rules_make(bytes_text(rules == NULL ? "" : rules), &s->name_rules, &line, &note);
+    if (e != ERR_OK)
+        return failed("cannot take the rules of --span-name-rule", e, NULL);
     const struct sqlite_engine_options options = {
         .directory = s->options.data,
         .durability = (enum durability)s->options.durability,
@@ -268,9 +278,10 @@ static int open_engine(struct serving *s)
         .retention_bytes = s->options.retention_size,
         .min_free_bytes = s->options.min_free_disk,
         .ballast_bytes = s->options.disk_ballast,
+        .name_rules = s->name_rules,
         .metrics = s->metrics,
     };
-    enum err e = sqlite_engine_open(&options, &s->engine, &message);
+    e = sqlite_engine_open(&options, &s->engine, &message);
     return e == ERR_OK ? EXIT_STATUS_OK : failed("cannot open the data directory", e, message);
 }
 
@@ -409,6 +420,7 @@ static void stop(struct serving *s)
     query_close(s->query);
     collector_close(s->collector);
     engine_close(s->engine);
+    name_rules_free(s->name_rules);
     router_close(s->otlp_router);
     router_close(s->http_router);
     front_page_close(s->front_page);

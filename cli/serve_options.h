@@ -95,6 +95,11 @@
       "Names under which /metrics shows calls and durations of spans and of edges of the "         \
       "service map: those of OpenTelemetry's Collector (what Jaeger asks for), of Tempo (what "    \
       "Grafana's table asks for), or both.")                                                       \
+    X(LIST, span_name_rule, "span-name-rule", NULL, "RULE",                                        \
+      "Count spans under another name; may be repeated. 'GET /users/{id}/**' takes names of that " \
+      "form ({id}: a word; *: anything without a slash; **: anything) and is their name; with "    \
+      "'=> NAME' behind it they are counted under NAME. '~REGEX => NAME': names that match as a "  \
+      "whole. The first rule that fits wins; stored spans keep their names.")                      \
     X(SIZE, retention_size, "retention-size", "0", "SIZE",                                         \
       "Remove the oldest partition when the data directory is larger than this; 0: any size.")
 /* clang-format on */

@@ -201,16 +201,18 @@ static void cleaned_names_say_why(void **state)
 {
     struct fixture *f = *state;
     struct derived_cleaned cleaned[] = {
-        { BYTES_LITERAL("a"), BYTES_LITERAL("GET /{id}"), BYTES_LITERAL("GET /42"), CLEANED_ID, 8 },
-        { BYTES_LITERAL("b"), BYTES_LITERAL("(other)"), BYTES_LITERAL("x"), CLEANED_OVERFLOW, 1 },
+        { BYTES_LITERAL("a"), BYTES_LITERAL("GET /{id}"), BYTES_LITERAL("GET /42"),
+          CLEANED_NUMBER | CLEANED_RULE, 2, 8 },
+        { BYTES_LITERAL("b"), BYTES_LITERAL("(other)"), BYTES_LITERAL("x"), CLEANED_OVERFLOW, 0,
+          1 },
     };
     f->engine.cleaned = cleaned;
     f->engine.cleaned_count = 2;
     get_ok(f, NATIVE "/cleaned?limit=1");
     assert_has("{\"rows\":[{\"service\":\"a\",\"name\":\"GET /{id}\",\"example\":\"GET /42\","
-               "\"why\":\"id\",\"spans\":8}],\"hidden\":1,");
+               "\"why\":[\"number\",\"rule\"],\"rule\":2,\"spans\":8}],\"hidden\":1,");
     get_ok(f, NATIVE "/cleaned?service=b");
-    assert_has("\"why\":\"overflow\"");
+    assert_has("\"why\":[\"overflow\"],\"spans\":1");
 }
 
 static void nothing_has_a_reason(void **state)

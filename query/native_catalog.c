@@ -177,6 +177,18 @@ enum err native_operation_names(struct call *c)
 
 /* ---- Names that are counted under another ---- */
 
+static void write_reasons(struct json_writer *j, const struct derived_cleaned *n)
+{
+    json_key(j, "why");
+    json_array_begin(j);
+    for (unsigned i = 0; i < CLEANED_REASON_COUNT; i++)
+        if ((n->reasons >> i & 1) != 0)
+            json_text(j, cleaned_reason_text((enum cleaned_reason)(1u << i)));
+    json_array_end(j);
+    if (n->rule != 0)
+        native_write_count(j, "rule", n->rule);
+}
+
 enum err native_cleaned(struct call *c)
 {
     static const char *const known[] = { "service", "limit", NULL };
@@ -208,8 +220,7 @@ enum err native_cleaned(struct call *c)
         native_write_text(j, "service", n->service);
         native_write_text(j, "name", n->name);
         native_write_text(j, "example", n->example);
-        json_key(j, "why");
-        json_text(j, cleaned_reason_text(n->reason));
+        write_reasons(j, n);
         native_write_count(j, "spans", n->spans);
         json_object_end(j);
         shown++;

@@ -215,15 +215,31 @@ struct derived_totals {
 
 /* ---- Names that were cleaned ----------------------------------------------------------------- */
 
-enum cleaned_reason { CLEANED_ID, CLEANED_OVERFLOW, CLEANED_LONG };
-/* "id", "overflow", "long". */
+/* Why a span is counted under another name than its own; several may hold. */
+enum cleaned_reason {
+    CLEANED_NUMBER = 1 << 0,
+    CLEANED_UUID = 1 << 1,
+    CLEANED_HEX = 1 << 2,
+    CLEANED_DATE = 1 << 3,
+    CLEANED_EMAIL = 1 << 4,
+    CLEANED_TOKEN = 1 << 5,   /* letters and digits in a jumble */
+    CLEANED_ADDRESS = 1 << 6, /* of IPv4 */
+    CLEANED_QUERY = 1 << 7,   /* what stood behind a question mark */
+    CLEANED_LONG = 1 << 8,    /* cut */
+    CLEANED_LEARNED = 1 << 9, /* the service has too many values in that place */
+    CLEANED_RULE = 1 << 10,   /* the configuration says so */
+    CLEANED_OVERFLOW = 1 << 11
+};
+#define CLEANED_REASON_COUNT 12
+/* "number", "uuid", "hex", "date", "email", "token", "address", "query", "long", "learned", "rule", "overflow". */
 const char *cleaned_reason_text(enum cleaned_reason reason);
 
 struct derived_cleaned {
     struct bytes service, name; /* as counted */
     struct bytes example;       /* a span name that became it */
-    enum cleaned_reason reason;
-    uint64_t spans; /* as totals count: since the start, or since it was idle */
+    unsigned reasons;           /* of enum cleaned_reason */
+    unsigned rule;              /* with CLEANED_RULE: which, from 1 */
+    uint64_t spans;             /* as totals count: since the start, or since it was idle */
 };
 
 #endif

@@ -400,7 +400,7 @@ static bool item_is_in(const struct model_item *item, const struct red_query *q,
     uint64_t step = q->range.step_ns;
     struct buffer cleaned;
     buffer_init(&cleaned, 4096);
-    bool is_clean = clean_name(item->name, &cleaned) == CLEAN_SAME;
+    bool is_clean = clean_name(item->name, &cleaned) == 0;
     struct bytes name = is_clean ? item->name : buffer_bytes(&cleaned);
     bool is_in =
         (step == 0 || (item->start_unix_ns >= p->start_unix_ns &&

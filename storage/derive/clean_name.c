@@ -96,25 +96,38 @@ static bool is_ipv4(struct bytes w)
     return dots == 3;
 }
 
-static const char *placeholder_of(struct bytes w)
+/* What a word is replaced for; 0: it is none of these. */
+static unsigned reason_of(struct bytes w)
 {
-    if (all_are(w, DIGIT) || is_ipv4(w))
-        return "{id}";
+    if (all_are(w, DIGIT))
+        return CLEANED_NUMBER;
+    if (is_ipv4(w))
+        return CLEANED_ADDRESS;
     if (is_uuid(w))
-        return "{uuid}";
+        return CLEANED_UUID;
     if (is_hex(w))
-        return "{hex}";
+        return CLEANED_HEX;
     if (is_date(w))
-        return "{date}";
+        return CLEANED_DATE;
     if (is_email(w))
-        return "{email}";
-    return is_token(w) ? "{id}" : NULL;
+        return CLEANED_EMAIL;
+    return is_token(w) ? CLEANED_TOKEN : 0;
 }
 
-/* Between - _ . of a word that is not replaced as a whole. True when something was. */
-static bool parts_put(struct bytes word, struct buffer *out)
+static void placeholder_put(struct buffer *out, unsigned reason)
 {
-    bool is_changed = false;
+    const char *text = reason == CLEANED_UUID    ? "{uuid}"
+                       : reason == CLEANED_HEX   ? "{hex}"
+                       : reason == CLEANED_DATE  ? "{date}"
+                       : reason == CLEANED_EMAIL ? "{email}"
+                                                 : "{id}";
+    buffer_append_text(out, text);
+}
+
+/* Between - _ . of a word that is not replaced as a whole. Returns what was replaced. */
+static unsigned parts_put(struct bytes word, struct buffer *out)
+{
+    unsigned done = 0;
     for (size_t begin = 0, end; begin < word.len; begin = end) {
         bool is_joint = letter_of(word.data[begin]) == JOINT;
         for (end = begin + 1; !is_joint && end < word.len; end++)
@@ -122,14 +135,14 @@ static bool parts_put(struct bytes word, struct buffer *out)
                 break;
         struct bytes part = bytes_slice(word, begin, end - begin);
         bool is_number = part.len >= 3 && all_are(part, DIGIT);
-        if (is_number || is_hex(part)) {
-            buffer_append_text(out, is_number ? "{id}" : "{hex}");
-            is_changed = true;
-        } else {
+        unsigned reason = is_number ? CLEANED_NUMBER : is_hex(part) ? CLEANED_HEX : 0;
+        done |= reason;
+        if (reason != 0)
+            placeholder_put(out, reason);
+        else
             buffer_append_bytes(out, part);
-        }
     }
-    return is_changed;
+    return done;
 }
 
 /* Where a query string begins: a question mark after a path, with an = behind it. */
@@ -150,13 +163,13 @@ static bool may_change(struct bytes name)
     return name.len > CLEAN_NAME_MAX;
 }
 
-enum clean_result clean_name(struct bytes name, struct buffer *out)
+unsigned clean_name(struct bytes name, struct buffer *out)
 {
     if (!may_change(name))
-        return CLEAN_SAME;
+        return 0;
     size_t mark = out->len;
     size_t query = query_begin(name);
-    bool is_changed = query < name.len;
+    unsigned done = query < name.len ? CLEANED_QUERY : 0;
     /* What is longer than the longest placeholder shrinks; so a few times the bound are enough to look at. */
     struct bytes text = bytes_slice(name, 0, query < 4096 ? query : 4096);
     for (size_t begin = 0, end; begin < text.len && out->len - mark <= CLEAN_NAME_MAX;
@@ -165,26 +178,25 @@ enum clean_result clean_name(struct bytes name, struct buffer *out)
         for (end = begin + 1; end < text.len && is_word(text.data[end]) == in_word;)
             end++;
         struct bytes run = bytes_slice(text, begin, end - begin);
-        const char *placeholder = in_word ? placeholder_of(run) : NULL;
-        if (placeholder != NULL) {
-            buffer_append_text(out, placeholder);
-            is_changed = true;
-        } else if (in_word) {
-            is_changed = parts_put(run, out) || is_changed;
-        } else {
+        unsigned reason = in_word ? reason_of(run) : 0;
+        done |= reason;
+        if (reason != 0)
+            placeholder_put(out, reason);
+        else if (in_word)
+            done |= parts_put(run, out);
+        else
             buffer_append_bytes(out, run);
-        }
     }
     if (out->error != ERR_OK)
-        return CLEAN_SAME;
+        return 0;
     if (out->len - mark > CLEAN_NAME_MAX) {
         size_t len = CLEAN_NAME_MAX;
         while (len > 0 && (out->data[mark + len] & 0xC0) == 0x80)
             len--; /* not inside a character */
         out->len = mark + len;
-        return CLEAN_CUT;
+        return done | CLEANED_LONG;
     }
-    if (!is_changed)
+    if (done == 0)
         out->len = mark;
-    return is_changed ? CLEAN_IDS : CLEAN_SAME;
+    return done;
 }

@@ -18,12 +18,8 @@
 
 #define CLEAN_NAME_MAX 256u /* bytes; longer ones are cut */
 
-enum clean_result {
-    CLEAN_SAME, /* nothing was appended: the name is its own clean form */
-    CLEAN_IDS,
-    CLEAN_CUT
-};
-/* Append the clean form of a name, unless it is the name itself. Errors: the buffer's. */
-enum clean_result clean_name(struct bytes name, struct buffer *out);
+/* Append the clean form of a name, unless it is the name itself: then 0 is returned, else what was done, of
+ * enum cleaned_reason. Errors: the buffer's. */
+unsigned clean_name(struct bytes name, struct buffer *out);
 
 #endif

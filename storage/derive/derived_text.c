@@ -37,12 +37,30 @@ const char *unpaired_reason_text(enum unpaired_reason reason)
 const char *cleaned_reason_text(enum cleaned_reason reason)
 {
     switch (reason) {
-    case CLEANED_ID:
-        return "id";
-    case CLEANED_OVERFLOW:
-        return "overflow";
+    case CLEANED_NUMBER:
+        return "number";
+    case CLEANED_UUID:
+        return "uuid";
+    case CLEANED_HEX:
+        return "hex";
+    case CLEANED_DATE:
+        return "date";
+    case CLEANED_EMAIL:
+        return "email";
+    case CLEANED_TOKEN:
+        return "token";
+    case CLEANED_ADDRESS:
+        return "address";
+    case CLEANED_QUERY:
+        return "query";
     case CLEANED_LONG:
         return "long";
+    case CLEANED_LEARNED:
+        return "learned";
+    case CLEANED_RULE:
+        return "rule";
+    case CLEANED_OVERFLOW:
+        return "overflow";
     }
     return "";
 }

@@ -138,12 +138,12 @@ static enum err series_make(struct intake *in, const struct intake_context *c, s
                             uint32_t kind, uint32_t status, uint32_t *out)
 {
     buffer_reset(&in->cleaned);
-    enum clean_result cleaned = clean_name(name, &in->cleaned);
+    unsigned cleaned = clean_name(name, &in->cleaned);
     struct red_key key = {
         .service = c->service,
         .namespace = c->namespace,
         .environment = c->environment,
-        .name = cleaned == CLEAN_SAME ? name : buffer_bytes(&in->cleaned),
+        .name = cleaned == 0 ? name : buffer_bytes(&in->cleaned),
         .kind = kind,
         .status = status,
     };

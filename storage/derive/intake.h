@@ -20,8 +20,9 @@
 #define INTAKE_UNKNOWN_SERVICE "unknown_service"
 
 /* Asked once for each new series: the key to count it under, changed in place where a bound is reached. `raw`
- * is the name before it was cleaned. */
-typedef void intake_admit_fn(void *context, struct bytes raw, enum clean_result cleaned,
+ * is the name before it was cleaned, `cleaned` what was done to it (enum cleaned_reason). The key's name may be
+ * changed to one that lives until the next call. */
+typedef void intake_admit_fn(void *context, struct bytes raw, unsigned cleaned,
                              struct red_key *key);
 
 /* Of one row group, some 400 bytes each; their histograms come on top, within the arena. */

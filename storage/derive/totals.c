@@ -11,7 +11,6 @@
 #define SWEEP_NS      (UINT64_C(30) * 1000000000)
 #define EXAMPLE_MAX   128u /* bytes of a name that was cleaned */
 #define CLASS_SERVICE 'S'
-#define NOT_CLEANED   255
 
 struct total {
     struct total *next; /* in the bucket */
@@ -20,8 +19,10 @@ struct total {
     uint64_t created_unix_ns; /* 0: nothing was counted yet */
     struct total *service;    /* of a series: the entry of its service */
     uint32_t series_count;    /* of a service */
-    uint8_t cleaned;          /* of a series: enum cleaned_reason, or NOT_CLEANED */
-    struct bytes example;     /* then: a name that became it; on the heap */
+    uint16_t cleaned;         /* of a series: enum cleaned_reason, all that were seen */
+    uint16_t rule;            /* with CLEANED_RULE */
+    struct bytes example;     /* where cleaned: a name that became it; on the heap */
+    struct name_tree names;   /* of a service */
     struct tally_point sum;
     struct derived_exemplar newest;
     uint32_t key_len;
@@ -37,6 +38,8 @@ enum err totals_init(struct totals *t)
 {
     *t = (struct totals){ 0 };
     (void)pthread_mutex_init(&t->lock, NULL);
+    buffer_init(&t->name, 4096);
+    t->names = (struct name_tree_room){ .bytes_max = TOTALS_NAMES_BYTES_MAX, .epoch = 1 };
     t->buckets = mem_alloc_array(BUCKETS, sizeof *t->buckets);
     return t->buckets == NULL ? ERR_NOMEM : ERR_OK;
 }
@@ -52,8 +55,9 @@ static size_t total_bytes(const struct total *e)
            histogram_bytes(&e->sum.second);
 }
 
-static void total_free(struct total *e)
+static void total_free(struct totals *t, struct total *e)
 {
+    name_tree_deinit(&e->names, &t->names);
     histogram_deinit(&e->sum.first);
     histogram_deinit(&e->sum.second);
     mem_free((void *)(uintptr_t)e->example.data);
@@ -66,11 +70,12 @@ void totals_deinit(struct totals *t)
         while (t->buckets[i] != NULL) {
             struct total *e = t->buckets[i];
             t->buckets[i] = e->next;
-            total_free(e);
+            total_free(t, e);
         }
     }
     mem_free(t->buckets);
     t->buckets = NULL;
+    buffer_deinit(&t->name);
 }
 
 static struct total *total_find(const struct totals *t, struct bytes key, uint64_t hash)
@@ -103,7 +108,6 @@ static struct total *total_make(struct totals *t, struct bytes key, uint64_t has
     e->next = *bucket;
     e->hash = hash;
     e->seen_mono_ns = t->now_mono_ns;
-    e->cleaned = NOT_CLEANED;
     e->key_len = (uint32_t)key.len;
     memcpy(e->key, key.data, key.len);
     histogram_init(&e->sum.first, NULL);
@@ -127,102 +131,165 @@ static void service_key(struct buffer *out, struct bytes service, struct bytes n
     node_key_put(out, &node);
 }
 
-void totals_admit_service(void *context, struct derived_node *service)
+/* Whether a key has, or where may_make may have, an entry of its own below a bound. */
+static bool is_admitted(struct totals *t, const struct buffer *key, uint32_t count,
+                        uint32_t count_max, bool may_make)
 {
-    struct totals *t = context;
+    if (key->error != ERR_OK)
+        return false;
+    uint64_t hash = hash_bytes(buffer_bytes(key));
+    if (total_find(t, buffer_bytes(key), hash) != NULL)
+        return true;
+    return count < count_max && (!may_make || total_make(t, buffer_bytes(key), hash) != NULL);
+}
+
+static void service_bound(struct totals *t, struct derived_node *service, bool may_make)
+{
     struct buffer key;
     buffer_init(&key, 4096);
     service_key(&key, service->name, service->namespace, service->environment);
-    bool is_admitted = false;
     (void)pthread_mutex_lock(&t->lock);
-    if (key.error == ERR_OK) {
-        uint64_t hash = hash_bytes(buffer_bytes(&key));
-        is_admitted = total_find(t, buffer_bytes(&key), hash) != NULL ||
-                      (t->services_count < TOTALS_SERVICES_MAX &&
-                       total_make(t, buffer_bytes(&key), hash) != NULL);
-    }
+    bool is_own = is_admitted(t, &key, t->services_count, TOTALS_SERVICES_MAX, may_make);
     (void)pthread_mutex_unlock(&t->lock);
     buffer_deinit(&key);
-    if (!is_admitted)
+    if (!is_own)
         *service = (struct derived_node){ .kind = service->kind, .name = other };
 }
 
-/* Remember one name that was changed. */
-static void example_note(struct total *e, struct bytes raw, enum cleaned_reason reason)
+void totals_admit_service(void *context, struct derived_node *service)
 {
-    if (e->cleaned != NOT_CLEANED)
-        return;
-    size_t len = raw.len < EXAMPLE_MAX ? raw.len : EXAMPLE_MAX;
-    char *text = mem_text(raw.data == NULL ? (const void *)"" : raw.data, len);
-    if (text == NULL)
-        return;
-    e->example = bytes_of(text, len);
-    e->cleaned = (uint8_t)reason;
+    service_bound(context, service, true);
 }
 
-/* The entry of a series, made when there is room for it. */
-static struct total *series_entry(struct totals *t, const struct red_key *key, bool is_bounded)
+void totals_show_service(void *context, struct derived_node *service)
+{
+    struct totals_reader *r = context;
+    service_bound(r->totals, service, false);
+}
+
+/* Remember why names are counted here, and one of them. */
+static void example_note(struct total *e, struct bytes raw, unsigned reasons, unsigned rule)
+{
+    if (reasons == 0 || (e->cleaned & reasons) == reasons)
+        return;
+    if (e->cleaned == 0) {
+        size_t len = raw.len < EXAMPLE_MAX ? raw.len : EXAMPLE_MAX;
+        char *text = mem_text(raw.data == NULL ? (const void *)"" : raw.data, len);
+        if (text == NULL)
+            return;
+        e->example = bytes_of(text, len);
+    }
+    e->cleaned |= (uint16_t)reasons;
+    if (rule != 0)
+        e->rule = (uint16_t)rule;
+}
+
+static struct total *service_entry(const struct totals *t, const struct red_key *key)
 {
     struct buffer text;
-    buffer_init(&text, 1 << 20);
-    red_key_put(&text, key);
-    size_t series_len = text.len;
+    buffer_init(&text, 4096);
     service_key(&text, key->service, key->namespace, key->environment);
+    struct total *e = text.error != ERR_OK
+                          ? NULL
+                          : total_find(t, buffer_bytes(&text), hash_bytes(buffer_bytes(&text)));
+    buffer_deinit(&text);
+    return e;
+}
+
+/* The entry of a series. NULL: it has none, and where may_make none can be made. */
+static struct total *series_entry(struct totals *t, const struct red_key *key, struct total *of,
+                                  bool is_bounded, bool may_make)
+{
+    struct buffer text;
+    buffer_init(&text, 4096);
+    red_key_put(&text, key);
     struct total *e = NULL;
     if (text.error == ERR_OK) {
-        struct bytes series = bytes_of(text.data, series_len);
-        struct bytes service = bytes_of(text.data + series_len, text.len - series_len);
+        struct bytes series = buffer_bytes(&text);
         uint64_t hash = hash_bytes(series);
+        bool has_room = !is_bounded || (t->series_count < TOTALS_SERIES_MAX &&
+                                        (of == NULL || of->series_count < TOTALS_OF_SERVICE_MAX));
         e = total_find(t, series, hash);
-        struct total *of = e != NULL ? NULL : total_find(t, service, hash_bytes(service));
-        if (e == NULL &&
-            (!is_bounded || (t->series_count < TOTALS_SERIES_MAX &&
-                             (of == NULL || of->series_count < TOTALS_OF_SERVICE_MAX))))
+        if (e == NULL && may_make && has_room) {
             e = total_make(t, series, hash);
-        if (e != NULL && of != NULL) {
-            e->service = of;
-            of->series_count++;
+            if (e != NULL && of != NULL) {
+                e->service = of;
+                of->series_count++;
+            }
         }
     }
     buffer_deinit(&text);
     return e;
 }
 
-void totals_admit_series(void *context, struct bytes raw, enum clean_result cleaned,
-                         struct red_key *key)
+/* What the rules say of a name, and then what was learned: the key's name is changed, and why is returned. */
+static unsigned name_rule(struct totals *t, struct total *of, struct bytes raw, unsigned cleaned,
+                          struct red_key *key, bool is_learning, struct buffer *text,
+                          unsigned *out_rule)
+{
+    *out_rule = name_rules_find(t->rules, raw, &key->name);
+    if (*out_rule != 0)
+        return CLEANED_RULE;
+    buffer_reset(text);
+    if (of == NULL || !name_tree_find(&of->names, &t->names, key->name, is_learning, text))
+        return cleaned;
+    key->name = buffer_bytes(text);
+    return cleaned | CLEANED_LEARNED;
+}
+
+/* A service that is none by itself has no names either: all that is over the bound of services would fill that
+ * of series. A template without a word in it says no more than the overflow does. */
+static bool is_overflow(const struct red_key *key, unsigned reasons)
+{
+    return bytes_equal(key->service, other) ||
+           ((reasons & CLEANED_LEARNED) != 0 && !name_template_says_something(key->name));
+}
+
+void totals_admit_series(void *context, struct bytes raw, unsigned cleaned, struct red_key *key)
 {
     struct totals *t = context;
+    unsigned rule = 0;
     (void)pthread_mutex_lock(&t->lock);
-    struct total *e = series_entry(t, key, true);
-    if (e != NULL && cleaned != CLEAN_SAME)
-        example_note(e, raw, cleaned == CLEAN_CUT ? CLEANED_LONG : CLEANED_ID);
+    struct total *of = service_entry(t, key), *e = NULL;
+    unsigned reasons = name_rule(t, of, raw, cleaned, key, true, &t->name, &rule);
+    if (!is_overflow(key, reasons))
+        e = series_entry(t, key, of, true, true);
     if (e == NULL) {
         key->name = other;
-        e = series_entry(t, key, false);
-        if (e != NULL)
-            example_note(e, raw, CLEANED_OVERFLOW);
+        reasons = CLEANED_OVERFLOW;
+        e = series_entry(t, key, of, false, true);
     }
+    if (e != NULL)
+        example_note(e, raw, reasons, rule);
+    (void)pthread_mutex_unlock(&t->lock);
+}
+
+void totals_show_series(void *context, struct bytes raw, unsigned cleaned, struct red_key *key)
+{
+    struct totals_reader *r = context;
+    struct totals *t = r->totals;
+    unsigned rule = 0;
+    (void)pthread_mutex_lock(&t->lock);
+    struct total *of = service_entry(t, key);
+    unsigned reasons = name_rule(t, of, raw, cleaned, key, false, &r->name, &rule);
+    bool has_room = t->series_count < TOTALS_SERIES_MAX &&
+                    (of == NULL || of->series_count < TOTALS_OF_SERVICE_MAX);
+    if (is_overflow(key, reasons) || (!has_room && series_entry(t, key, of, true, false) == NULL))
+        key->name = other;
     (void)pthread_mutex_unlock(&t->lock);
 }
 
 /* Over the bound only services keep their names, of which there are few. */
-void totals_admit_edge(void *context, struct edge_key *key)
+static void edge_bound(struct totals *t, struct edge_key *key, bool may_make)
 {
-    struct totals *t = context;
     struct buffer text;
     buffer_init(&text, 1 << 20);
     edge_key_put(&text, key);
-    bool is_admitted = false;
     (void)pthread_mutex_lock(&t->lock);
-    if (text.error == ERR_OK) {
-        uint64_t hash = hash_bytes(buffer_bytes(&text));
-        is_admitted =
-            total_find(t, buffer_bytes(&text), hash) != NULL ||
-            (t->edges_count < TOTALS_EDGES_MAX && total_make(t, buffer_bytes(&text), hash) != NULL);
-    }
+    bool is_own = is_admitted(t, &text, t->edges_count, TOTALS_EDGES_MAX, may_make);
     (void)pthread_mutex_unlock(&t->lock);
     buffer_deinit(&text);
-    if (is_admitted)
+    if (is_own)
         return;
     const struct derived_node rest = { .kind = NODE_OTHER, .name = other };
     if (key->client.kind == NODE_SERVICE)
@@ -232,6 +299,17 @@ void totals_admit_edge(void *context, struct edge_key *key)
     if (key->client.kind != NODE_SERVICE && key->server.kind != NODE_SERVICE)
         key->server = rest;
     key->via = (struct bytes){ 0 };
+}
+
+void totals_admit_edge(void *context, struct edge_key *key)
+{
+    edge_bound(context, key, true);
+}
+
+void totals_show_edge(void *context, struct edge_key *key)
+{
+    struct totals_reader *r = context;
+    edge_bound(r->totals, key, false);
 }
 
 /* ---- Counting -------------------------------------------------------------------------------- */
@@ -272,7 +350,7 @@ static void point_count(struct totals *t, struct bytes key, const struct tally_p
     struct total *e = total_find(t, key, hash);
     struct red_key red;
     if (e == NULL && red_key_read(key, &red))
-        e = series_entry(t, &red, false);
+        e = series_entry(t, &red, service_entry(t, &red), false, true);
     else if (e == NULL)
         e = total_make(t, key, hash);
     if (e == NULL || tally_point_add(&e->sum, p) != ERR_OK)
@@ -308,7 +386,7 @@ static void sweep(struct totals *t, bool services)
             (*count_of(t, key_of(e)))--;
             if (e->service != NULL)
                 e->service->series_count--;
-            total_free(e);
+            total_free(t, e);
         }
     }
     t->memory_bytes = bytes + BUCKETS * sizeof *t->buckets;
@@ -319,6 +397,7 @@ void totals_add(struct totals *t, const struct tally *tally, uint64_t now_unix_n
 {
     (void)pthread_mutex_lock(&t->lock);
     t->now_mono_ns = now_mono_ns;
+    t->names.epoch++;
     for (uint32_t i = 0; i < tally->points_count; i++) {
         const struct tally_point *p = tally_point(tally, i);
         point_count(t, tally_key(tally, p->series), p, now_unix_ns);
@@ -431,7 +510,7 @@ enum err totals_copy(struct totals *t, const struct query_context *q, struct der
         .overflowed_series_spans = t->overflowed_series_spans,
         .overflowed_service_spans = t->overflowed_service_spans,
         .overflowed_edge_calls = t->overflowed_edge_calls,
-        .memory_bytes = t->memory_bytes,
+        .memory_bytes = t->memory_bytes + t->names.bytes,
     };
     (void)pthread_mutex_unlock(&t->lock);
     if (e == ERR_OK)
@@ -451,10 +530,14 @@ static size_t cleaned_unite(struct derived_cleaned *list, size_t count)
 {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
-        if (kept > 0 && cleaned_compare(&list[kept - 1], &list[i]) == 0)
+        if (kept > 0 && cleaned_compare(&list[kept - 1], &list[i]) == 0) {
             list[kept - 1].spans += list[i].spans;
-        else
+            list[kept - 1].reasons |= list[i].reasons;
+            if (list[i].rule != 0)
+                list[kept - 1].rule = list[i].rule;
+        } else {
             list[kept++] = list[i];
+        }
     }
     return kept;
 }
@@ -473,7 +556,7 @@ enum err totals_cleaned(struct totals *t, const struct query_context *q,
         for (const struct total *x = t->buckets[i]; x != NULL && e == ERR_OK; x = x->next) {
             struct bytes text, example = { 0 };
             struct red_key key;
-            if (x->key[0] != KEY_RED || x->cleaned == NOT_CLEANED || x->created_unix_ns == 0)
+            if (x->key[0] != KEY_RED || x->cleaned == 0 || x->created_unix_ns == 0)
                 continue;
             e = arena_dup(q->arena, key_of(x), &text);
             if (e == ERR_OK)
@@ -483,7 +566,8 @@ enum err totals_cleaned(struct totals *t, const struct query_context *q,
             list[count++] = (struct derived_cleaned){ .service = key.service,
                                                       .name = key.name,
                                                       .example = example,
-                                                      .reason = (enum cleaned_reason)x->cleaned,
+                                                      .reasons = x->cleaned,
+                                                      .rule = x->rule,
                                                       .spans = x->sum.calls };
         }
     }

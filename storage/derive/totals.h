@@ -11,6 +11,8 @@
 #define SPINDLE_STORAGE_DERIVE_TOTALS_H
 
 #include "storage/derive/intake.h"
+#include "storage/derive/name_rules.h"
+#include "storage/derive/name_tree.h"
 
 #include <pthread.h>
 
@@ -19,7 +21,9 @@
 #define TOTALS_OF_SERVICE_MAX 2000u /* series of one service */
 #define TOTALS_SERVICES_MAX   1000u /* distinct (name, namespace, environment) */
 #define TOTALS_EDGES_MAX      4000u
-#define TOTALS_BUCKETS_MAX    256u /* of a histogram here: 4 octaves at scale 6, 16 at scale 4 */
+/* Of all trees of names: the names of TOTALS_SERIES_MAX series are some 3 MiB. */
+#define TOTALS_NAMES_BYTES_MAX ((size_t)4 << 20)
+#define TOTALS_BUCKETS_MAX     256u /* of a histogram here: 4 octaves at scale 6, 16 at scale 4 */
 
 struct total;
 
@@ -31,17 +35,32 @@ struct totals {
     uint64_t overflowed_series_spans, overflowed_service_spans, overflowed_edge_calls;
     uint64_t now_mono_ns, swept_mono_ns;
     size_t memory_bytes;
+    struct name_tree_room names; /* of the services' trees */
+    struct buffer name;          /* the builder's: the last template */
+    const struct name_rules
+        *rules; /* of the configuration, or NULL; set before anything is counted */
+};
+
+/* A reader of totals, who counts what is pending as the builder will. */
+struct totals_reader {
+    struct totals *totals;
+    struct buffer name; /* the last template; 4 KiB at most */
 };
 
 /* ERR_NOMEM. deinit is safe on a zeroed one. */
 NODISCARD enum err totals_init(struct totals *t);
 void totals_deinit(struct totals *t);
 
-/* What an intake asks: context is the struct totals. */
+/* What the builder's intake asks: context is the struct totals. What is new and within the bounds is noted. */
 void totals_admit_service(void *context, struct derived_node *service);
-void totals_admit_series(void *context, struct bytes raw, enum clean_result cleaned,
-                         struct red_key *key);
+void totals_admit_series(void *context, struct bytes raw, unsigned cleaned, struct red_key *key);
 void totals_admit_edge(void *context, struct edge_key *key);
+
+/* The same for queries: context is a struct totals_reader. Nothing is noted, so what is new is counted apart until
+ * the builder has seen it, unless a bound is reached. */
+void totals_show_service(void *context, struct derived_node *service);
+void totals_show_series(void *context, struct bytes raw, unsigned cleaned, struct red_key *key);
+void totals_show_edge(void *context, struct edge_key *key);
 
 /* Count what a row group added, once it is stored; entries that have been idle for TOTALS_IDLE_NS leave. */
 void totals_add(struct totals *t, const struct tally *tally, uint64_t now_unix_ns,

@@ -93,8 +93,8 @@ static void names_over_the_bound_are_counted_together(void **state)
     feed_init(&f);
     for (unsigned i = 0; i < 10000; i++) {
         char name[32];
-        /* no digits: these would be cleaned */
-        (void)snprintf(name, sizeof name, "op-%c%c%c%c", 'a' + i / 17576 % 26, 'a' + i / 676 % 26,
+        /* no digits: these would be cleaned; one word: these are no templates */
+        (void)snprintf(name, sizeof name, "op%c%c%c%c", 'a' + i / 17576 % 26, 'a' + i / 676 % 26,
                        'a' + i / 26 % 26, 'a' + i % 26);
         feed_span(&f, 0, "loud", name, 1, i);
     }
@@ -116,11 +116,79 @@ static void names_over_the_bound_are_counted_together(void **state)
     size_t count = 0;
     assert_int_equal(totals_cleaned(&f.totals, &q, &cleaned, &count), ERR_OK);
     assert_int_equal(count, 1);
-    assert_int_equal(cleaned[0].reason, CLEANED_OVERFLOW);
+    assert_int_equal(cleaned[0].reasons, CLEANED_OVERFLOW);
     assert_int_equal(cleaned[0].spans, 10000 - TOTALS_OF_SERVICE_MAX);
     assert_true(bytes_equal_text(cleaned[0].name, DERIVED_OVERFLOW_NAME));
     arena_deinit(&arena);
     feed_deinit(&f);
+}
+
+/* Names of two words: the second becomes {*} before the service has too many, and who asks is told the same. */
+static void names_are_learned_before_the_bound(void **state)
+{
+    (void)state;
+    struct feed f;
+    feed_init(&f);
+    struct name_rules *rules = NULL;
+    struct err_note note;
+    size_t line;
+    assert_int_equal(name_rules_make(BYTES_LITERAL("op ab* => op a-b"), &rules, &line, &note),
+                     ERR_OK);
+    f.totals.rules = rules;
+    uint64_t of_rule = 0;
+    for (unsigned i = 0; i < 10000; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "op %c%c%c%c", 'a' + i / 17576 % 26, 'a' + i / 676 % 26,
+                       'a' + i / 26 % 26, 'a' + i % 26);
+        of_rule += name[4] == 'b';
+        feed_span(&f, 0, "loud", name, 1, i);
+    }
+    feed_span(&f, 0, "loud", "op /users/7", 1, 1);
+    feed_build(&f, 1);
+    struct arena arena;
+    arena_init(&arena, (size_t)256 << 20, NULL);
+    struct derived_totals t = copy(&f, &arena);
+    assert_int_equal(calls_of(&t), 10001);
+    assert_in_range(t.series_count, 400, NAME_TREE_NAMES_MAX + 4);
+    assert_int_equal(t.bounds.overflowed_series_spans, 0);
+
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
+    struct derived_cleaned *cleaned = NULL;
+    size_t count = 0, seen = 0;
+    uint64_t spans = 0;
+    assert_int_equal(totals_cleaned(&f.totals, &q, &cleaned, &count), ERR_OK);
+    for (size_t i = 0; i < count; i++) {
+        const struct derived_cleaned *c = &cleaned[i];
+        if (bytes_equal_text(c->name, "op a-b")) {
+            assert_int_equal(c->reasons, CLEANED_RULE);
+            assert_int_equal(c->rule, 1);
+            assert_int_equal(c->spans, of_rule);
+            assert_true(bytes_equal_text(c->example, "op abaa"));
+            seen++;
+        } else if (bytes_equal_text(c->name, "op {*}")) {
+            assert_int_equal(c->reasons, CLEANED_LEARNED);
+            assert_in_range(c->spans, 8000, 9999);
+            seen++;
+        } else {
+            assert_int_equal(c->reasons & CLEANED_NUMBER, CLEANED_NUMBER);
+        }
+        spans += c->spans;
+    }
+    assert_int_equal(seen, 2);
+    assert_true(spans <= 10001);
+
+    struct totals_reader reader = { .totals = &f.totals };
+    buffer_init(&reader.name, 4096);
+    struct red_key key = { .service = BYTES_LITERAL("loud"), .name = BYTES_LITERAL("op zzzz") };
+    totals_show_series(&reader, key.name, 0, &key);
+    assert_true(bytes_equal_text(key.name, "op {*}"));
+    key.name = BYTES_LITERAL("op abzz");
+    totals_show_series(&reader, key.name, 0, &key);
+    assert_true(bytes_equal_text(key.name, "op a-b"));
+    buffer_deinit(&reader.name);
+    arena_deinit(&arena);
+    feed_deinit(&f);
+    name_rules_free(rules);
 }
 
 static void services_over_the_bound_are_counted_together(void **state)
@@ -210,6 +278,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_over_the_bound_are_counted_together),
+        cmocka_unit_test(names_are_learned_before_the_bound),
         cmocka_unit_test(services_over_the_bound_are_counted_together),
         cmocka_unit_test(idle_series_leave_and_begin_again),
         cmocka_unit_test(memory_stays_within_the_budget),

@@ -299,8 +299,14 @@ static enum err pending_add(struct collect *c)
 {
     struct intake intake;
     struct buffer stored;
+    struct totals_reader reader = { .totals = &c->engine->derived.totals };
+    buffer_init(&reader.name, 4096);
     intake_init(&intake, c->q->arena->limit_bytes);
     intake.skips_edges = !c->wants_edges;
+    intake.admit = totals_show_series;
+    intake.admit_service = totals_show_service;
+    intake.admit_edge = totals_show_edge;
+    intake.admit_context = &reader;
     buffer_init(&stored, c->q->arena->limit_bytes);
     enum err e = ERR_OK;
     const struct pending_range *ranges[] = { &c->snapshot.aside, &c->snapshot.pending };
@@ -322,6 +328,7 @@ static enum err pending_add(struct collect *c)
     if (e == ERR_OK && intake.tally.points_count > 0)
         e = stored_add(c, buffer_bytes(&stored), c->window.min, c->window.end, 0, 0);
     buffer_deinit(&stored);
+    buffer_deinit(&reader.name);
     intake_deinit(&intake);
     return e;
 }

@@ -533,6 +533,7 @@ enum err sqlite_engine_open(const struct sqlite_engine_options *options, struct 
     enum err builder_error = builder_init(e); /* all of them, so that closing finds them made */
     enum err view_error = view_init(&e->view);
     enum err derived_error = derived_init(&e->derived);
+    e->derived.totals.rules = options->name_rules;
     error = error != ERR_OK           ? error
             : builder_error != ERR_OK ? builder_error
             : view_error != ERR_OK    ? view_error

@@ -17,6 +17,8 @@ enum durability { DURABILITY_FSYNC, DURABILITY_PROCESS };
 /* What is free of a disk, and its size; false: it cannot be said. */
 typedef bool disk_free_fn(void *context, uint64_t *out_free_bytes, uint64_t *out_total_bytes);
 
+struct name_rules; /* storage/derive/name_rules.h */
+
 struct sqlite_engine_options {
     const char *directory; /* made with mode 0700 when absent */
     enum durability durability;
@@ -35,6 +37,7 @@ struct sqlite_engine_options {
     disk_free_fn *disk_free; /* tests: instead of asking the disk; NULL */
     void *disk_free_context;
     uint64_t maintain_interval_ns; /* between looks at partitions and what has expired; 0: 1 s */
+    const struct name_rules *name_rules; /* borrowed until it is closed; NULL: none */
     struct metrics *metrics;
     const char *vfs; /* SQLite VFS name, NULL for the default: tests put faults here */
 };
