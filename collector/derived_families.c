@@ -254,19 +254,41 @@ static size_t edge_labels(const struct edge_total *x, struct exposition_label *l
     return n;
 }
 
-static void write_edge_counts(struct exposition *e, const struct derived_totals *totals,
-                              const struct exposition_family *family, bool is_failed)
+/* failed: NULL, or the label's value, which Tempo does not have. */
+static void write_edge_count(struct exposition *e, const struct edge_total *x, const char *failed,
+                             uint64_t calls)
 {
     struct exposition_label labels[LABELS_MAX];
+    size_t count = edge_labels(x, labels);
+    if (failed != NULL)
+        labels[count++] = (struct exposition_label){ "failed", bytes_text(failed) };
+    exposition_value(e, labels, count, (struct exposition_number){ calls, 0 }, NULL);
+}
+
+/* Both values from the beginning: a counter that comes into being at 1 has no rate of its first. */
+static void write_edge_calls(struct exposition *e, const struct derived_totals *totals,
+                             const struct exposition_family *family, bool is_tempo)
+{
     exposition_family(e, family);
     for (size_t i = 0; i < totals->edges_count; i++) {
         const struct edge_total *x = &totals->edges[i];
         if (!is_shown(x))
             continue;
-        size_t count = edge_labels(x, labels);
-        exposition_value(e, labels, count,
-                         (struct exposition_number){ is_failed ? x->failed : x->calls, 0 }, NULL);
+        assert(x->failed <= x->calls);
+        write_edge_count(e, x, is_tempo ? NULL : "false", x->calls - (is_tempo ? 0 : x->failed));
+        if (!is_tempo)
+            write_edge_count(e, x, "true", x->failed);
     }
+}
+
+static void write_edge_failures(struct exposition *e, const struct derived_totals *totals,
+                                const struct exposition_family *family, bool is_tempo)
+{
+    exposition_family(e, family);
+    for (size_t i = 0; i < totals->edges_count; i++)
+        if (is_shown(&totals->edges[i]))
+            write_edge_count(e, &totals->edges[i], is_tempo ? NULL : "true",
+                             totals->edges[i].failed);
 }
 
 /* A side that sent no spans has the durations of the other: who draws edges by what the server saw has
@@ -314,8 +336,8 @@ static const struct exposition_family edge_durations[2][2] = {
 
 static void write_edges(struct exposition *e, const struct derived_totals *totals, bool is_tempo)
 {
-    write_edge_counts(e, totals, &edge_calls, false);
-    write_edge_counts(e, totals, &edge_failed, true);
+    write_edge_calls(e, totals, &edge_calls, is_tempo);
+    write_edge_failures(e, totals, &edge_failed, is_tempo);
     write_edge_durations(e, totals, &edge_durations[is_tempo][0], false, is_tempo);
     write_edge_durations(e, totals, &edge_durations[is_tempo][1], true, is_tempo);
 }

@@ -142,11 +142,18 @@ static void names_are_the_collectors(void **state)
     assert_has(page, "traces_span_metrics_duration_milliseconds_sum{" SPAN_LABELS "} 20009\n");
     /* Empty labels are left out: that is what an empty connection_type is. */
     assert_has(page, "traces_service_graph_request_total{client=\"web\",server=\"orders\","
-                     "connection_type=\"database\",server_db_system_name=\"postgresql\"} 4\n"
+                     "connection_type=\"database\",server_db_system_name=\"postgresql\","
+                     "failed=\"false\"} 3\n"
+                     "traces_service_graph_request_total{client=\"web\",server=\"orders\","
+                     "connection_type=\"database\",server_db_system_name=\"postgresql\","
+                     "failed=\"true\"} 1\n"
                      "traces_service_graph_request_total{client=\"web\",server=\"cart\","
-                     "server_service_namespace=\"shop\"} 2\n");
+                     "server_service_namespace=\"shop\",failed=\"false\"} 2\n"
+                     "traces_service_graph_request_total{client=\"web\",server=\"cart\","
+                     "server_service_namespace=\"shop\",failed=\"true\"} 0\n");
     assert_has(page, "traces_service_graph_request_failed_total{client=\"web\",server=\"orders\","
-                     "connection_type=\"database\",server_db_system_name=\"postgresql\"} 1\n");
+                     "connection_type=\"database\",server_db_system_name=\"postgresql\","
+                     "failed=\"true\"} 1\n");
     assert_has(page, "traces_service_graph_request_client_seconds_bucket{client=\"web\","
                      "server=\"cart\",server_service_namespace=\"shop\",le=\"0.4\"} 2\n");
     assert_has(page, "traces_service_graph_request_server_seconds_sum{client=\"web\","
@@ -176,6 +183,11 @@ static void names_are_tempos(void **state)
                      "1700000000.123\n");
     assert_has(page, "traces_service_graph_request_server_seconds_bucket{client=\"web\",");
     assert_has(page, ",le=\"12.8\"} 2\n");
+    assert_has(page, "traces_service_graph_request_total{client=\"web\",server=\"cart\","
+                     "server_service_namespace=\"shop\"} 2\n");
+    assert_has(page, "traces_service_graph_request_failed_total{client=\"web\",server=\"cart\","
+                     "server_service_namespace=\"shop\"} 0\n");
+    assert_null(strstr(page, "failed=")); /* Tempo has no such label */
     assert_null(strstr(page, "span_metrics"));
     page = write_page(f, EXPOSITION_OPENMETRICS, SPAN_METRICS_BOTH);
     assert_has(page, "traces_spanmetrics_latency_bucket{service=");
