@@ -401,6 +401,10 @@ static void catalogues_are_listed(void **state)
     assert_contains(last.body, "{\"rows\":[{\"name\":\"x\",\"kind\":\"unspecified\",\"spans\":5},"
                                "{\"name\":\"x\",\"kind\":\"server\",\"spans\":6},"
                                "{\"name\":\"y\",\"kind\":\"client\",\"spans\":7}]");
+    assert_null(strstr(last.body, "truncated"));
+    f->engine.operation_rest_spans = 12;
+    assert_int_equal(get(f, "/api/spindle/v1/services/a/operations"), 200);
+    assert_contains(last.body, "\"spans\":7}],\"truncated\":true,\"rest_spans\":12,");
     assert_int_equal(get(f, "/api/services/a/operations"), 200);
     assert_contains(last.body, "{\"data\":[\"x\",\"y\"],\"total\":2,");
     assert_int_equal(get(f, "/api/operations?service=a"), 200);

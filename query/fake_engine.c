@@ -209,12 +209,13 @@ static enum err services(struct engine *e, const struct query_context *q, struct
 }
 
 static enum err operations(struct engine *e, const struct query_context *q, struct bytes service,
-                           struct operation **out, size_t *out_count)
+                           struct operation **out, size_t *out_count, uint64_t *out_rest_spans)
 {
     struct fake_engine *f = begin(e);
     note_text(f->text, sizeof f->text, service);
     *out = f->operations;
     *out_count = f->operation_count;
+    *out_rest_spans = f->operation_rest_spans;
     return pass(f, q);
 }
 

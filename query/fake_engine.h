@@ -23,6 +23,7 @@ struct fake_engine {
     struct bytes *services;
     size_t service_count;
     struct operation *operations;
+    uint64_t operation_rest_spans;
     size_t operation_count;
     struct attribute_key *keys;
     size_t key_count;

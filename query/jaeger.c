@@ -58,8 +58,9 @@ static enum err service_operations(struct call *c)
 {
     struct operation *operations;
     size_t count, names = 0;
+    uint64_t rest_spans; /* its shape has no place for it */
     enum err e = engine_operations(c->options->engine, &c->context, c->request->parameters[0],
-                                   &operations, &count);
+                                   &operations, &count, &rest_spans);
     if (e != ERR_OK)
         return e;
     jaeger_envelope_begin(c);
@@ -80,10 +81,12 @@ static enum err all_operations(struct call *c)
     struct bytes service, kind = { 0 };
     struct operation *operations;
     size_t count, shown = 0;
+    uint64_t rest_spans;
     if (!parameter_text(c, "service", &service))
         return call_fail(c, ERR_INVALID, "service", "it is required");
     (void)parameter_text(c, "spanKind", &kind);
-    enum err e = engine_operations(c->options->engine, &c->context, service, &operations, &count);
+    enum err e = engine_operations(c->options->engine, &c->context, service, &operations, &count,
+                                   &rest_spans);
     if (e != ERR_OK)
         return e;
     struct json_writer *j = &c->json;

@@ -35,11 +35,13 @@ static enum err operations(struct call *c)
     struct bytes service, kind = { 0 };
     struct operation *list;
     size_t count;
+    uint64_t rest_spans; /* its shape has no place for it */
     if (!parameter_text(c, "service", &service))
         return call_fail(c, ERR_INVALID, "service", "it is required");
     if (!parameter_text(c, "spanKind", &kind))
         (void)parameter_text(c, "span_kind", &kind);
-    enum err e = engine_operations(c->options->engine, &c->context, service, &list, &count);
+    enum err e =
+        engine_operations(c->options->engine, &c->context, service, &list, &count, &rest_spans);
     if (e != ERR_OK)
         return e;
     struct json_writer *j = &c->json;

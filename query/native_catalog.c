@@ -152,10 +152,11 @@ enum err native_operation_names(struct call *c)
 {
     struct operation *operations;
     size_t count;
+    uint64_t rest_spans;
     enum err e = parameters_check(c, no_parameters);
     if (e == ERR_OK)
         e = engine_operations(c->options->engine, &c->context, c->request->parameters[0],
-                              &operations, &count);
+                              &operations, &count, &rest_spans);
     if (e != ERR_OK)
         return e;
     struct json_writer *j = &c->json;
@@ -170,6 +171,11 @@ enum err native_operation_names(struct call *c)
         json_object_end(j);
     }
     json_array_end(j);
+    if (rest_spans > 0) {
+        json_key(j, "truncated");
+        json_bool(j, true);
+        native_write_count(j, "rest_spans", rest_spans);
+    }
     native_write_end(c, NULL, count, NULL, NULL);
     json_object_end(j);
     return ERR_OK;

@@ -252,7 +252,7 @@ struct engine_ops {
     enum err (*services)(struct engine *e, const struct query_context *q, struct bytes **out_names,
                          size_t *out_count);
     enum err (*operations)(struct engine *e, const struct query_context *q, struct bytes service,
-                           struct operation **out, size_t *out_count);
+                           struct operation **out, size_t *out_count, uint64_t *out_rest_spans);
     bool (*service_number)(struct engine *e, struct bytes service, uint32_t *out); /* or NULL */
     enum err (*attribute_keys)(struct engine *e, const struct query_context *q, enum signal signal,
                                struct time_range range, struct bytes prefix, size_t limit,
@@ -362,12 +362,14 @@ NODISCARD static inline enum err engine_services(struct engine *e, const struct 
     return e->ops->services(e, q, out_names, out_count);
 }
 
-/* Distinct (name, kind) of a service's spans, sorted; ERR_OK and none for an unknown service. */
+/* Distinct (name, kind) of a service's spans, sorted; ERR_OK and none for an unknown service.
+ *   out_rest_spans  how many spans have a name that is not listed, since a service may have too many; 0: the
+ *                   list is whole */
 NODISCARD static inline enum err engine_operations(struct engine *e, const struct query_context *q,
                                                    struct bytes service, struct operation **out,
-                                                   size_t *out_count)
+                                                   size_t *out_count, uint64_t *out_rest_spans)
 {
-    return e->ops->operations(e, q, service, out, out_count);
+    return e->ops->operations(e, q, service, out, out_count, out_rest_spans);
 }
 
 /* The service's place in the order in which services were first asked for here, kept across restarts; false when

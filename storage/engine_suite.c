@@ -334,8 +334,10 @@ static void step_catalogue(struct run *r, bool is_settled)
         EXPECT(r, s == 0 || bytes_compare(services[s - 1], services[s]) < 0);
         struct operation *operations = NULL;
         size_t operations_count = 0;
-        EXPECT(r, engine_operations(r->engine, &q, services[s], &operations, &operations_count) ==
-                      ERR_OK);
+        uint64_t rest = 0;
+        EXPECT(r, engine_operations(r->engine, &q, services[s], &operations, &operations_count,
+                                    &rest) == ERR_OK);
+        EXPECT(r, rest == 0);
         for (size_t o = 0; o < operations_count; o++)
             spans += operations[o].spans;
     }

@@ -104,7 +104,7 @@
     X(lost_groups, "spindle_storage_lost_groups_total", NULL,                                      \
       "Acknowledged group commits that were not in the file at start")                             \
     X(operations_overflow, "spindle_storage_operations_overflow_total", NULL,                      \
-      "Spans of operations over the catalogue's bound")
+      "Spans counted for their service alone, since it has too many operations")
 
 struct sqlite_engine;
 
@@ -316,7 +316,7 @@ NODISCARD enum err sqlite_services(struct engine *e, const struct query_context 
                                    struct bytes **out_names, size_t *out_count);
 NODISCARD enum err sqlite_operations(struct engine *e, const struct query_context *q,
                                      struct bytes service, struct operation **out,
-                                     size_t *out_count);
+                                     size_t *out_count, uint64_t *out_rest_spans);
 NODISCARD enum err sqlite_attribute_keys(struct engine *e, const struct query_context *q,
                                          enum signal signal, struct time_range range,
                                          struct bytes prefix, size_t limit,

@@ -258,15 +258,15 @@ static enum err group_insert(struct partition *p, const struct retirement *r, ui
     return e;
 }
 
-static enum err operations_count(struct partition *p, const struct rowgroup_summary *m)
+static enum err spans_count(struct partition *p, const struct retirement *r)
 {
     enum err e = ERR_OK;
-    for (size_t i = 0; e == ERR_OK && i < m->operations_count; i++) {
-        const struct rowgroup_operation *o = &m->operations[i];
+    for (size_t i = 0; e == ERR_OK && i < r->summary.operations_count; i++) {
+        const struct operation_entry *o = &r->places[i];
         db_bind_bytes(p->count_operation, 1, o->service);
         db_bind_bytes(p->count_operation, 2, o->name);
         db_bind_u64(p->count_operation, 3, o->kind);
-        db_bind_u64(p->count_operation, 4, o->spans);
+        db_bind_u64(p->count_operation, 4, r->summary.operations[i].spans);
         e = db_run(&p->db, p->count_operation);
     }
     return e;
@@ -304,7 +304,7 @@ enum err partition_retire(struct partition *p, const struct retirement *r, int64
         e = group_insert(p, r, 0, &id);
     CRASH_POINT("retire_group_written");
     if (e == ERR_OK && r->has_group)
-        e = operations_count(p, &r->summary);
+        e = spans_count(p, r);
     if (e == ERR_OK && r->has_group)
         e = derived_store(p, r->derived, r->built_unix_ns);
     for (size_t i = 0; e == ERR_OK && i < r->aside_count; i++)

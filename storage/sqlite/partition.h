@@ -13,6 +13,7 @@
 #include "storage/rowgroup/rowgroup.h"
 #include "storage/sqlite/catalog.h"
 #include "storage/sqlite/journal.h"
+#include "storage/sqlite/operations.h"
 #include "storage/sqlite/reader_pool.h"
 #include "storage/sqlite/view.h"
 
@@ -90,6 +91,8 @@ struct retirement {
     const char **aside_reasons;
     size_t aside_count;
     struct derived_delta *derived; /* what the group adds to rollups; NULL: nothing */
+    /* Where each of the summary's operations is counted; the writer's. */
+    const struct operation_entry *places; /* [summary.operations_count] */
 };
 
 /* Write the row group, its catalogue rows, and take the entries out of the journal, in one

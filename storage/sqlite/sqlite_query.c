@@ -560,29 +560,36 @@ static int operation_order(const void *a, const void *b)
 }
 
 static enum err operations_out(const struct operations *set, struct arena *arena,
-                               struct operation **out, size_t *out_count)
+                               struct operation **out, size_t *out_count, uint64_t *out_rest_spans)
 {
-    uint32_t count = operations_count(set);
-    struct operation *list = arena_alloc_array(arena, (size_t)count + 1, sizeof *list);
+    uint32_t count = 0;
+    uint64_t rest = 0;
+    struct operation *list =
+        arena_alloc_array(arena, (size_t)operations_count(set) + 1, sizeof *list);
     if (list == NULL)
         return arena_failure(arena);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < operations_count(set); i++) {
         struct operation_entry o;
         operations_get(set, i, &o);
-        list[i].kind = o.kind;
-        list[i].spans = o.spans;
-        enum err e = arena_dup(arena, o.name, &list[i].name);
+        if (operation_is_rest(&o)) {
+            rest += o.spans;
+            continue;
+        }
+        list[count] = (struct operation){ .kind = o.kind, .spans = o.spans };
+        enum err e = arena_dup(arena, o.name, &list[count].name);
         if (e != ERR_OK)
             return e;
+        count++;
     }
     qsort(list, count, sizeof *list, operation_order);
     *out = list;
     *out_count = count;
+    *out_rest_spans = rest;
     return ERR_OK;
 }
 
 enum err sqlite_operations(struct engine *base, const struct query_context *q, struct bytes service,
-                           struct operation **out, size_t *out_count)
+                           struct operation **out, size_t *out_count, uint64_t *out_rest_spans)
 {
     struct sqlite_engine *e = sqlite_engine_from(base);
     struct service_operations s = { .service = service };
@@ -603,7 +610,7 @@ enum err sqlite_operations(struct engine *base, const struct query_context *q, s
     if (error == ERR_OK)
         error = pending_services_each(&snapshot.pending, q, operation_seen, &s);
     if (error == ERR_OK)
-        error = operations_out(&s.set, q->arena, out, out_count);
+        error = operations_out(&s.set, q->arena, out, out_count, out_rest_spans);
     snapshot_release(&snapshot);
     operations_deinit(&s.set);
     return error;

@@ -298,9 +298,41 @@ static enum err aside_copies(const struct retirement *r, struct pending ***out)
     return ERR_OK;
 }
 
+/* Where a group's spans are counted. What is made for it and not used, should storing the group fail, has no
+ * spans, and nobody sees it. */
+struct places {
+    uint32_t *numbers;
+    struct operation_entry *entries;
+};
+
+static void places_deinit(struct places *p)
+{
+    mem_free(p->numbers);
+    mem_free(p->entries);
+}
+
+static enum err places_make(struct sqlite_engine *e, struct retirement *r, struct places *out)
+{
+    size_t count = r->has_group ? r->summary.operations_count : 0;
+    out->numbers = mem_alloc_array(count + 1, sizeof *out->numbers);
+    out->entries = mem_alloc_array(count + 1, sizeof *out->entries);
+    enum err error = out->numbers == NULL || out->entries == NULL ? ERR_NOMEM : ERR_OK;
+    (void)pthread_rwlock_wrlock(&e->operations_lock);
+    for (size_t i = 0; error == ERR_OK && i < count; i++) {
+        const struct rowgroup_operation *o = &r->summary.operations[i];
+        error = operations_place(&e->operations, o->service, o->name, o->kind, &out->numbers[i]);
+        if (error == ERR_OK)
+            operations_get(&e->operations, out->numbers[i], &out->entries[i]);
+    }
+    (void)pthread_rwlock_unlock(&e->operations_lock);
+    r->places = out->entries;
+    return error;
+}
+
 /* The swap: what was pending is a row group from here on. */
 static void retire_publish(struct sqlite_engine *e, const struct retirement *r,
-                           struct group_list *take_list, struct pending **aside)
+                           const struct places *places, struct group_list *take_list,
+                           struct pending **aside)
 {
     uint64_t items = 0, bytes = 0;
     const struct pending *entry = r->entries.first;
@@ -313,13 +345,10 @@ static void retire_publish(struct sqlite_engine *e, const struct retirement *r,
         bytes -= aside[i]->body.len;
     }
     (void)pthread_rwlock_wrlock(&e->operations_lock);
-    for (size_t i = 0; r->has_group && i < r->summary.operations_count; i++) {
-        const struct rowgroup_operation *o = &r->summary.operations[i];
-        uint64_t before = e->operations.overflowed;
-        if (operations_add(&e->operations, o->service, o->name, o->kind, o->spans) != ERR_OK)
-            e->operations.overflowed += o->spans;
-        metric_add(e->metrics.operations_overflow, e->operations.overflowed - before);
-    }
+    uint64_t before = e->operations.overflowed;
+    for (size_t i = 0; r->has_group && i < r->summary.operations_count; i++)
+        operations_add_at(&e->operations, places->numbers[i], r->summary.operations[i].spans);
+    metric_add(e->metrics.operations_overflow, e->operations.overflowed - before);
     if (r->has_group)
         derived_publish(e, r->entries.first->partition, r->derived);
     view_retire(&e->view, r->signal, take_list, r->entries.count, aside, r->aside_count);
@@ -339,7 +368,7 @@ static void retire_publish(struct sqlite_engine *e, const struct retirement *r,
 
 enum err writer_retire(struct sqlite_engine *e, void *retirement)
 {
-    const struct retirement *r = retirement;
+    struct retirement *r = retirement;
     struct writer *w = &e->writer;
     if (atomic_load(&e->not_writable) != NULL && clock_mono_ns() < w->retry_mono_ns)
         return w->refusal;
@@ -353,7 +382,10 @@ enum err writer_retire(struct sqlite_engine *e, void *retirement)
     struct pending **aside = NULL;
     struct group_list *list = NULL;
     struct group *g = NULL;
+    struct places places = { 0 };
     error = aside_copies(r, &aside);
+    if (error == ERR_OK)
+        error = places_make(e, r, &places);
     if (error == ERR_OK && r->has_group) {
         g = group_new(r->summary.trace_filter);
         list = g == NULL ? NULL : view_prepare(&e->view, r->signal, g);
@@ -369,6 +401,7 @@ enum err writer_retire(struct sqlite_engine *e, void *retirement)
         for (size_t i = 0; aside != NULL && i < r->aside_count; i++)
             pending_release(aside[i]);
         mem_free(aside);
+        places_deinit(&places);
         group_list_release(list);
         return error;
     }
@@ -387,7 +420,8 @@ enum err writer_retire(struct sqlite_engine *e, void *retirement)
         metric_add(e->metrics.row_group_bytes, r->group.len);
     }
     metric_add(e->metrics.set_aside, r->aside_count);
-    retire_publish(e, r, list, aside);
+    retire_publish(e, r, &places, list, aside);
+    places_deinit(&places);
     mem_free(aside);
     return ERR_OK;
 }
