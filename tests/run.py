@@ -131,7 +131,7 @@ def steps(long):
     yield "fuzz", ["python3", "tests/fuzz/run.py", "--seconds", "3600" if long else "60"], {}, 90000
     for script in sorted((ROOT / "tests").glob("*/step.py")):
         name = script.parent.name
-        yield name, ["python3", str(script.relative_to(ROOT))] + (["--long"] if long else []), scale, 7200
+        yield name, ["python3", str(script.relative_to(ROOT))] + (["--long"] if long else []), scale, 4 * 3600 if long else 7200
 
 
 def main():
