@@ -278,6 +278,7 @@ static int open_engine(struct serving *s)
         .retention_bytes = s->options.retention_size,
         .min_free_bytes = s->options.min_free_disk,
         .ballast_bytes = s->options.disk_ballast,
+        .totals_idle_ns = s->options.span_metrics_idle,
         .name_rules = s->name_rules,
         .metrics = s->metrics,
     };

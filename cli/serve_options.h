@@ -100,6 +100,8 @@
       "form ({id}: a word; *: anything without a slash; **: anything) and is their name; with "    \
       "'=> NAME' behind it they are counted under NAME. '~REGEX => NAME': names that match as a "  \
       "whole. The first rule that fits wins; stored spans keep their names.")                      \
+    X(DURATION, span_metrics_idle, "span-metrics-idle", "15m", "TIME",                             \
+      "A series of /metrics that had no spans for this long leaves the page.")                     \
     X(SIZE, retention_size, "retention-size", "0", "SIZE",                                         \
       "Remove the oldest partition when the data directory is larger than this; 0: any size.")
 /* clang-format on */

@@ -172,7 +172,8 @@ struct edge_result {
 /* ---- Counters since the start ---------------------------------------------------------------- */
 
 /* What was stored by this process: monotonic; spans count when their row group is built, some seconds
- * after they came. Series without spans for TOTALS_IDLE_NS are not in it, and begin at 0 again. */
+ * after they came. Series without spans for TOTALS_IDLE_NS (or what the engine
+ * was told) are not in it, and begin at 0 again. */
 #define TOTALS_IDLE_NS (UINT64_C(900) * 1000000000)
 
 struct red_total {

@@ -39,6 +39,7 @@ enum err totals_init(struct totals *t)
     *t = (struct totals){ 0 };
     (void)pthread_mutex_init(&t->lock, NULL);
     buffer_init(&t->name, 4096);
+    t->idle_ns = TOTALS_IDLE_NS;
     t->names = (struct name_tree_room){ .bytes_max = TOTALS_NAMES_BYTES_MAX, .epoch = 1 };
     t->buckets = mem_alloc_array(BUCKETS, sizeof *t->buckets);
     return t->buckets == NULL ? ERR_NOMEM : ERR_OK;
@@ -376,7 +377,7 @@ static void sweep(struct totals *t, bool services)
         for (struct total **at = &t->buckets[i]; *at != NULL;) {
             struct total *e = *at;
             bool is_service = e->key[0] == CLASS_SERVICE;
-            if (is_service != services || t->now_mono_ns - e->seen_mono_ns < TOTALS_IDLE_NS ||
+            if (is_service != services || t->now_mono_ns - e->seen_mono_ns < t->idle_ns ||
                 e->series_count > 0) {
                 bytes += total_bytes(e);
                 at = &e->next;
@@ -392,21 +393,28 @@ static void sweep(struct totals *t, bool services)
     t->memory_bytes = bytes + BUCKETS * sizeof *t->buckets;
 }
 
+static void sweep_when_due(struct totals *t)
+{
+    uint64_t interval = t->idle_ns / 4 < SWEEP_NS ? t->idle_ns / 4 : SWEEP_NS;
+    if (t->now_mono_ns - t->swept_mono_ns < interval)
+        return;
+    sweep(t, false);
+    sweep(t, true);
+    t->swept_mono_ns = t->now_mono_ns;
+}
+
 void totals_add(struct totals *t, const struct tally *tally, uint64_t now_unix_ns,
                 uint64_t now_mono_ns)
 {
     (void)pthread_mutex_lock(&t->lock);
-    t->now_mono_ns = now_mono_ns;
+    if (now_mono_ns > t->now_mono_ns)
+        t->now_mono_ns = now_mono_ns;
     t->names.epoch++;
     for (uint32_t i = 0; i < tally->points_count; i++) {
         const struct tally_point *p = tally_point(tally, i);
         point_count(t, tally_key(tally, p->series), p, now_unix_ns);
     }
-    if (now_mono_ns - t->swept_mono_ns >= SWEEP_NS) {
-        sweep(t, false);
-        sweep(t, true);
-        t->swept_mono_ns = now_mono_ns;
-    }
+    sweep_when_due(t);
     (void)pthread_mutex_unlock(&t->lock);
 }
 
@@ -487,11 +495,16 @@ static enum err entries_copy(const struct totals *t, struct arena *arena,
     return e;
 }
 
-enum err totals_copy(struct totals *t, const struct query_context *q, struct derived_totals *out)
+enum err totals_copy(struct totals *t, const struct query_context *q, uint64_t now_mono_ns,
+                     struct derived_totals *out)
 {
     struct derived_totals copy = { 0 };
     enum err e = ERR_OK;
     (void)pthread_mutex_lock(&t->lock);
+    /* Where nothing comes any more nobody adds: then who asks sees to it that series leave. */
+    if (now_mono_ns > t->now_mono_ns)
+        t->now_mono_ns = now_mono_ns;
+    sweep_when_due(t);
     copy.series = arena_alloc_array(q->arena, (size_t)t->series_count + 1, sizeof *copy.series);
     copy.edges = arena_alloc_array(q->arena, (size_t)t->edges_count + 1, sizeof *copy.edges);
     if (copy.series == NULL || copy.edges == NULL)

@@ -37,8 +37,9 @@ struct totals {
     size_t memory_bytes;
     struct name_tree_room names; /* of the services' trees */
     struct buffer name;          /* the builder's: the last template */
-    const struct name_rules
-        *rules; /* of the configuration, or NULL; set before anything is counted */
+    /* Set before anything is counted: */
+    uint64_t idle_ns;               /* by default TOTALS_IDLE_NS */
+    const struct name_rules *rules; /* of the configuration, or NULL */
 };
 
 /* A reader of totals, who counts what is pending as the builder will. */
@@ -62,13 +63,13 @@ void totals_show_service(void *context, struct derived_node *service);
 void totals_show_series(void *context, struct bytes raw, unsigned cleaned, struct red_key *key);
 void totals_show_edge(void *context, struct edge_key *key);
 
-/* Count what a row group added, once it is stored; entries that have been idle for TOTALS_IDLE_NS leave. */
+/* Count what a row group added, once it is stored; entries that have been idle for idle_ns leave. */
 void totals_add(struct totals *t, const struct tally *tally, uint64_t now_unix_ns,
                 uint64_t now_mono_ns);
 
-/* Copies in the query's arena: its errors. What others know of bounds is left 0. */
+/* Copies in the query's arena: its errors. What others know of bounds is left 0; what is idle leaves first. */
 NODISCARD enum err totals_copy(struct totals *t, const struct query_context *q,
-                               struct derived_totals *out);
+                               uint64_t now_mono_ns, struct derived_totals *out);
 NODISCARD enum err totals_cleaned(struct totals *t, const struct query_context *q,
                                   struct derived_cleaned **out, size_t *out_count);
 

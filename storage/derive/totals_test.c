@@ -72,7 +72,7 @@ static struct derived_totals copy(struct feed *f, struct arena *arena)
 {
     struct derived_totals t;
     struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = arena };
-    assert_int_equal(totals_copy(&f->totals, &q, &t), ERR_OK);
+    assert_int_equal(totals_copy(&f->totals, &q, 0, &t), ERR_OK);
     return t;
 }
 
@@ -243,6 +243,11 @@ static void idle_series_leave_and_begin_again(void **state)
     t = copy(&f, &arena);
     assert_int_equal(t.series_count, 2);
     assert_int_equal(calls_of(&t), 3);
+    /* Nothing comes any more: asking is enough. */
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
+    assert_int_equal(totals_copy(&f.totals, &q, 3 * TOTALS_IDLE_NS, &t), ERR_OK);
+    assert_int_equal(t.series_count, 0);
+    assert_int_equal(t.bounds.services, 0);
     arena_deinit(&arena);
     feed_deinit(&f);
 }

@@ -481,7 +481,7 @@ enum err sqlite_totals(struct engine *base, const struct query_context *q,
                        struct derived_totals *out)
 {
     struct sqlite_engine *e = sqlite_engine_from(base);
-    enum err error = totals_copy(&e->derived.totals, q, out);
+    enum err error = totals_copy(&e->derived.totals, q, clock_mono_ns(), out);
     if (error != ERR_OK)
         return error;
     (void)pthread_rwlock_rdlock(&e->operations_lock);

@@ -534,6 +534,8 @@ enum err sqlite_engine_open(const struct sqlite_engine_options *options, struct 
     enum err view_error = view_init(&e->view);
     enum err derived_error = derived_init(&e->derived);
     e->derived.totals.rules = options->name_rules;
+    if (options->totals_idle_ns != 0)
+        e->derived.totals.idle_ns = options->totals_idle_ns;
     error = error != ERR_OK           ? error
             : builder_error != ERR_OK ? builder_error
             : view_error != ERR_OK    ? view_error

@@ -37,6 +37,8 @@ struct sqlite_engine_options {
     disk_free_fn *disk_free; /* tests: instead of asking the disk; NULL */
     void *disk_free_context;
     uint64_t maintain_interval_ns; /* between looks at partitions and what has expired; 0: 1 s */
+    uint64_t
+        totals_idle_ns; /* series and edges without spans leave the totals after this; 0: 15 min */
     const struct name_rules *name_rules; /* borrowed until it is closed; NULL: none */
     struct metrics *metrics;
     const char *vfs; /* SQLite VFS name, NULL for the default: tests put faults here */
