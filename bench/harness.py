@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -28,10 +29,11 @@ def pinned(core, command):
 
 
 class Server:
-    """`spindle serve` in a temporary directory; use with `with`."""
+    """`spindle serve` in a temporary directory; use with `with`. With `command`, another program: its words with {data},
+    {grpc}, {http_otlp} and {http} filled in; it is ready when it listens for gRPC."""
 
-    def __init__(self, binary, core=0, extra=(), directory=None):
-        self.binary, self.core, self.extra = binary, core, list(extra)
+    def __init__(self, binary, core=0, extra=(), directory=None, command=None):
+        self.binary, self.core, self.extra, self.command = binary, core, list(extra), command
         self.directory = tempfile.mkdtemp(prefix="spindle-bench-", dir=directory)
         self.data = os.path.join(self.directory, "data")
         self.grpc, self.http_otlp, self.http = free_ports(3)
@@ -49,17 +51,27 @@ class Server:
         log = open(os.path.join(self.directory, "log"), "ab")
         command = [self.binary, "serve", "--data", self.data, "--otlp-grpc", f"127.0.0.1:{self.grpc}",
                    "--otlp-http", f"127.0.0.1:{self.http_otlp}", "--http", f"127.0.0.1:{self.http}"]
+        if self.command is not None:
+            os.makedirs(self.data, exist_ok=True)
+            command = [word.format(data=self.data, grpc=self.grpc, http_otlp=self.http_otlp, http=self.http)
+                       for word in shlex.split(self.command)]
         started = time.monotonic()
         self.process = subprocess.Popen(pinned(self.core, command + self.extra), stdout=log, stderr=log)
         while True:
             try:
-                if self.get("/health/ready")[0] == 200:
+                if self.is_ready():
                     return time.monotonic() - started
             except OSError:
                 pass
             if self.process.poll() is not None or time.monotonic() - started > 60:
                 raise RuntimeError("the server did not become ready: " + self.log())
             time.sleep(0.005)
+
+    def is_ready(self):
+        if self.command is None:
+            return self.get("/health/ready")[0] == 200
+        socket.create_connection(("127.0.0.1", self.grpc), 5).close()
+        return True
 
     def stop(self):
         if self.process is not None and self.process.poll() is None:
@@ -116,8 +128,8 @@ class Server:
         return sum(os.stat(os.path.join(where, name)).st_blocks * 512
                    for where, _, names in os.walk(self.data) for name in names)
 
-    def settle(self, limit_s=120):
-        """Wait until nothing is left to do: two quiet seconds (less than 2 % of a core)."""
+    def settle(self, limit_s=120, quiet_s=2):
+        """Wait until nothing is left to do: some quiet seconds (less than 2 % of a core)."""
         quiet_since, last, started = time.monotonic(), self.cpu_s(), time.monotonic()
         while time.monotonic() - started < limit_s:
             time.sleep(0.5)
@@ -125,7 +137,7 @@ class Server:
             if now - last > 0.01:
                 quiet_since = time.monotonic()
             last = now
-            if time.monotonic() - quiet_since >= 2:
+            if time.monotonic() - quiet_since >= quiet_s:
                 return quiet_since - started
         raise RuntimeError("the server did not settle")
 
