@@ -116,6 +116,14 @@ static void item_read(enum signal signal, struct item *item)
     uint64_t v, observed = 0;
     struct bytes bytes;
     unsigned wanted = signal == SIGNAL_TRACES ? 7 : 15, seen = 0; /* bits of what was found */
+    if (signal == SIGNAL_TRACES && item->len >= 28 && at[0] == WIRE_TAG(1, WIRE_LENGTH) &&
+        at[1] == 16 && at[18] == WIRE_TAG(2, WIRE_LENGTH) && at[19] == 8) { /* as all write them */
+        item->trace_high = load_be64(at + 2);
+        item->trace_low = load_be64(at + 10);
+        item->span_id = load_le64(at + 20);
+        at += 28;
+        seen = 3;
+    }
     while (seen != wanted && wire_next(&at, end, &tag, &v, &bytes)) {
         if (signal == SIGNAL_TRACES) {
             if (tag == WIRE_TAG(1, WIRE_LENGTH) && bytes.len == 16) {

@@ -51,6 +51,7 @@ struct rowgroup_builder {
     struct rowgroup_operation *operations;
     uint32_t operations_capacity;
     struct rowgroup_summary summary;
+    struct bytes wanted[DERIVE_ATTRIBUTES_MAX]; /* attributes of the span at hand */
     uint64_t duration_max;
     uint32_t status_seen;
 };

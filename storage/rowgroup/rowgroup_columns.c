@@ -377,8 +377,13 @@ void columns_bytes_slow(struct columns *c, struct column *column, struct bytes v
             return;
         }
         column->last_code = 0;
+        column->last = v;
         column->is_constant = true;
         column->count = 1;
+        return;
+    }
+    if (column->is_constant && wire_equal(v, d->entries[0])) {
+        column->count++;
         return;
     }
     if (!column_reserve(c, column))
@@ -392,12 +397,9 @@ void columns_bytes_slow(struct columns *c, struct column *column, struct bytes v
             c->error = e;
     }
     uint32_t code;
-    if (column->is_numbered && wire_equal(v, d->entries[column->last_code])) {
-        code = column->last_code;
-    } else if (column->is_numbered) {
+    if (column->is_numbered) {
         code = dictionary_put(d, v, &e);
-        if (!numbering_pays(column))
-            column->is_numbered = false;
+        column->is_numbered = numbering_pays(column);
     } else {
         code = dictionary_append(d, v, &e);
     }
@@ -406,6 +408,7 @@ void columns_bytes_slow(struct columns *c, struct column *column, struct bytes v
         return;
     }
     column->last_code = code;
+    column->last = v;
     column->codes[column->count++] = code;
 }
 
@@ -452,19 +455,13 @@ static uint32_t node_after(struct columns *c, uint32_t node, uint32_t kind, stru
     return child;
 }
 
-uint32_t columns_attribute(struct columns *c, uint32_t node, uint32_t table, struct bytes key,
-                           bool has_value, struct bytes any_value)
+uint32_t columns_value(struct columns *c, uint32_t node, uint32_t table, struct bytes key,
+                       bool has_value, struct bytes any_value)
 {
     uint32_t tag = 0, t;
     uint64_t value = 0, v = 0;
     struct bytes bytes = { 0 }, b = { 0 };
     const uint8_t *at = any_value.data, *end = any_value.len == 0 ? at : at + any_value.len;
-    if (any_value.len >= 2 && at[0] == WIRE_TAG(OTLP_STRING, WIRE_LENGTH) && at[1] < 0x80 &&
-        at[1] + 2u == any_value.len) { /* a short string, as most are */
-        tag = at[0];
-        bytes = bytes_of(at + 2, any_value.len - 2);
-        at = end;
-    }
     while (wire_next(&at, end, &t, &v, &b)) { /* the last member counts; canonical bytes have one */
         tag = t;
         value = v;
@@ -496,6 +493,43 @@ uint32_t columns_attribute(struct columns *c, uint32_t node, uint32_t table, str
     default: /* an empty value, or none: that it is there is all */
         columns_int(c, column, 0);
     }
+    return next;
+}
+
+/* What columns_attribute() compares the next one with, where it is of the form that it takes. */
+static void head_note(struct shape_node *n, struct bytes message)
+{
+    const uint8_t *at = message.data;
+    size_t key_len = message.len > 5 ? at[1] : message.len;
+    if (key_len + 6 > message.len || key_len >= 0x80 || at[0] != WIRE_TAG(1, WIRE_LENGTH) ||
+        at[2 + key_len] != WIRE_TAG(2, WIRE_LENGTH))
+        return;
+    uint8_t tag = at[4 + key_len];
+    if (tag != WIRE_TAG(OTLP_STRING, WIRE_LENGTH) && tag != WIRE_TAG(OTLP_INT, WIRE_VARINT))
+        return;
+    n->head = bytes_slice(message, 0, 3 + key_len);
+    n->value_tag = tag;
+}
+
+uint32_t columns_attribute_slow(struct columns *c, uint32_t node, uint32_t table,
+                                struct bytes message)
+{
+    const uint8_t *at = message.data, *end = message.len == 0 ? at : at + message.len;
+    uint32_t tag;
+    uint64_t v;
+    struct bytes bytes, key = { 0 }, value = { 0 };
+    bool has_value = false;
+    while (wire_next(&at, end, &tag, &v, &bytes)) {
+        if (tag == WIRE_TAG(1, WIRE_LENGTH)) {
+            key = bytes;
+        } else if (tag == WIRE_TAG(2, WIRE_LENGTH)) {
+            value = bytes;
+            has_value = true;
+        }
+    }
+    uint32_t next = columns_value(c, node, table, key, has_value, value);
+    if (c->error == ERR_OK && c->nodes[next].head.len == 0)
+        head_note(&c->nodes[next], message);
     return next;
 }
 

@@ -38,6 +38,7 @@ struct column {
     uint32_t count, capacity;
     uint32_t chunk; /* of the last value, + 1 */
     uint32_t last_code;
+    struct bytes last; /* of bytes that are numbered: the last value; its code is last_code */
     struct ints_choice choice;
     uint64_t first;
     /* One of both, of `capacity` elements; the block stays with the column when its kind changes.
@@ -58,6 +59,9 @@ struct shape_node {
     uint32_t depth;  /* keys from the root */
     bool is_wanted;  /* the last of them, by derive_wants() */
     uint32_t shape;  /* number of the shape that ends here, or UINT32_MAX */
+    /* Of a plain attribute with a string or a number: its bytes up to the value's length, and the value's tag. */
+    struct bytes head;
+    uint8_t value_tag;
     uint32_t
         last_child; /* where the walk went on from here the last time; UINT32_MAX before that */
 };
@@ -111,7 +115,9 @@ void columns_touch(struct columns *c, uint32_t column);
 void columns_int_slow(struct columns *c, struct column *column, uint64_t v);
 void columns_bytes_slow(struct columns *c, struct column *column, struct bytes v);
 
-static inline void columns_int(struct columns *c, uint32_t number, uint64_t v)
+/* Once for each value of each row: inline wherever they stand. */
+static inline __attribute__((always_inline)) void columns_int(struct columns *c, uint32_t number,
+                                                              uint64_t v)
 {
     struct column *column = &c->list[number];
     if (column->chunk != c->chunks)
@@ -124,21 +130,61 @@ static inline void columns_int(struct columns *c, uint32_t number, uint64_t v)
         columns_int_slow(c, column, v);
 }
 
-static inline void columns_bytes(struct columns *c, uint32_t number, struct bytes v)
+static inline __attribute__((always_inline)) void columns_bytes(struct columns *c, uint32_t number,
+                                                                struct bytes v)
 {
     struct column *column = &c->list[number];
     if (column->chunk != c->chunks)
         columns_touch(c, number);
-    if (column->is_constant && wire_equal(v, column->dictionary.entries[0]))
+    if (!column->is_numbered || column->count == 0 || !wire_equal(v, column->last))
+        columns_bytes_slow(c, column, v);
+    else if (column->is_constant)
         column->count++;
+    else if (column->count < column->capacity)
+        column->codes[column->count++] = column->last_code;
     else
         columns_bytes_slow(c, column, v);
 }
 
-/* One more attribute after `node`: the value goes to its column, and the node after it is returned.
+/* One more value after `node`, under a key: it goes to its column, and the node after it is returned.
  * `any_value` is the AnyValue message, with has_value as OTLP has it. */
-uint32_t columns_attribute(struct columns *c, uint32_t node, uint32_t table, struct bytes key,
-                           bool has_value, struct bytes any_value);
+uint32_t columns_value(struct columns *c, uint32_t node, uint32_t table, struct bytes key,
+                       bool has_value, struct bytes any_value);
+/* The same for an attribute, a KeyValue message. */
+uint32_t columns_attribute_slow(struct columns *c, uint32_t node, uint32_t table,
+                                struct bytes message);
+
+/* Nearly every attribute has the key and the type of the one that followed on `node` before: then one comparison
+ * tells where its value goes. */
+static inline __attribute__((always_inline)) uint32_t
+columns_attribute(struct columns *c, uint32_t node, uint32_t table, struct bytes message)
+{
+    uint32_t child = c->nodes[node].last_child;
+    if (child == UINT32_MAX)
+        return columns_attribute_slow(c, node, table, message);
+    const struct shape_node *n = &c->nodes[child];
+    size_t head = n->head.len;
+    if (message.len < head + 3)
+        return columns_attribute_slow(c, node, table, message);
+    const uint8_t *value = message.data + head, *end = message.data + message.len;
+    size_t left = message.len - head; /* the value's length, tag and content */
+    uint64_t number;
+    if (left > 0x80 || value[0] != left - 1 || value[1] != n->value_tag ||
+        !wire_equal(bytes_of(message.data, head), n->head))
+        return columns_attribute_slow(c, node, table, message);
+    if (n->value_tag == WIRE_TAG(OTLP_STRING, WIRE_LENGTH) && value[2] == left - 3) {
+        columns_bytes(c, COLUMN_FIXED_COUNT + n->key, bytes_of(value + 3, left - 3));
+        return child;
+    }
+    value += 2;
+    if (n->value_tag == WIRE_TAG(OTLP_INT, WIRE_VARINT) && wire_varint(&value, end, &number) &&
+        value == end) {
+        columns_int(c, COLUMN_FIXED_COUNT + n->key, int_to_ordered((int64_t)number));
+        return child;
+    }
+    return columns_attribute_slow(c, node, table, message);
+}
+
 /* The number of the shape that ends at `node`. */
 uint32_t columns_shape(struct columns *c, uint32_t table, uint32_t node);
 

@@ -5,32 +5,6 @@
 #include "base/mem.h"
 #include "storage/derive/derive_span.h"
 
-static uint32_t walk_attribute(struct columns *c, uint32_t node, uint32_t table,
-                               struct bytes message)
-{
-    const uint8_t *at = message.data, *end = at + message.len;
-    uint32_t tag;
-    uint64_t v;
-    struct bytes bytes, key = { 0 }, value = { 0 };
-    bool has_value = false;
-    /* Nearly all: a key and a value, both short, in this order, and nothing else. */
-    size_t n = message.len, key_len = n > 4 ? at[1] : n;
-    if (key_len < 0x80 && key_len + 4 <= n && at[0] == WIRE_TAG(1, WIRE_LENGTH) &&
-        at[2 + key_len] == WIRE_TAG(2, WIRE_LENGTH) && at[3 + key_len] < 0x80 &&
-        key_len + 4 + at[3 + key_len] == n)
-        return columns_attribute(c, node, table, bytes_of(at + 2, key_len), true,
-                                 bytes_of(at + 4 + key_len, n - 4 - key_len));
-    while (wire_next(&at, end, &tag, &v, &bytes)) {
-        if (tag == WIRE_TAG(1, WIRE_LENGTH)) {
-            key = bytes;
-        } else if (tag == WIRE_TAG(2, WIRE_LENGTH)) {
-            value = bytes;
-            has_value = true;
-        }
-    }
-    return columns_attribute(c, node, table, key, has_value, value);
-}
-
 static void walk_event(struct columns *c, uint64_t span_start, struct bytes message)
 {
     const uint8_t *at = message.data, *end = at + message.len;
@@ -46,7 +20,7 @@ static void walk_event(struct columns *c, uint64_t span_start, struct bytes mess
             name = bytes;
             break;
         case WIRE_TAG(OTLP_EVENT_ATTRIBUTES, WIRE_LENGTH):
-            node = walk_attribute(c, node, TABLE_EVENT, bytes);
+            node = columns_attribute(c, node, TABLE_EVENT, bytes);
             break;
         case WIRE_TAG(4, WIRE_VARINT):
             dropped = (uint32_t)v;
@@ -79,7 +53,7 @@ static void walk_link(struct columns *c, struct bytes message)
             state = bytes;
             break;
         case WIRE_TAG(OTLP_LINK_ATTRIBUTES, WIRE_LENGTH):
-            node = walk_attribute(c, node, TABLE_LINK, bytes);
+            node = columns_attribute(c, node, TABLE_LINK, bytes);
             break;
         case WIRE_TAG(5, WIRE_VARINT):
             dropped = (uint32_t)v;
@@ -156,7 +130,6 @@ static void walk_span(struct rowgroup_builder *b, const struct sort_entry *order
     uint32_t tag, node = TABLE_ITEM, events = 0, links = 0;
     uint64_t v, finish = 0, kind = 0, status = 0, flags = 0, dropped[3] = { 0 };
     struct bytes bytes, state = { 0 }, parent = { 0 }, name = { 0 }, message = { 0 };
-    struct bytes wanted[DERIVE_ATTRIBUTES_MAX];
     uint32_t wanted_count = 0;
     while (wire_next(&at, end, &tag, &v, &bytes)) {
         switch (tag) {
@@ -176,9 +149,9 @@ static void walk_span(struct rowgroup_builder *b, const struct sort_entry *order
             finish = v;
             break;
         case WIRE_TAG(OTLP_SPAN_ATTRIBUTES, WIRE_LENGTH):
-            node = walk_attribute(c, node, TABLE_ITEM, bytes);
+            node = columns_attribute(c, node, TABLE_ITEM, bytes);
             if (c->nodes[node].is_wanted && wanted_count++ < DERIVE_ATTRIBUTES_MAX)
-                wanted[wanted_count - 1] = bytes;
+                b->wanted[wanted_count - 1] = bytes;
             break;
         case WIRE_TAG(10, WIRE_VARINT):
             dropped[0] = (uint32_t)v;
@@ -245,7 +218,7 @@ static void walk_span(struct rowgroup_builder *b, const struct sort_entry *order
         .kind = (uint32_t)kind,
         .status = (uint32_t)code,
         .links_count = links,
-        .attributes = wanted_count <= DERIVE_ATTRIBUTES_MAX ? wanted : NULL,
+        .attributes = wanted_count <= DERIVE_ATTRIBUTES_MAX ? b->wanted : NULL,
         .attributes_count = wanted_count,
     };
     const struct context *of = (const void *)intern_get(&b->contexts, item->context).data;
@@ -272,10 +245,10 @@ static void walk_log(struct rowgroup_builder *b, const struct item *item, uint64
             text = bytes;
             break;
         case WIRE_TAG(5, WIRE_LENGTH):
-            node = columns_attribute(c, node, TABLE_BODY, (struct bytes){ 0 }, true, bytes);
+            node = columns_value(c, node, TABLE_BODY, (struct bytes){ 0 }, true, bytes);
             break;
         case WIRE_TAG(OTLP_LOG_ATTRIBUTES, WIRE_LENGTH):
-            node = walk_attribute(c, node, TABLE_ITEM, bytes);
+            node = columns_attribute(c, node, TABLE_ITEM, bytes);
             break;
         case WIRE_TAG(7, WIRE_VARINT):
             dropped = (uint32_t)v;

@@ -29,8 +29,13 @@ static inline bool wire_varint(const uint8_t **at, const uint8_t *end, uint64_t 
     return false;
 }
 
+static inline uint64_t wire_differs(const uint8_t *a, const uint8_t *b)
+{
+    return load_le64(a) ^ load_le64(b);
+}
+
 /* As bytes_equal(): most keys and values are short, and a call costs more than comparing them. */
-static inline bool wire_equal(struct bytes a, struct bytes b)
+static inline __attribute__((always_inline)) bool wire_equal(struct bytes a, struct bytes b)
 {
     size_t n = a.len;
     if (n != b.len)
@@ -38,9 +43,11 @@ static inline bool wire_equal(struct bytes a, struct bytes b)
     if (n > 32)
         return memcmp(a.data, b.data, n) == 0;
     if (n >= 8) {
-        uint64_t differs = load_le64(a.data + n - 8) ^ load_le64(b.data + n - 8);
-        for (size_t i = 0; i + 8 < n; i += 8)
-            differs |= load_le64(a.data + i) ^ load_le64(b.data + i);
+        uint64_t differs =
+            wire_differs(a.data, b.data) | wire_differs(a.data + n - 8, b.data + n - 8);
+        if (n > 16)
+            differs |= wire_differs(a.data + 8, b.data + 8) |
+                       wire_differs(a.data + n - 16, b.data + n - 16);
         return differs == 0;
     }
     if (n >= 4)

@@ -326,6 +326,9 @@ static bool is_transient(enum err e)
     return e == ERR_NOMEM || e == ERR_BUDGET || e == ERR_IO || e == ERR_FULL || e == ERR_BUSY;
 }
 
+/* Hashes of the spans' IDs, some spans ahead of the question that is asked of each. */
+enum { HASHES_AHEAD = 16 };
+
 /* Which spans of the group are stored already? Nearly always none is, and then no span's content has to be
  * hashed, which costs as much as half of building the group. The spans are remembered on the way; where
  * writing the group fails, the next try finds them in the filter, and then not in any group. */
@@ -333,12 +336,21 @@ static enum err group_look_back(struct sqlite_engine *e, struct lookback *l, str
 {
     struct span_filter *recent = &e->builder.recent;
     bool asks_old = l->old_to > l->old_from;
+    uint32_t rows = rowgroup_builder_rows(b->builder), hashed = 0;
+    uint64_t hashes[HASHES_AHEAD];
     enum err error = ERR_OK;
-    for (uint32_t i = 0; i < rowgroup_builder_rows(b->builder) && error == ERR_OK; i++) {
+    for (uint32_t i = 0; i < rows && error == ERR_OK; i++) {
         struct candidate c;
+        for (; hashed < rows && hashed < i + HASHES_AHEAD; hashed++) {
+            rowgroup_builder_ids(b->builder, hashed, &c.trace_id, &c.span_id);
+            hashes[hashed % HASHES_AHEAD] = span_filter_hash(&c.trace_id, &c.span_id);
+            span_filter_prefetch(recent, hashes[hashed % HASHES_AHEAD]);
+        }
+        c.is_remembered = span_filter_put(recent, hashes[i % HASHES_AHEAD]);
+        if (!c.is_remembered && !asks_old)
+            continue;
         rowgroup_builder_ids(b->builder, i, &c.trace_id, &c.span_id);
-        c.is_remembered = span_filter_put(recent, &c.trace_id, &c.span_id);
-        if (!c.is_remembered && !(asks_old && lookback_old_may_have(l, &c.trace_id)))
+        if (!c.is_remembered && !lookback_old_may_have(l, &c.trace_id))
             continue;
         error = rowgroup_builder_content(b->builder, i, &c.content);
         if (error == ERR_OK)

@@ -142,7 +142,7 @@ void span_filter_deinit(struct span_filter *f)
 
 /* Seven bits in one block, all drawn from one hash of both IDs: IDs may be anything, so they are
  * mixed. */
-static uint64_t pair_hash(const struct trace_id *trace_id, const struct span_id *span_id)
+uint64_t span_filter_hash(const struct trace_id *trace_id, const struct span_id *span_id)
 {
     uint8_t pair[24];
     memcpy(pair, trace_id->b, 16);
@@ -155,7 +155,14 @@ static uint32_t block_of(uint64_t hash)
     return (uint32_t)(((hash >> 32) * FILTER_BLOCKS) >> 32);
 }
 
-static bool may_contain(const struct span_filter *f, uint64_t hash)
+void span_filter_prefetch(const struct span_filter *f, uint64_t hash)
+{
+    size_t at = (size_t)block_of(hash) * BLOCK_WORDS;
+    __builtin_prefetch(f->blocks[0] + at, 1);
+    __builtin_prefetch(f->blocks[1] + at);
+}
+
+bool span_filter_may_contain(const struct span_filter *f, uint64_t hash)
 {
     for (int i = 0; i < 2; i++) {
         if (f->counts[i] == 0)
@@ -171,17 +178,9 @@ static bool may_contain(const struct span_filter *f, uint64_t hash)
     return false;
 }
 
-bool span_filter_may_contain(const struct span_filter *f, const struct trace_id *trace_id,
-                             const struct span_id *span_id)
+bool span_filter_put(struct span_filter *f, uint64_t hash)
 {
-    return may_contain(f, pair_hash(trace_id, span_id));
-}
-
-bool span_filter_put(struct span_filter *f, const struct trace_id *trace_id,
-                     const struct span_id *span_id)
-{
-    uint64_t hash = pair_hash(trace_id, span_id);
-    bool may = may_contain(f, hash);
+    bool may = span_filter_may_contain(f, hash);
     uint64_t *block = f->blocks[0] + (size_t)block_of(hash) * BLOCK_WORDS;
     uint64_t bits = hash * UINT64_C(0x9e3779b97f4a7c15);
     for (int k = 0; k < 7; k++, bits >>= 9)

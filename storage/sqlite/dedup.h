@@ -53,12 +53,14 @@ struct span_filter {
 /* now_unix_ns: from when on it knows what is stored. */
 NODISCARD enum err span_filter_init(struct span_filter *f, uint64_t now_unix_ns);
 void span_filter_deinit(struct span_filter *f);
+/* A span's hash, by which the filter knows it. */
+uint64_t span_filter_hash(const struct trace_id *trace_id, const struct span_id *span_id);
+/* Fetch what the answer lies in ahead of asking: of each span it lies elsewhere in 3 MiB. */
+void span_filter_prefetch(const struct span_filter *f, uint64_t hash);
 /* False: was not put within the generations that are kept. */
-bool span_filter_may_contain(const struct span_filter *f, const struct trace_id *trace_id,
-                             const struct span_id *span_id);
+bool span_filter_may_contain(const struct span_filter *f, uint64_t hash);
 /* Remember a span; returns what span_filter_may_contain() said before. */
-bool span_filter_put(struct span_filter *f, const struct trace_id *trace_id,
-                     const struct span_id *span_id);
+bool span_filter_put(struct span_filter *f, uint64_t hash);
 /* Between row groups: start a new generation when this one is full or old. */
 void span_filter_turn(struct span_filter *f, uint64_t now_unix_ns);
 /* How many were put within the generations that are kept. */
