@@ -26,5 +26,7 @@ struct derive_span {
 
 /* Whether an attribute with this key may tell of a span's peer. Who has read the keys already gathers them. */
 bool derive_wants(struct bytes key);
+/* For who has not: the same from the span's message. attributes: room for DERIVE_ATTRIBUTES_MAX. */
+void derive_gather(struct derive_span *span, struct bytes *attributes);
 
 #endif

@@ -179,13 +179,6 @@ static void stats_add(struct histogram *h, uint64_t value, uint64_t times)
     h->max = value > h->max ? value : h->max;
 }
 
-void histogram_note(struct histogram *h, uint64_t value)
-{
-    if (value == 0)
-        h->zero_count = add_saturating(h->zero_count, 1);
-    stats_add(h, value, 1);
-}
-
 enum err histogram_record(struct histogram *h, uint64_t value, uint64_t times)
 {
     if (value == 0) {

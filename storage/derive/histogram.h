@@ -42,7 +42,14 @@ void histogram_deinit(struct histogram *h);
 NODISCARD enum err histogram_record(struct histogram *h, uint64_t value, uint64_t times);
 /* The same in steps, for who adds many values at once: note each value, remember the buckets of those that are
  * not 0, make the window cover all of them once, then count them. Until then the buckets lag behind. */
-void histogram_note(struct histogram *h, uint64_t value);
+static inline void histogram_note(struct histogram *h, uint64_t value)
+{
+    h->zero_count += value == 0 && h->zero_count != UINT64_MAX;
+    h->count += h->count != UINT64_MAX;
+    h->sum = h->sum > UINT64_MAX - value ? UINT64_MAX : h->sum + value;
+    h->min = value < h->min ? value : h->min;
+    h->max = value > h->max ? value : h->max;
+}
 NODISCARD enum err histogram_cover(struct histogram *h, int32_t from, int32_t to);
 NODISCARD enum err histogram_bucket_add(struct histogram *h, int32_t index, uint64_t times);
 /* One more in a bucket that is covered already. */

@@ -125,6 +125,7 @@ static struct intake_context *context_get(struct intake *in, uint32_t number, st
     c->service = node.name;
     c->namespace = node.namespace;
     c->environment = node.environment;
+    c->user = HALF_NONE;
     c->node = intake_node(in, &node);
     if (c->node == HALF_NONE)
         return NULL;
@@ -253,7 +254,7 @@ void intake_add(struct intake *in, uint32_t context, struct bytes resource,
 {
     if (in->error != ERR_OK)
         return;
-    const struct intake_context *c = context_get(in, context, resource);
+    struct intake_context *c = context_get(in, context, resource);
     if (c == NULL)
         return;
     uint64_t weight = s->trace_state.len == 0 ? WEIGHT_ONE : weight_of_trace_state(s->trace_state);
@@ -273,6 +274,7 @@ void intake_add_body(struct intake *in, struct bytes body)
         if (it.is_new_resource && in->contexts_capacity > 0)
             in->contexts[0].is_known = false;
         struct otlp_span span;
+        struct bytes attributes[DERIVE_ATTRIBUTES_MAX];
         otlp_span_read(it.item, &span);
         struct derive_span s = {
             .message = it.item,
@@ -288,6 +290,7 @@ void intake_add_body(struct intake *in, struct bytes body)
             .status = span.status.code,
             .links_count = span.links_count,
         };
+        derive_gather(&s, attributes);
         intake_add(in, 0, it.resource.resource, &s);
     }
 }

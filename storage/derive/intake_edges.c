@@ -3,10 +3,12 @@
 #include "base/mem.h"
 #include "storage/derive/intake_private.h"
 #include "storage/derive/peer.h"
+#include "storage/rowgroup/rowgroup_wire.h"
 
 #include <assert.h>
 
-#define LINKS_MAX 128u /* of one span that are looked at */
+#define LINKS_MAX           128u /* of one span that are looked at */
+#define PEER_ATTRIBUTES_MAX 8u   /* that are remembered of one */
 
 struct intake_edge {
     uint32_t client, server, via, series_plus_one;
@@ -15,9 +17,11 @@ struct intake_edge {
 
 struct intake_peer {
     bool is_known;
+    bool has_queue; /* a destination is named */
     enum peer_role role;
-    struct peer_parts parts;
     uint32_t node; /* HALF_NONE: they name nobody */
+    uint32_t attributes_count;
+    struct bytes attributes[PEER_ATTRIBUTES_MAX];
 };
 
 void intake_edges_deinit(struct intake *in)
@@ -195,36 +199,58 @@ static void half_add(struct intake *in, const struct half *h)
     in->halves[in->halves_count++] = *h;
 }
 
+static bool peers_reserve(struct intake *in, uint32_t series)
+{
+    if (series < in->peers_capacity)
+        return true;
+    uint32_t capacity = in->peers_capacity == 0 ? 256 : in->peers_capacity;
+    while (capacity <= series)
+        capacity *= 2;
+    struct intake_peer *grown = mem_realloc(in->peers, capacity * sizeof *grown);
+    if (grown == NULL)
+        return !intake_failed(in, ERR_NOMEM);
+    memset(grown + in->peers_capacity, 0, (capacity - in->peers_capacity) * sizeof *grown);
+    in->peers = grown;
+    in->peers_capacity = capacity;
+    return true;
+}
+
+static bool attributes_equal(const struct intake_peer *p, const struct bytes *attributes,
+                             uint32_t count)
+{
+    if (!p->is_known || p->attributes_count != count)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (!wire_equal(p->attributes[i], attributes[i]))
+            return false;
+    return true;
+}
+
 /* Whom the span names. Spans of a series nearly always name the same one as the last. */
 static const struct intake_peer *peer_of(struct intake *in, const struct intake_context *c,
                                          const struct derive_span *s, uint32_t series)
 {
-    if (series >= in->peers_capacity) {
-        uint32_t capacity = in->peers_capacity == 0 ? 256 : in->peers_capacity;
-        while (capacity <= series)
-            capacity *= 2;
-        struct intake_peer *grown = mem_realloc(in->peers, capacity * sizeof *grown);
-        if (grown == NULL) {
-            (void)intake_failed(in, ERR_NOMEM);
-            return NULL;
-        }
-        memset(grown + in->peers_capacity, 0, (capacity - in->peers_capacity) * sizeof *grown);
-        in->peers = grown;
-        in->peers_capacity = capacity;
-    }
+    if (!peers_reserve(in, series))
+        return NULL;
     struct intake_peer *p = &in->peers[series];
-    struct peer_parts parts = { .present = 0 };
     /* Of a server's peer its parent tells, where it has one; and most servers have. */
-    if (s->kind != 2 || s->parent_id == 0)
-        peer_read(s, &parts);
-    if (p->is_known && peer_parts_equal(&p->parts, &parts))
+    bool is_told = s->kind == 2 && s->parent_id != 0;
+    uint32_t count = is_told ? 0 : s->attributes_count;
+    bool is_gathered = (is_told || s->attributes != NULL) && count <= PEER_ATTRIBUTES_MAX;
+    if (is_gathered && attributes_equal(p, s->attributes, count))
         return p;
+    struct peer_parts parts = { .present = 0 };
     struct derived_node node;
-    enum peer_role role = peer_role(s->kind, &parts);
-    uint32_t number = HALF_NONE;
-    if (peer_node(role, &parts, c->environment, &in->scratch, &node))
-        number = intake_node(in, &node);
-    *p = (struct intake_peer){ in->error == ERR_OK, role, parts, number };
+    if (!is_told)
+        peer_read(s, &parts);
+    *p = (struct intake_peer){ .role = peer_role(s->kind, &parts), .node = HALF_NONE };
+    if (peer_node(p->role, &parts, c->environment, &in->scratch, &node))
+        p->node = intake_node(in, &node);
+    p->has_queue = p->node != HALF_NONE && (parts.present & 1u << PART_QUEUE) != 0;
+    p->is_known = is_gathered;
+    p->attributes_count = count;
+    for (uint32_t i = 0; is_gathered && i < count; i++)
+        p->attributes[i] = s->attributes[i];
     return in->error == ERR_OK ? p : NULL;
 }
 
@@ -253,18 +279,20 @@ static void links_add(struct intake *in, const struct derive_span *s, struct hal
     }
 }
 
-static void root_edge(struct intake *in, const struct intake_context *c, const struct half *h)
+static void root_edge(struct intake *in, struct intake_context *c, const struct half *h)
 {
-    struct derived_node user = { .kind = NODE_USER,
-                                 .name = BYTES_LITERAL("user"),
-                                 .environment = c->environment };
-    uint32_t client = h->peer != HALF_NONE ? h->peer : intake_node(in, &user);
+    const struct derived_node user = { .kind = NODE_USER,
+                                       .name = BYTES_LITERAL("user"),
+                                       .environment = c->environment };
+    if (h->peer == HALF_NONE && c->user == HALF_NONE)
+        c->user = intake_node(in, &user);
+    uint32_t client = h->peer != HALF_NONE ? h->peer : c->user;
     if (client != HALF_NONE)
         intake_edge(in, client, c->node, CONNECTION_VIRTUAL, HALF_NONE, NULL, h);
 }
 
-void intake_span_edges(struct intake *in, const struct intake_context *c,
-                       const struct derive_span *s, uint32_t series, bool is_sampled)
+void intake_span_edges(struct intake *in, struct intake_context *c, const struct derive_span *s,
+                       uint32_t series, bool is_sampled)
 {
     const struct intake_peer *peer = peer_of(in, c, s, series);
     if (peer == NULL || peer->role == PEER_NONE)
@@ -282,12 +310,8 @@ void intake_span_edges(struct intake *in, const struct intake_context *c,
         .peer = peer->node,
         .flags = (s->status == 2 ? HALF_ERROR : 0u) | (is_sampled ? HALF_SAMPLED : 0u),
     };
-    bool has_queue = false;
-    if ((peer->role == PEER_SEND || peer->role == PEER_RECEIVE)) {
-        h.flags |= HALF_MESSAGING;
-        has_queue = peer->node != HALF_NONE && (peer->parts.present & 1u << PART_QUEUE) != 0;
-        h.flags |= has_queue ? HALF_NAMED : 0u;
-    }
+    if (peer->role == PEER_SEND || peer->role == PEER_RECEIVE)
+        h.flags |= HALF_MESSAGING | (peer->has_queue ? HALF_NAMED : 0u);
     switch (peer->role) {
     case PEER_NONE:
         break;
@@ -295,7 +319,7 @@ void intake_span_edges(struct intake *in, const struct intake_context *c,
         intake_edge(in, c->node, h.peer, CONNECTION_DATABASE, HALF_NONE, &h, NULL);
         break;
     case PEER_SEND:
-        if (has_queue)
+        if (peer->has_queue)
             intake_edge(in, c->node, h.peer, CONNECTION_MESSAGING, HALF_NONE, &h, NULL);
         half_add(in, &h);
         break;
@@ -303,7 +327,7 @@ void intake_span_edges(struct intake *in, const struct intake_context *c,
         half_add(in, &h);
         break;
     case PEER_RECEIVE:
-        if (has_queue)
+        if (peer->has_queue)
             intake_edge(in, h.peer, c->node, CONNECTION_MESSAGING, HALF_NONE, NULL, &h);
         h.flags |= HALF_SERVER;
         if (s->links_count > 0)

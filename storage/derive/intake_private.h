@@ -10,6 +10,7 @@
 struct intake_context {
     bool is_known;
     uint32_t node; /* its number; equal services have equal ones */
+    uint32_t user; /* number of who calls its root spans; HALF_NONE: not asked yet */
     struct bytes service, namespace, environment;
 };
 
@@ -36,8 +37,8 @@ static inline uint64_t intake_time(const struct intake *in, uint64_t unix_ns)
 uint32_t intake_node(struct intake *in, const struct derived_node *node);
 
 /* What a span says of edges; series: that it was counted in. */
-void intake_span_edges(struct intake *in, const struct intake_context *c,
-                       const struct derive_span *s, uint32_t series, bool is_sampled);
+void intake_span_edges(struct intake *in, struct intake_context *c, const struct derive_span *s,
+                       uint32_t series, bool is_sampled);
 
 /* One call between two nodes (numbers). client, server: the halves that tell of it, one of them may be NULL;
  * via: number of the queue between, or HALF_NONE. */

@@ -99,6 +99,21 @@ bool derive_wants(struct bytes key)
     return key.len > 0 && key_find(key.data, key.len) != NULL;
 }
 
+void derive_gather(struct derive_span *span, struct bytes *attributes)
+{
+    struct otlp_repeated all = otlp_repeated(span->message, OTLP_SPAN_ATTRIBUTES);
+    struct bytes message;
+    uint32_t count = 0;
+    while (otlp_repeated_next(&all, &message)) {
+        struct otlp_key_value kv;
+        otlp_key_value_read(message, &kv);
+        if (derive_wants(kv.key) && count++ < DERIVE_ATTRIBUTES_MAX)
+            attributes[count - 1] = message;
+    }
+    span->attributes = count <= DERIVE_ATTRIBUTES_MAX ? attributes : NULL;
+    span->attributes_count = count;
+}
+
 void peer_read(const struct derive_span *span, struct peer_parts *out)
 {
     struct bytes message = span->message;
@@ -118,18 +133,6 @@ void peer_read(const struct derive_span *span, struct peer_parts *out)
     while (wire_next(&at, end, &tag, &v, &attribute))
         if (tag == WIRE_TAG(OTLP_SPAN_ATTRIBUTES, WIRE_LENGTH))
             attribute_read(attribute.data, attribute.len, ranks, out);
-}
-
-bool peer_parts_equal(const struct peer_parts *a, const struct peer_parts *b)
-{
-    if (a->present != b->present)
-        return false;
-    for (unsigned left = a->present; left != 0; left &= left - 1) {
-        unsigned i = (unsigned)__builtin_ctz(left);
-        if (!wire_equal(a->values[i], b->values[i]))
-            return false;
-    }
-    return true;
 }
 
 static bool has(const struct peer_parts *p, enum peer_part part)

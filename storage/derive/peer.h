@@ -21,7 +21,7 @@ enum peer_role {
     PEER_RECEIVE   /* from one */
 };
 
-/* Values, undecoded, so that equal spans are told by comparing a few bytes. */
+/* Values, undecoded. */
 enum peer_part {
     PART_SERVICE, /* service.peer.name, peer.service */
     PART_SERVICE_NAMESPACE,
@@ -43,7 +43,6 @@ struct peer_parts {
 
 /* Find what a span says of its peer. */
 void peer_read(const struct derive_span *span, struct peer_parts *out);
-bool peer_parts_equal(const struct peer_parts *a, const struct peer_parts *b);
 enum peer_role peer_role(uint32_t kind, const struct peer_parts *parts);
 /* The node they name, in the environment of the span's service: of the database, the queue, or whoever is called.
  * Names longer than 256 bytes are cut. False: they name nobody. scratch: emptied, and borrowed by *out. */

@@ -17,7 +17,7 @@ void tally_init(struct tally *t, struct arena *arena, uint64_t step_ns)
 void tally_deinit(struct tally *t)
 {
     intern_deinit(&t->keys);
-    mem_free(t->last);
+    mem_free((void *)t->last);
     mem_free(t->pages);
     mem_free(t->slots);
     mem_free(t->values);
@@ -28,7 +28,7 @@ void tally_reset(struct tally *t)
 {
     intern_reset(&t->keys);
     if (t->last != NULL)
-        memset(t->last, 0xFF, t->last_capacity * sizeof *t->last);
+        memset((void *)t->last, 0, t->last_capacity * sizeof *t->last);
     if (t->slots != NULL)
         memset(t->slots, 0, (t->slot_mask + 1u) * sizeof *t->slots);
     t->points_count = t->values_count = 0;
@@ -44,10 +44,10 @@ enum err tally_series(struct tally *t, struct bytes key, uint32_t *out_series)
 {
     if (t->keys.count == t->last_capacity) {
         uint32_t capacity = t->last_capacity == 0 ? 64 : 2 * t->last_capacity;
-        uint32_t *last = mem_realloc(t->last, capacity * sizeof *last);
+        struct tally_point **last = mem_realloc((void *)t->last, capacity * sizeof *last);
         if (last == NULL)
             return ERR_NOMEM;
-        memset(last + t->last_capacity, 0xFF, (capacity - t->last_capacity) * sizeof *last);
+        memset((void *)(last + t->last_capacity), 0, (capacity - t->last_capacity) * sizeof *last);
         t->last = last;
         t->last_capacity = capacity;
     }
@@ -99,17 +99,8 @@ static enum err page_reserve(struct tally *t)
     return t->pages[pages] == NULL ? arena_failure(t->arena) : ERR_OK;
 }
 
-enum err tally_at(struct tally *t, uint32_t series, uint64_t unix_ns, struct tally_point **out)
+enum err tally_at_slow(struct tally *t, uint32_t series, uint64_t unix_ns, struct tally_point **out)
 {
-    assert(series < t->keys.count);
-    uint32_t number = t->last[series];
-    if (number != UINT32_MAX) {
-        struct tally_point *p = tally_point(t, number);
-        if (t->step_ns == 0 || unix_ns - p->start_unix_ns < t->step_ns) { /* without dividing */
-            *out = p;
-            return ERR_OK;
-        }
-    }
     uint64_t start = t->step_ns == 0 ? 0 : unix_ns - unix_ns % t->step_ns;
     enum err e = slots_grow(t);
     if (e != ERR_OK)
@@ -118,8 +109,7 @@ enum err tally_at(struct tally *t, uint32_t series, uint64_t unix_ns, struct tal
     for (; t->slots[slot] != 0; slot = (slot + 1) & t->slot_mask) {
         struct tally_point *p = tally_point(t, t->slots[slot] - 1);
         if (p->series == series && p->start_unix_ns == start) {
-            t->last[series] = t->slots[slot] - 1;
-            *out = p;
+            t->last[series] = *out = p;
             return ERR_OK;
         }
     }
@@ -128,46 +118,28 @@ enum err tally_at(struct tally *t, uint32_t series, uint64_t unix_ns, struct tal
     e = page_reserve(t);
     if (e != ERR_OK)
         return e;
-    number = t->points_count++;
+    uint32_t number = t->points_count++;
     struct tally_point *p = tally_point(t, number);
     *p = (struct tally_point){ .start_unix_ns = start, .series = series };
     histogram_init(&p->first, t->arena);
     histogram_init(&p->second, t->arena);
     t->slots[slot] = number + 1;
-    t->last[series] = number;
-    *out = p;
+    t->last[series] = *out = p;
     return ERR_OK;
 }
 
 /* ---- Durations ------------------------------------------------------------------------------- */
 
-enum err tally_duration(struct tally *t, struct tally_point *p, bool is_second,
-                        uint64_t duration_ns)
+enum err tally_values_grow(struct tally *t)
 {
-    struct histogram *h = is_second ? &p->second : &p->first;
-    struct tally_values *list = is_second ? &p->second_values : &p->first_values;
-    if (duration_ns == 0) {
-        histogram_note(h, 0);
-        return ERR_OK;
-    }
-    assert(h->scale == HISTOGRAM_SCALE);
-    if (t->values_count == t->values_capacity) {
-        if (t->values_count > UINT32_MAX / 2)
-            return ERR_TOO_MANY;
-        uint32_t capacity = t->values_capacity == 0 ? 4096 : 2 * t->values_capacity;
-        struct tally_value *grown = mem_realloc(t->values, capacity * sizeof *grown);
-        if (grown == NULL)
-            return ERR_NOMEM;
-        t->values = grown;
-        t->values_capacity = capacity;
-    }
-    int16_t bucket = (int16_t)histogram_index(duration_ns, HISTOGRAM_SCALE);
-    bool is_first = list->last_plus_one == 0;
-    list->low = is_first || bucket < list->low ? bucket : list->low;
-    list->high = is_first || bucket > list->high ? bucket : list->high;
-    t->values[t->values_count++] = (struct tally_value){ list->last_plus_one, bucket };
-    list->last_plus_one = t->values_count;
-    histogram_note(h, duration_ns);
+    if (t->values_count > UINT32_MAX / 2)
+        return ERR_TOO_MANY;
+    uint32_t capacity = t->values_capacity == 0 ? 4096 : 2 * t->values_capacity;
+    struct tally_value *grown = mem_realloc(t->values, capacity * sizeof *grown);
+    if (grown == NULL)
+        return ERR_NOMEM;
+    t->values = grown;
+    t->values_capacity = capacity;
     return ERR_OK;
 }
 

@@ -14,6 +14,8 @@
 #include "base/intern.h"
 #include "storage/derived.h"
 
+#include <assert.h>
+
 #define TALLY_SERIES_MAX (1u << 20)
 #define TALLY_POINTS_MAX (1u << 22)
 #define TALLY_MINUTE_NS  DERIVED_STEP_MIN_NS
@@ -49,7 +51,7 @@ struct tally {
     struct arena *arena;
     uint64_t step_ns; /* 0: all points begin at 0 */
     struct intern keys;
-    uint32_t *last; /* [keys.count]: the point that was asked for last */
+    struct tally_point **last; /* [keys.count]: the point that was asked for last, or NULL */
     uint32_t last_capacity;
     struct tally_point **pages; /* of TALLY_PAGE points each, so that points do not move */
     uint32_t points_count, pages_capacity;
@@ -67,18 +69,48 @@ void tally_reset(struct tally *t);
 
 /* The number of a key, added when it is new. */
 NODISCARD enum err tally_series(struct tally *t, struct bytes key, uint32_t *out_series);
+NODISCARD enum err tally_at_slow(struct tally *t, uint32_t series, uint64_t unix_ns,
+                                 struct tally_point **out);
 /* The point of the step in which a moment lies, added (empty) when it is new; stays where it is. */
-NODISCARD enum err tally_at(struct tally *t, uint32_t series, uint64_t unix_ns,
-                            struct tally_point **out);
+NODISCARD static inline enum err tally_at(struct tally *t, uint32_t series, uint64_t unix_ns,
+                                          struct tally_point **out)
+{
+    assert(series < t->keys.count);
+    struct tally_point *p = t->last[series];
+    if (p == NULL || (t->step_ns != 0 && unix_ns - p->start_unix_ns >= t->step_ns))
+        return tally_at_slow(t, series, unix_ns, out);
+    *out = p;
+    return ERR_OK;
+}
 struct tally_point *tally_point(const struct tally *t, uint32_t number); /* < points_count */
 static inline struct bytes tally_key(const struct tally *t, uint32_t series)
 {
     return intern_get(&t->keys, series);
 }
+NODISCARD enum err tally_values_grow(struct tally *t); /* room for one more */
 /* Count a duration in the point's first or second histogram. Its bucket waits for tally_settle(): a histogram that
  * grows value by value is moved again and again, and a row group's are many and small (ten times the cost). */
-NODISCARD enum err tally_duration(struct tally *t, struct tally_point *p, bool is_second,
-                                  uint64_t duration_ns);
+NODISCARD static inline enum err tally_duration(struct tally *t, struct tally_point *p,
+                                                bool is_second, uint64_t duration_ns)
+{
+    struct histogram *h = is_second ? &p->second : &p->first;
+    struct tally_values *list = is_second ? &p->second_values : &p->first_values;
+    if (duration_ns != 0) {
+        if (t->values_count == t->values_capacity) {
+            enum err e = tally_values_grow(t);
+            if (e != ERR_OK)
+                return e;
+        }
+        int16_t bucket = (int16_t)histogram_index(duration_ns, HISTOGRAM_SCALE);
+        bool is_first = list->last_plus_one == 0;
+        list->low = is_first || bucket < list->low ? bucket : list->low;
+        list->high = is_first || bucket > list->high ? bucket : list->high;
+        t->values[t->values_count++] = (struct tally_value){ list->last_plus_one, bucket };
+        list->last_plus_one = t->values_count;
+    }
+    histogram_note(h, duration_ns);
+    return ERR_OK;
+}
 /* Bring all histograms up to date; tally_encode() does it too. */
 NODISCARD enum err tally_settle(struct tally *t);
 /* Add what another point has, which is settled. */
