@@ -197,6 +197,14 @@ static struct total *service_entry(const struct totals *t, const struct red_key 
     return e;
 }
 
+/* Others may have filled the bound of all: some of its own every service has. */
+static bool series_has_room(const struct totals *t, const struct total *of)
+{
+    uint32_t own = of == NULL ? 0 : of->series_count;
+    return own < TOTALS_OF_SERVICE_MAX &&
+           (t->series_count < TOTALS_SERIES_MAX || (of != NULL && own < TOTALS_OF_SERVICE_SURE));
+}
+
 /* The entry of a series. NULL: it has none, and where may_make none can be made. */
 static struct total *series_entry(struct totals *t, const struct red_key *key, struct total *of,
                                   bool is_bounded, bool may_make)
@@ -208,8 +216,7 @@ static struct total *series_entry(struct totals *t, const struct red_key *key, s
     if (text.error == ERR_OK) {
         struct bytes series = buffer_bytes(&text);
         uint64_t hash = hash_bytes(series);
-        bool has_room = !is_bounded || (t->series_count < TOTALS_SERIES_MAX &&
-                                        (of == NULL || of->series_count < TOTALS_OF_SERVICE_MAX));
+        bool has_room = !is_bounded || series_has_room(t, of);
         e = total_find(t, series, hash);
         if (e == NULL && may_make && has_room) {
             e = total_make(t, series, hash);
@@ -273,9 +280,8 @@ void totals_show_series(void *context, struct bytes raw, unsigned cleaned, struc
     (void)pthread_mutex_lock(&t->lock);
     struct total *of = service_entry(t, key);
     unsigned reasons = name_rule(t, of, raw, cleaned, key, false, &r->name, &rule);
-    bool has_room = t->series_count < TOTALS_SERIES_MAX &&
-                    (of == NULL || of->series_count < TOTALS_OF_SERVICE_MAX);
-    if (is_overflow(key, reasons) || (!has_room && series_entry(t, key, of, true, false) == NULL))
+    if (is_overflow(key, reasons) ||
+        (!series_has_room(t, of) && series_entry(t, key, of, true, false) == NULL))
         key->name = other;
     (void)pthread_mutex_unlock(&t->lock);
 }

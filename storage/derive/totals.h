@@ -16,11 +16,12 @@
 
 #include <pthread.h>
 
-#define TOTALS_SERIES_MAX                                                                          \
-    10000u /* of all services, but for the overflow series: 18 a service at most */
-#define TOTALS_OF_SERVICE_MAX 2000u /* series of one service */
-#define TOTALS_SERVICES_MAX   1000u /* distinct (name, namespace, environment) */
-#define TOTALS_EDGES_MAX      4000u
+/* Of all services, but for their overflow series, 18 of each at most, and for what a service is sure of. */
+#define TOTALS_SERIES_MAX      10000u
+#define TOTALS_OF_SERVICE_MAX  2000u /* series of one service */
+#define TOTALS_OF_SERVICE_SURE 10u   /* even where others have taken all */
+#define TOTALS_SERVICES_MAX    1000u /* distinct (name, namespace, environment) */
+#define TOTALS_EDGES_MAX       4000u
 /* Of all trees of names: the names of TOTALS_SERIES_MAX series are some 3 MiB. */
 #define TOTALS_NAMES_BYTES_MAX ((size_t)4 << 20)
 #define TOTALS_BUCKETS_MAX     256u /* of a histogram here: 4 octaves at scale 6, 16 at scale 4 */

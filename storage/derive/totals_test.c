@@ -123,6 +123,51 @@ static void names_over_the_bound_are_counted_together(void **state)
     feed_deinit(&f);
 }
 
+/* What others send leaves a service some series of its own, and those that it had. */
+static void services_have_some_series_for_sure(void **state)
+{
+    (void)state;
+    struct feed f;
+    feed_init(&f);
+    feed_span(&f, 0, "good", "first", 1, 1);
+    for (unsigned s = 1; s <= 6; s++) {
+        char service[32], name[32];
+        (void)snprintf(service, sizeof service, "loud-%u", s);
+        for (unsigned i = 0; i < 2500; i++) {
+            (void)snprintf(name, sizeof name, "op%c%c%c", 'a' + i / 676, 'a' + i / 26 % 26,
+                           'a' + i % 26);
+            feed_span(&f, s, service, name, 1, 1);
+        }
+    }
+    feed_span(&f, 0, "good", "first", 1, 1);
+    for (unsigned i = 0; i < TOTALS_OF_SERVICE_SURE + 5; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "later%c", 'a' + i);
+        feed_span(&f, 0, "good", name, 1, 1);
+    }
+    feed_build(&f, 1);
+    struct arena arena;
+    arena_init(&arena, (size_t)256 << 20, NULL);
+    struct derived_totals t = copy(&f, &arena);
+    assert_int_equal(calls_of(&t), f.spans);
+    uint64_t first = 0, later = 0, rest = 0;
+    for (size_t i = 0; i < t.series_count; i++) {
+        if (!bytes_equal_text(t.series[i].service, "good"))
+            continue;
+        if (bytes_equal_text(t.series[i].name, "first"))
+            first = t.series[i].calls;
+        else if (bytes_equal_text(t.series[i].name, DERIVED_OVERFLOW_NAME))
+            rest = t.series[i].calls;
+        else
+            later++;
+    }
+    assert_int_equal(first, 2);
+    assert_int_equal(later, TOTALS_OF_SERVICE_SURE - 1);
+    assert_int_equal(rest, 6);
+    arena_deinit(&arena);
+    feed_deinit(&f);
+}
+
 /* Names of two words: the second becomes {*} before the service has too many, and who asks is told the same. */
 static void names_are_learned_before_the_bound(void **state)
 {
@@ -283,6 +328,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_over_the_bound_are_counted_together),
+        cmocka_unit_test(services_have_some_series_for_sure),
         cmocka_unit_test(names_are_learned_before_the_bound),
         cmocka_unit_test(services_over_the_bound_are_counted_together),
         cmocka_unit_test(idle_series_leave_and_begin_again),
