@@ -6,6 +6,7 @@
  *
  *   ack-before-commit   the engine acknowledges requests that are in memory only, until their row group is built
  *   backup-catalog-last  a backup copies the catalogue after the partitions
+ *   merge-drops-span    a merge of row groups loses one of their spans
  *   retention-wall-clock  partitions grow old by the wall clock
  *   refuse-first        the collector refuses the first OTLP request as if overloaded, without
  * holding it

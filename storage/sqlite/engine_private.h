@@ -75,6 +75,8 @@
       "Items not stored again because they were stored before")                                    \
     X(resent_group, "spindle_storage_duplicates_total", "reason=\"row_group\"",                    \
       "Items not stored again because they were stored before")                                    \
+    X(resent_merged, "spindle_storage_duplicates_total", "reason=\"merge\"",                       \
+      "Items not stored again because they were stored before")                                    \
     X(row_groups, "spindle_storage_row_groups_total", NULL, "Row groups written")                  \
     X(row_group_items, "spindle_storage_row_group_items_total", NULL,                              \
       "Items in row groups written")                                                               \
@@ -175,6 +177,7 @@ struct maintain {
     uint64_t clock_stored_mono_ns;
     struct group **replaced; /* merged into others, and not deleted yet; references */
     size_t replaced_count, replaced_capacity;
+    unsigned merge_refusals; /* how often in a row there was no memory to merge with */
 };
 
 struct sqlite_engine {
@@ -193,7 +196,8 @@ struct sqlite_engine {
     struct first_seen first_seen;
     struct hash_key content_key;
     struct storage_metrics metrics;
-    struct budget budget; /* queued and pending requests */
+    struct budget budget;     /* queued and pending requests */
+    struct budget background; /* what merging, and counting for rollups, takes */
     struct view view;
     struct watch watch;
     struct group_cache group_cache; /* queries' */

@@ -8,42 +8,61 @@
  * Two transactions: one writes the new group, marks those that it replaces and swaps them in the view; the
  * other deletes them, when no snapshot shows them any more. A start that finds marked ones deletes them.
  *
+ * Spans that are there twice, because a resent one came when its first copy could not be looked up, meet here:
+ * one is kept, and the operations' counts are corrected. Rollups counted both, and keep that: a histogram does
+ * not say which of its counts they were.
+ *
  * One merge at a look, none while requests wait to become row groups in numbers: what this takes of the
- * processor is bounded, and counted. */
+ * processor is bounded, and counted. Its memory is the background's: what does not fit is merged with fewer, and
+ * what cannot be merged at all is marked, it alone. */
 #include "base/crash_point.h"
+#include "base/defect.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "storage/sqlite/engine_private.h"
 
 #include <assert.h>
 
-#define MERGE_GROUPS     16 /* of one level make one of the next */
-#define MERGE_INPUTS_MAX 64 /* in one merge, of a partition that is closed */
-#define MERGE_BYTES_MAX                                                                            \
-    ((uint64_t)4 << 20) /* of the inputs as stored; bodies are some 20 times that */
-#define MERGE_BODIES_MAX  ((size_t)96 << 20)
-#define MERGE_ARENA_BYTES ((size_t)64 << 20) /* of one input's columns */
-#define READ_ROWS         1024
+#define MERGE_GROUPS     16                  /* of one level make one of the next */
+#define MERGE_INPUTS_MAX 64                  /* in one merge, of a partition that is closed */
+#define MERGE_BYTES_MAX  ((uint64_t)4 << 20) /* of the inputs as stored */
+/* Bodies are some 20 times that, and the builder takes about twice the bodies. */
+#define MERGE_EXPANSION  60
+#define MERGE_BUILDING   2
+#define MERGE_MEMORY_MAX ((size_t)96 << 20) /* of bodies, or of one input's columns */
+#define MERGE_PATIENCE   60 /* looks at which the memory was others'; then it is the inputs */
+#define READ_ROWS        1024
 
 struct merge {
     struct partition *partition; /* held by the inputs */
     enum signal signal;
     struct group *inputs[MERGE_INPUTS_MAX]; /* borrowed from the snapshot */
     size_t count;
-    uint32_t level; /* of the result */
     uint64_t rows;
     struct buffer bodies[MERGE_INPUTS_MAX];
     struct buffer group, requests;
     struct rowgroup_summary summary;
-    uint64_t built_unix_ns;
-    bool has_leftovers; /* out: a partition must be cleaned first */
+    struct operations
+        dropped;             /* what of the inputs is not in the result, as it was there already */
+    struct operations taken; /* where that was counted */
+    struct budget *budget;
+    size_t charged;        /* for the builder */
+    struct group *culprit; /* why it failed, where that is one of them; borrowed */
+    bool has_leftovers;    /* out: a partition must be cleaned first */
 };
 
 /* ---- Choosing -------------------------------------------------------------------------------- */
 
+/* Of the inputs together, as stored: what is made of them should fit the memory. */
+static uint64_t bytes_max(const struct sqlite_engine *e)
+{
+    uint64_t fits = e->background.limit_bytes / MERGE_EXPANSION;
+    return fits < MERGE_BYTES_MAX ? fits : MERGE_BYTES_MAX;
+}
+
 static bool is_small(const struct sqlite_engine *e, const struct group *g)
 {
-    return g->rows < e->builder_rows / 2 && g->bytes < MERGE_BYTES_MAX / 2 &&
+    return g->rows < e->builder_rows / 2 && g->bytes < bytes_max(e) / 2 &&
            !atomic_load(&g->is_unmergeable) && !atomic_load(&g->is_damaged);
 }
 
@@ -59,11 +78,10 @@ static void inputs_take(const struct sqlite_engine *e, const struct group_list *
         struct group *g = list->groups[i];
         if (g->partition != p || !is_small(e, g) || (level != UINT32_MAX && g->level != level))
             continue;
-        if (out->rows + g->rows > e->builder_rows || bytes + g->bytes > MERGE_BYTES_MAX)
+        if (out->rows + g->rows > e->builder_rows || bytes + g->bytes > bytes_max(e))
             break;
         out->rows += g->rows;
         bytes += g->bytes;
-        out->level = out->level > g->level + 1 ? out->level : g->level + 1;
         out->inputs[out->count++] = g;
     }
 }
@@ -88,14 +106,12 @@ static bool merge_choose_in(const struct sqlite_engine *e, const struct group_li
         return false;
     }
     if (atomic_load(&p->is_closed)) {
-        out->level = 0;
         inputs_take(e, list, p, UINT32_MAX, out);
         return out->count >= 2;
     }
     for (uint32_t level = 0; level < MERGE_LEVELS; level++) {
         if (level_count(e, list, p, level) < MERGE_GROUPS)
             continue;
-        out->level = 0;
         inputs_take(e, list, p, level, out);
         if (out->count >= 2)
             return true;
@@ -121,13 +137,21 @@ static bool merge_choose(const struct sqlite_engine *e, const struct group_list 
 
 /* ---- Making the new group -------------------------------------------------------------------- */
 
-static enum err group_read(struct db *reader, const struct group *g, struct buffer *out)
+/* Faults of the moment: the same groups may be merged later. Others are in the groups. */
+static bool is_passing(enum err error)
+{
+    return error == ERR_NOMEM || error == ERR_BUSY || error == ERR_IO || error == ERR_FULL ||
+           error == ERR_BUDGET;
+}
+
+static enum err group_read(struct db *reader, const struct merge *m, const struct group *g,
+                           struct buffer *out)
 {
     struct rowgroup_source source;
     struct segment *segment = NULL;
     struct arena arena;
     uint32_t rows[READ_ROWS];
-    arena_init(&arena, MERGE_ARENA_BYTES, NULL);
+    arena_init(&arena, MERGE_MEMORY_MAX, m->budget);
     struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
     enum err e = partition_group_open(reader, g, &source);
     if (e == ERR_OK)
@@ -168,6 +192,45 @@ static enum err requests_read(struct db *reader, struct merge *m)
     return e == ERR_OK ? buffer_error(&m->requests) : e;
 }
 
+static struct group *larger(struct group *a, struct group *b)
+{
+    return a->bytes >= b->bytes ? a : b;
+}
+
+/* Only the first `count` of the inputs. */
+static void inputs_cut(struct merge *m, size_t count)
+{
+    for (size_t i = count; i < m->count; i++)
+        buffer_deinit(&m->bodies[i]);
+    m->count = count;
+}
+
+/* Bodies of as many inputs as there is memory for. */
+static enum err bodies_read(struct db *reader, struct merge *m)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        enum err e = group_read(reader, m, m->inputs[i], &m->bodies[i]);
+        bytes += m->bodies[i].capacity;
+        if (e == ERR_OK && (bytes > MERGE_MEMORY_MAX ||
+                            !budget_reserve(m->budget, MERGE_BUILDING * m->bodies[i].capacity)))
+            e = ERR_BUDGET;
+        else if (e == ERR_OK)
+            m->charged += MERGE_BUILDING * m->bodies[i].capacity;
+        if ((e == ERR_BUDGET || e == ERR_TOO_LARGE) && i >= 2) {
+            inputs_cut(m, i);
+            return ERR_OK;
+        }
+        if (e == ERR_BUDGET || e == ERR_TOO_LARGE)
+            m->culprit = larger(m->inputs[0], m->inputs[1]);
+        else if (e != ERR_OK)
+            m->culprit = m->inputs[i];
+        if (e != ERR_OK)
+            return e;
+    }
+    return ERR_OK;
+}
+
 static enum err merge_read(struct merge *m)
 {
     struct db *reader = NULL;
@@ -175,33 +238,95 @@ static enum err merge_read(struct merge *m)
     enum err e = reader_pool_take(&p->readers, &reader);
     if (e != ERR_OK)
         return e;
-    size_t bytes = 0;
-    for (size_t i = 0; e == ERR_OK && i < m->count; i++) {
-        e = group_read(reader, m->inputs[i], &m->bodies[i]);
-        bytes += buffer_bytes(&m->bodies[i]).len;
-        if (e == ERR_OK && bytes > MERGE_BODIES_MAX)
-            e = ERR_TOO_LARGE;
-    }
+    e = bodies_read(reader, m);
     if (e == ERR_OK)
         e = requests_read(reader, m);
     reader_pool_give(&p->readers, reader);
     return e;
 }
 
-static enum err merge_build(struct merge *m, struct rowgroup_builder *b)
+/* The defect that the tests must see: one span is not there any more. */
+static bool drop_one(void *context, const struct trace_id *trace_id, const struct span_id *span_id,
+                     struct hash128 content)
+{
+    bool *is_dropped = context;
+    bool drops = !*is_dropped;
+    (void)trace_id;
+    (void)span_id;
+    (void)content;
+    *is_dropped = true;
+    return drops;
+}
+
+/* Of inputs [from, to). */
+static enum err group_make(struct merge *m, struct rowgroup_builder *b, size_t from, size_t to)
 {
     enum err e = ERR_OK;
-    for (size_t i = 0; e == ERR_OK && i < m->count; i++)
+    bool is_dropped = false;
+    rowgroup_builder_reset(b);
+    buffer_reset(&m->group);
+    for (size_t i = from; e == ERR_OK && i < to; i++)
         e = rowgroup_builder_add(b, buffer_bytes(&m->bodies[i]));
     if (e == ERR_OK)
-        e = rowgroup_builder_finish(b, NULL, NULL, &m->group, &m->summary);
+        e = rowgroup_builder_finish(b, defect_is("merge-drops-span") ? drop_one : NULL, &is_dropped,
+                                    &m->group, &m->summary);
+    return e == ERR_OK ? buffer_error(&m->group) : e;
+}
+
+/* All are good that make a group alone; of two that do not make one together the larger stays alone. */
+static void culprit_find(struct merge *m, struct rowgroup_builder *b)
+{
+    m->culprit = larger(m->inputs[0], m->inputs[1]);
+    for (size_t i = 0; i < 2; i++) {
+        enum err e = group_make(m, b, i, i + 1);
+        if (e != ERR_OK && !is_passing(e))
+            m->culprit = m->inputs[i];
+    }
+}
+
+/* What is in the inputs and not in the result, by operation. */
+static enum err dropped_find(struct merge *m)
+{
+    uint64_t rows = 0;
+    for (size_t i = 0; i < m->count; i++)
+        rows += m->inputs[i]->rows;
+    m->rows = rows;
+    if (rows == m->summary.rows || m->signal != SIGNAL_TRACES)
+        return ERR_OK;
+    enum err e = ERR_OK;
+    for (size_t i = 0; e == ERR_OK && i < m->count; i++) {
+        struct bytes service = { 0 };
+        struct otlp_items it = otlp_items(buffer_bytes(&m->bodies[i]));
+        while (e == ERR_OK && otlp_items_next(&it)) {
+            struct otlp_span span;
+            if (it.is_new_resource)
+                service = otlp_service_name(it.resource.resource);
+            otlp_span_read(it.item, &span);
+            e = operations_add(&m->dropped, service, span.name, span.kind, 1);
+        }
+    }
+    struct operations kept;
+    operations_init_whole(&kept);
+    for (size_t i = 0; e == ERR_OK && i < m->summary.operations_count; i++) {
+        const struct rowgroup_operation *o = &m->summary.operations[i];
+        e = operations_add(&kept, o->service, o->name, o->kind, o->spans);
+    }
     if (e == ERR_OK)
-        e = buffer_error(&m->group);
-    /* Spans that are there twice were counted twice, and what is derived from them cannot tell which to take
-     * back: they stay as they are, and are shown once. */
-    if (e == ERR_OK && m->signal == SIGNAL_TRACES && m->summary.rows != m->rows)
-        e = ERR_EXISTS;
+        operations_subtract(&m->dropped, &kept);
+    operations_deinit(&kept);
     return e;
+}
+
+static enum err merge_build(struct merge *m, struct rowgroup_builder *b)
+{
+    enum err e = group_make(m, b, 0, m->count);
+    while (e != ERR_OK && !is_passing(e) && m->count > 2) {
+        inputs_cut(m, m->count / 2);
+        e = group_make(m, b, 0, m->count);
+    }
+    if (e != ERR_OK && !is_passing(e))
+        culprit_find(m, b);
+    return e == ERR_OK ? dropped_find(m) : e;
 }
 
 /* ---- The first transaction ------------------------------------------------------------------- */
@@ -212,7 +337,6 @@ static struct retirement as_retirement(const struct merge *m)
                                 .has_group = true,
                                 .group = buffer_bytes(&m->group),
                                 .summary = m->summary,
-                                .built_unix_ns = m->built_unix_ns,
                                 .requests = buffer_bytes(&m->requests) };
 }
 
@@ -229,6 +353,7 @@ static enum err merge_commit(struct sqlite_engine *e, void *context)
 {
     struct merge *m = context;
     struct partition *p = m->partition;
+    uint64_t copies = m->rows - m->summary.rows;
     if (p->db.handle == NULL || p->state != PARTITION_OPEN)
         return ERR_BUSY; /* sealed or given up meanwhile */
     if (atomic_load(&e->not_writable) != NULL)
@@ -241,20 +366,28 @@ static enum err merge_commit(struct sqlite_engine *e, void *context)
     g->partition = partition_retain(p);
     g->signal = m->signal;
     g->rows = m->summary.rows;
-    g->level = m->level;
+    g->level = 0;
     g->start_min_unix_ns = m->summary.start_min_unix_ns;
     g->start_max_unix_ns = m->summary.start_max_unix_ns;
     g->bytes = buffer_bytes(&m->group).len;
-    g->built_unix_ns = m->built_unix_ns;
     g->is_remembered = true;
-    for (size_t i = 0; i < m->count; i++)
-        g->is_remembered = g->is_remembered && m->inputs[i]->is_remembered;
+    for (size_t i = 0; i < m->count; i++) {
+        const struct group *input = m->inputs[i];
+        g->is_remembered = g->is_remembered && input->is_remembered;
+        g->level = g->level > input->level + 1 ? g->level : input->level + 1;
+        if (input->built_unix_ns > g->built_unix_ns)
+            g->built_unix_ns = input->built_unix_ns;
+    }
 
     struct retirement r = as_retirement(m);
+    r.built_unix_ns = g->built_unix_ns;
     int64_t ids[MERGE_INPUTS_MAX];
     for (size_t i = 0; i < m->count; i++)
         ids[i] = m->inputs[i]->id;
-    enum err error = partition_merge(p, &r, m->level, ids, m->count, &g->id);
+    const struct group_replacement replacement = {
+        .level = g->level, .ids = ids, .count = m->count, .dropped = &m->dropped, .taken = &m->taken
+    };
+    enum err error = partition_merge(p, &r, &replacement, &g->id);
     if (error != ERR_OK) {
         group_list_release(list);
         writer_write_failed(e, p, error);
@@ -263,10 +396,11 @@ static enum err merge_commit(struct sqlite_engine *e, void *context)
     (void)pthread_rwlock_wrlock(&e->operations_lock);
     view_retire(&e->view, m->signal, list, 0, NULL, 0);
     atomic_fetch_sub(&e->groups_count, m->count - 1);
-    atomic_fetch_sub(&e->stored_items[m->signal],
-                     m->rows - m->summary.rows); /* equal log records */
+    atomic_fetch_sub(&e->stored_items[m->signal], copies);
+    operations_subtract(&e->operations, &m->taken);
     (void)pthread_rwlock_unlock(&e->operations_lock);
     atomic_fetch_add(&p->replaced, m->count);
+    metric_add(e->metrics.resent_merged, copies);
     CRASH_POINT("merge_visible");
     merge_count(e, m);
     return ERR_OK;
@@ -397,25 +531,47 @@ bool merge_is_due(struct sqlite_engine *e, const struct partition *p)
 
 /* ---- One look -------------------------------------------------------------------------------- */
 
-/* Faults of the moment: the same groups may be merged later. Others are in the groups. */
-static bool is_passing(enum err error)
+/* It stays as it is. */
+static void culprit_mark(struct sqlite_engine *e, const struct merge *m, enum err error)
 {
-    return error == ERR_NOMEM || error == ERR_BUSY || error == ERR_IO || error == ERR_FULL ||
-           error == ERR_BUDGET;
+    struct group *g = m->culprit;
+    atomic_store(&g->is_unmergeable, true);
+    log_line(error == ERR_CORRUPT ? LOG_ERROR : LOG_DEBUG, "storage",
+             "row group %lld of partition %llu is not merged: %s", (long long)g->id,
+             (unsigned long long)m->partition->id, err_text(error));
+    if (error == ERR_CORRUPT && !atomic_exchange(&g->is_damaged, true)) {
+        atomic_fetch_add(&e->damaged_groups, 1);
+        metric_add(e->metrics.damaged_groups, 1);
+    }
 }
 
-static enum err merge_one(struct sqlite_engine *e, struct merge *m)
+static void merge_begin(struct sqlite_engine *e, struct merge *m)
+{
+    m->budget = &e->background;
+    for (size_t i = 0; i < m->count; i++)
+        buffer_init_charged(&m->bodies[i], MERGE_MEMORY_MAX, m->budget);
+    buffer_init(&m->group, (size_t)1 << 30);
+    buffer_init(&m->requests, (size_t)64 << 20);
+    operations_init_whole(&m->dropped);
+    operations_init_whole(&m->taken);
+}
+
+static void merge_end(struct merge *m)
+{
+    inputs_cut(m, 0);
+    buffer_deinit(&m->group);
+    buffer_deinit(&m->requests);
+    operations_deinit(&m->dropped);
+    operations_deinit(&m->taken);
+    budget_release(m->budget, m->charged);
+}
+
+static void merge_one(struct sqlite_engine *e, struct merge *m)
 {
     struct rowgroup_builder *b = NULL;
     struct rowgroup_options options = { .signal = m->signal, .content_key = &e->content_key };
     uint64_t begun = clock_mono_ns();
-    for (size_t i = 0; i < m->count; i++) {
-        buffer_init(&m->bodies[i], MERGE_BODIES_MAX);
-        if (m->inputs[i]->built_unix_ns > m->built_unix_ns)
-            m->built_unix_ns = m->inputs[i]->built_unix_ns;
-    }
-    buffer_init(&m->group, (size_t)1 << 30);
-    buffer_init(&m->requests, (size_t)64 << 20);
+    merge_begin(e, m);
     CRASH_POINT("merge_begun");
     enum err error = replaced_reserve(&e->maintain);
     if (error == ERR_OK)
@@ -426,21 +582,15 @@ static enum err merge_one(struct sqlite_engine *e, struct merge *m)
         error = merge_build(m, b);
     if (error == ERR_OK)
         error = writer_task_run(e, merge_commit, m);
+    unsigned *refusals = &e->maintain.merge_refusals;
+    *refusals = error == ERR_BUDGET ? *refusals + 1 : 0;
     if (error == ERR_OK)
         replaced_keep(&e->maintain, m);
-    else if (!is_passing(error)) {
-        log_line(LOG_DEBUG, "storage", "%zu row groups of partition %llu stay as they are: %s",
-                 m->count, (unsigned long long)m->partition->id, err_text(error));
-        for (size_t i = 0; i < m->count; i++)
-            atomic_store(&m->inputs[i]->is_unmergeable, true);
-    }
+    else if (m->culprit != NULL && (!is_passing(error) || *refusals == MERGE_PATIENCE))
+        culprit_mark(e, m, error);
     rowgroup_builder_close(b);
-    for (size_t i = 0; i < m->count; i++)
-        buffer_deinit(&m->bodies[i]);
-    buffer_deinit(&m->group);
-    buffer_deinit(&m->requests);
+    merge_end(m);
     metric_observe(e->metrics.merge_duration, clock_mono_ns() - begun);
-    return error;
 }
 
 void merge_run(struct sqlite_engine *e)
@@ -454,7 +604,7 @@ void merge_run(struct sqlite_engine *e)
         struct merge m = { .signal = (enum signal)s };
         view_snapshot(&e->view, (enum signal)s, &snapshot);
         if (merge_choose(e, snapshot.groups, &m))
-            (void)!merge_one(e, &m); /* what failed is tried again, or marked */
+            merge_one(e, &m); /* what failed is tried again, or marked */
         if (m.has_leftovers)
             (void)!writer_task_run(e, leftovers_delete, NULL);
         snapshot_release(&snapshot);

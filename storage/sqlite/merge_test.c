@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define BATCHES  320
@@ -212,12 +213,191 @@ static void closed_partition_is_merged_whole(void **state)
     store_deinit(&s);
 }
 
+static uint64_t counter(struct store *s, const char *name, const char *labels)
+{
+    return metric_value(metrics_counter(s->metrics, name, labels, ""));
+}
+
+static uint64_t operations_sum(struct store *s)
+{
+    struct arena arena;
+    struct bytes *names = NULL;
+    size_t count = 0;
+    uint64_t spans = 0;
+    arena_init(&arena, (size_t)16 << 20, NULL);
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
+    assert_int_equal(engine_services(s->engine, &q, &names, &count), ERR_OK);
+    for (size_t i = 0; i < count; i++) {
+        struct operation *operations = NULL;
+        size_t operations_count = 0;
+        uint64_t rest = 0;
+        assert_int_equal(
+            engine_operations(s->engine, &q, names[i], &operations, &operations_count, &rest),
+            ERR_OK);
+        spans += rest;
+        for (size_t k = 0; k < operations_count; k++)
+            spans += operations[k].spans;
+    }
+    arena_deinit(&arena);
+    return spans;
+}
+
+/* The same batch as another request, as a client's queue may form it: its spans are stored ones. */
+static void send_again(struct store *s, size_t number)
+{
+    struct append *a = ledger_append_make(&s->ledger, number, 1);
+    a->request_hash.low ^= 1;
+    assert_int_equal(ledger_send(s->engine, a), ERR_OK);
+    ledger_append_free(a);
+    assert_int_equal(engine_settle(s->engine), ERR_OK);
+}
+
+/* After a start spans are looked up in the newest groups alone, so what comes again from before these is stored
+ * twice: shown once, counted once when a merge has both. */
+static void copies_are_dropped(void **state)
+{
+    (void)state;
+    struct store s;
+    store_init(&s, 24);
+    s.options.maintain_interval_ns = 3600 * NS_PER_S; /* merges when asked */
+    store_open(&s);
+    trickle(&s, 0, 64);
+    struct engine_statistics once = statistics_of(&s);
+    engine_close(s.engine);
+    store_open(&s);
+    for (size_t i = 0; i < 4; i++)
+        send_again(&s, i);
+    struct engine_statistics twice = statistics_of(&s);
+    assert_true(twice.spans > once.spans);
+    assert_true(ledger_check(&s.ledger, s.engine));
+    struct sqlite_engine *e = sqlite_engine_from(s.engine);
+    engine_close(s.engine);
+    s.options.partition_bytes_max = 1; /* full at the first look: then all are merged into one */
+    store_open(&s);
+    e = sqlite_engine_from(s.engine);
+    maintain_stop(e);
+    assert_int_equal(ledger_batch(&s.ledger, s.engine, 64), ERR_OK);
+    for (int look = 0; look < PATIENCE && statistics_of(&s).partitions < 2; look++)
+        (void)usleep(5000);
+    assert_int_equal(engine_settle(s.engine), ERR_OK);
+    for (int i = 0; i < 8; i++)
+        merge_run(e);
+    struct engine_statistics after = statistics_of(&s);
+    assert_true(after.row_groups <= 3); /* of each signal, and the last batch's */
+    uint64_t dropped = counter(&s, "spindle_storage_duplicates_total", "reason=\"merge\"");
+    assert_true(dropped >= twice.spans - once.spans);
+    assert_true(ledger_check(&s.ledger, s.engine));
+    assert_int_equal(operations_sum(&s), after.spans);
+    engine_close(s.engine);
+    verifies(&s); /* also that operations count what row groups hold */
+    store_open(&s);
+    assert_int_equal(statistics_of(&s).spans, after.spans);
+    assert_int_equal(operations_sum(&s), after.spans);
+    store_deinit(&s);
+}
+
+/* ---- Groups that cannot be merged ------------------------------------------------------------ */
+
+/* Change a byte of a group's header, wherever in the file it is. */
+static void group_spoil(struct store *s, int64_t id)
+{
+    char path[256];
+    struct db db;
+    struct rowgroup_source source;
+    uint8_t header[112], window[4096];
+    const struct group g = { .id = id };
+    (void)snprintf(path, sizeof path, "%s/p000001.db", s->directory);
+    assert_int_equal(db_open(path, NULL, DB_READER, DURABILITY_FSYNC, &db), ERR_OK);
+    assert_int_equal(partition_group_open(&db, &g, &source), ERR_OK);
+    assert_int_equal(source.read(source.context, 0, sizeof header, header), ERR_OK);
+    source.close(source.context);
+    db_close(&db);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    unsigned found = 0; /* a page that was split still has what it gave away */
+    for (long at = 0; fseek(f, at, SEEK_SET) == 0; at += 2048) {
+        size_t len = fread(window, 1, sizeof window, f);
+        for (size_t i = 0; i + sizeof header <= len; i++) {
+            if (memcmp(window + i, header, sizeof header) != 0)
+                continue;
+            assert_int_equal(fseek(f, at + (long)i + 8, SEEK_SET), 0);
+            assert_int_equal(fputc(header[8] ^ 0xff, f), header[8] ^ 0xff);
+            found++;
+        }
+        if (len < sizeof window)
+            break;
+    }
+    assert_int_equal(fclose(f), 0);
+    assert_true(found > 0);
+}
+
+/* One of them cannot be read: the others are merged, it alone stays, and is reported once. */
+static void one_bad_group_stays_alone(void **state)
+{
+    (void)state;
+    struct store s;
+    store_init(&s, 25);
+    s.options.maintain_interval_ns = 3600 * NS_PER_S;
+    store_open(&s);
+    trickle(&s, 0, 64);
+    engine_close(s.engine);
+    int64_t bad = count_in_file(&s, "SELECT id FROM row_group WHERE signal = 0 LIMIT 1 OFFSET 5");
+    int64_t groups = count_in_file(&s, "SELECT count(*) FROM row_group WHERE signal = 0");
+    assert_true(groups >= 32);
+    group_spoil(&s, bad);
+    store_open(&s);
+    struct sqlite_engine *e = sqlite_engine_from(s.engine);
+    maintain_stop(e);
+    for (int i = 0; i < 12; i++)
+        merge_run(e);
+    assert_int_equal(statistics_of(&s).row_groups_damaged, 1);
+    int64_t left = count_in_file(&s, "SELECT count(*) FROM row_group WHERE signal = 0");
+    assert_true(left <= groups - 15); /* sixteen became one */
+    char sql[96];
+    (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM row_group WHERE id = %lld",
+                   (long long)bad);
+    assert_int_equal(count_in_file(&s, sql), 1);
+    for (size_t i = 0; i < e->view.groups[SIGNAL_TRACES]->count; i++) {
+        const struct group *g = e->view.groups[SIGNAL_TRACES]->groups[i];
+        assert_int_equal(atomic_load(&g->is_unmergeable), g->id == bad);
+    }
+    engine_close(s.engine);
+    metrics_close(s.metrics);
+    ledger_deinit(&s.ledger);
+    scratch_remove(s.directory);
+}
+
+/* The defect that all of these look for: it is seen. */
+static void lost_span_is_noticed(void **state)
+{
+    (void)state;
+#if SPINDLE_FAULTS
+    struct store s;
+    store_init(&s, 26);
+    s.options.maintain_interval_ns = 3600 * NS_PER_S;
+    store_open(&s);
+    trickle(&s, 0, 64);
+    struct sqlite_engine *e = sqlite_engine_from(s.engine);
+    maintain_stop(e);
+    (void)setenv("SPINDLE_DEFECT", "merge-drops-span", 1);
+    merge_run(e);
+    (void)unsetenv("SPINDLE_DEFECT");
+    s.ledger.is_quiet = true;
+    assert_false(ledger_check(&s.ledger, s.engine));
+    assert_string_equal(s.ledger.wrong, "an acknowledged item is lost");
+    store_deinit(&s);
+#endif
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quiet_service_has_few_groups),
         cmocka_unit_test(old_snapshot_reads_what_it_saw),
         cmocka_unit_test(closed_partition_is_merged_whole),
+        cmocka_unit_test(copies_are_dropped),
+        cmocka_unit_test(one_bad_group_stays_alone),
+        cmocka_unit_test(lost_span_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,13 @@ void operations_init(struct operations *o)
     intern_init(&o->services, OPERATIONS_MAX);
 }
 
+void operations_init_whole(struct operations *o)
+{
+    *o = (struct operations){ .is_whole = true };
+    intern_init(&o->keys, UINT32_MAX / 2);
+    intern_init(&o->services, UINT32_MAX / 2);
+}
+
 void operations_deinit(struct operations *o)
 {
     intern_deinit(&o->keys);
@@ -85,15 +92,15 @@ static enum err services_grow(struct operations *o)
 
 static bool has_room(const struct operations *o, size_t more)
 {
-    return o->count < OPERATIONS_MAX && o->bytes + more <= OPERATIONS_BYTES_MAX;
+    return o->is_whole || (o->count < OPERATIONS_MAX && o->services.count < OPERATIONS_MAX &&
+                           o->bytes + more <= OPERATIONS_BYTES_MAX);
 }
 
 /* The number of a service, which has an entry, or will have; UINT32_MAX: there is no room for it. */
 static enum err service_place(struct operations *o, struct bytes service, uint32_t *out)
 {
     *out = intern_find(&o->services, service);
-    if (*out != UINT32_MAX || o->services.count == OPERATIONS_MAX ||
-        !has_room(o, 3 * (service.len + ENTRY_BYTES)))
+    if (*out != UINT32_MAX || !has_room(o, 3 * (service.len + ENTRY_BYTES)))
         return ERR_OK;
     enum err e = services_grow(o);
     if (e == ERR_OK)
@@ -138,7 +145,7 @@ enum err operations_place(struct operations *o, struct bytes service, struct byt
     if (index == UINT32_MAX)
         e = service_place(o, service, &number);
     if (e == ERR_OK && index == UINT32_MAX && number != UINT32_MAX && !is_rest &&
-        o->of_service[number] < OPERATIONS_OF_SERVICE_MAX &&
+        (o->is_whole || o->of_service[number] < OPERATIONS_OF_SERVICE_MAX) &&
         has_room(o, k.bytes.len + ENTRY_BYTES)) {
         e = entry_put(o, k.bytes, &index);
         if (e == ERR_OK) {

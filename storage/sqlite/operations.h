@@ -27,6 +27,7 @@ struct operations {
         of_service; /* [services_capacity], by number of the service: how many entries, without the rest */
     uint32_t services_capacity, count; /* of all services, likewise */
     size_t bytes;
+    bool is_whole;       /* without the bounds */
     uint64_t overflowed; /* spans that were added to a rest */
 };
 
@@ -38,6 +39,8 @@ struct operation_entry {
 
 /* An empty set; deinit is safe on a zeroed one. */
 void operations_init(struct operations *o);
+/* Likewise, for what one row group holds, which bounds it: every operation has its entry. */
+void operations_init_whole(struct operations *o);
 void operations_deinit(struct operations *o);
 /* The number of the entry that these spans are counted under, which is made when there is none: with 0 spans.
  * ERR_NOMEM; a full set is not an error. */

@@ -327,16 +327,63 @@ enum err partition_retire(struct partition *p, const struct retirement *r, int64
 
 /* ---- Merging --------------------------------------------------------------------------------- */
 
-enum err partition_merge(struct partition *p, const struct retirement *r, uint32_t level,
-                         const int64_t *replaced_ids, size_t count, int64_t *out_group_id)
+/* Take up to *left spans out of one row of the operations. */
+static enum err row_take(struct partition *p, sqlite3_stmt *get, const struct operation_entry *key,
+                         uint64_t *left, struct operations *taken)
+{
+    bool is_row = false;
+    db_bind_bytes(get, 1, key->service);
+    db_bind_bytes(get, 2, key->name);
+    db_bind_u64(get, 3, key->kind);
+    enum err e = db_step(&p->db, get, &is_row);
+    uint64_t spans = e == ERR_OK && is_row ? db_column_u64(get, 0) : 0;
+    (void)sqlite3_reset(get);
+    spans = spans < *left ? spans : *left;
+    if (e != ERR_OK || spans == 0)
+        return e;
+    *left -= spans;
+    db_bind_bytes(p->count_operation, 1, key->service);
+    db_bind_bytes(p->count_operation, 2, key->name);
+    db_bind_u64(p->count_operation, 3, key->kind);
+    db_bind_u64(p->count_operation, 4, 0 - spans); /* it is added */
+    e = db_run(&p->db, p->count_operation);
+    return e == ERR_OK ? operations_add(taken, key->service, key->name, key->kind, spans) : e;
+}
+
+/* They were counted in a row of their own, or in one of those for what is over a bound. */
+static enum err spans_uncount(struct partition *p, const struct group_replacement *m)
+{
+    sqlite3_stmt *get = NULL;
+    enum err e = db_prepare(&p->db,
+                            "SELECT spans FROM operation WHERE tenant = 0 AND service = ?1"
+                            " AND name = ?2 AND kind = ?3",
+                            &get);
+    for (uint32_t i = 0; e == ERR_OK && i < operations_count(m->dropped); i++) {
+        struct operation_entry o;
+        operations_get(m->dropped, i, &o);
+        const struct operation_entry places[] = { o,
+                                                  { .service = o.service,
+                                                    .kind = OPERATION_REST_KIND },
+                                                  { .kind = OPERATION_REST_KIND } };
+        for (size_t k = 0; e == ERR_OK && o.spans > 0 && k < 3; k++)
+            e = row_take(p, get, &places[k], &o.spans, m->taken);
+    }
+    (void)sqlite3_finalize(get);
+    return e == ERR_OK ? db_exec(&p->db, "DELETE FROM operation WHERE spans = 0") : e;
+}
+
+enum err partition_merge(struct partition *p, const struct retirement *r,
+                         const struct group_replacement *replacement, int64_t *out_group_id)
 {
     int64_t id = 0;
     enum err e = db_exec(&p->db, "BEGIN IMMEDIATE");
     if (e == ERR_OK)
-        e = group_insert(p, r, level, &id);
+        e = group_insert(p, r, replacement->level, &id);
     CRASH_POINT("merge_written");
-    for (size_t i = 0; e == ERR_OK && i < count; i++) {
-        (void)sqlite3_bind_int64(p->replace_group, 1, replaced_ids[i]);
+    if (e == ERR_OK && operations_count(replacement->dropped) > 0)
+        e = spans_uncount(p, replacement);
+    for (size_t i = 0; e == ERR_OK && i < replacement->count; i++) {
+        (void)sqlite3_bind_int64(p->replace_group, 1, replacement->ids[i]);
         (void)sqlite3_bind_int64(p->replace_group, 2, id);
         e = db_run(&p->db, p->replace_group);
     }

@@ -100,9 +100,17 @@ struct retirement {
 NODISCARD enum err partition_retire(struct partition *p, const struct retirement *r,
                                     int64_t *out_group_id);
 
-/* Write a row group of this level that replaces others, and mark these, in one transaction. */
-NODISCARD enum err partition_merge(struct partition *p, const struct retirement *r, uint32_t level,
-                                   const int64_t *replaced_ids, size_t count,
+/* Write a row group that replaces others, mark these, and correct what is counted where it has fewer spans than they
+ * had, in one transaction. */
+struct group_replacement {
+    uint32_t level;
+    const int64_t *ids; /* of those it replaces */
+    size_t count;
+    const struct operations *dropped; /* spans that it does not have */
+    struct operations *taken;         /* filled: the rows in which these had been counted */
+};
+NODISCARD enum err partition_merge(struct partition *p, const struct retirement *r,
+                                   const struct group_replacement *replacement,
                                    int64_t *out_group_id);
 /* Give some of the pages that nothing is in back to the file system; *out_more: there are others. */
 NODISCARD enum err partition_shrink(struct partition *p, bool *out_more);

@@ -471,6 +471,7 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
     if (e->builder_rows > ROWGROUP_ROWS_MAX / 2)
         e->builder_rows = ROWGROUP_ROWS_MAX / 2;
     budget_init(&e->budget, e->memory_bytes / 2, NULL);
+    budget_init(&e->background, e->memory_bytes / 2, NULL);
     group_cache_init(&e->group_cache, e->memory_bytes / GROUP_CACHE_SHARE);
     metrics_register(e, o->metrics);
 }
