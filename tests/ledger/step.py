@@ -7,7 +7,7 @@ The server is killed, at random moments and at named points of its own code, and
 acknowledged trace must come back by its ID, equal to what was sent, unknown ones whole or not at all, and
 resent ones once. Log records ride along in the same way. `verify` must find nothing in the files.
 
-  step.py [--kills N] [--seed N] [--points-only] [--long]
+  step.py [--kills N] [--seed N] [--long]
 
 --self-test runs against a server whose acknowledgement comes before the commit and must fail.
 """
@@ -18,9 +18,11 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -322,15 +324,21 @@ def random_kills(report, kills, seed):
 
 # Passed only when a sync fails: the engine's own tests make it fail, and kill there.
 AFTER_A_FAILED_SYNC = {"freeze_marked", "freeze_listed", "rescue_committed", "rescue_listed"}
-# Retention removes what was acknowledged, and an upgrade wants an old directory: crash_test and golden_test kill there.
-ELSEWHERE = {"upgrade_written", "expiry_begun", "expiry_listed", "expiry_unlinking", "unlink_next", "expiry_unlinked", "expiry_forgotten"}
+# An upgrade wants an old directory: golden_test kills there.
+ELSEWHERE = {"upgrade_written"}
+# Passed by `spindle backup` and `spindle restore`, and not by the server.
+OF_COPIES = {"backup_copied", "restore_file", "restore_copied"}
+# Retention removes what was acknowledged, oldest first.
+OF_RETENTION = ("expiry_", "unlink_")
 # What maintenance does, at a look every second.
 IN_THE_BACKGROUND = ("merge_", "seal_")
 
 
 def named_points(report, seed, times):
     """From an empty directory, with partitions and row groups so small that everything happens within seconds."""
-    for name in sorted(set(crash_points()) - AFTER_A_FAILED_SYNC - ELSEWHERE):
+    for name in sorted(set(crash_points()) - AFTER_A_FAILED_SYNC - ELSEWHERE - OF_COPIES):
+        if name.startswith(OF_RETENTION):
+            continue
         seconds = 7.0 if name.startswith(IN_THE_BACKGROUND) else 3.0
         problems, hits, total = [], 0, 0
         replays = name == "replay_entry"  # wants a journal left behind
@@ -351,6 +359,134 @@ def named_points(report, seed, times):
                      f"{hits} of {times} runs died there, {total} acknowledged batches whole")
 
 
+def spindle(*arguments, crash_at=None):
+    """Exit status of a sub-command of the dev build, and what it said."""
+    env = {**os.environ, **({"SPINDLE_CRASH_AT": crash_at} if crash_at else {})}
+    run = subprocess.run([str(binary("dev")), *map(str, arguments)], capture_output=True, text=True, env=env)
+    return run.returncode, (run.stdout + run.stderr)[-300:]
+
+
+def is_no_data_directory(folder):
+    """A server does not start there."""
+    server = Server("dev", data=folder).start(wait=False)
+    try:
+        return server.process.wait(60) != 0
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        server.kill()
+
+
+def backup_points(report, seed):
+    """A backup that was killed is none, and the server does not mind; a restore that was killed is no data directory.
+    What was acknowledged before a backup began is in it, though others arrive meanwhile."""
+    problems = []
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="spindle-copies-"))
+    try:
+        with Server("dev", options=["--log-level", "warn", "--row-group-age", "100ms", "--partition-size", "1MiB"]) as server:
+            data = server.data / "data"
+            senders = [Sender(server, f"{seed}-backup-{i}", t) for i, t in enumerate(("grpc", "http"))]
+            for s in senders:
+                s.start()
+            while sum(len(s.acked) for s in senders) < 400:
+                time.sleep(0.01)
+            code, said = spindle("backup", "--data", data, "--to", folder / "killed", crash_at="backup_copied")
+            if code != -signal.SIGKILL:
+                problems.append(f"backup_copied: the backup ended with {code}: {said}")
+            before = [b for s in senders for b in list(s.acked)]
+            code, said = spindle("backup", "--data", data, "--to", folder / "copy")
+            if code != 0:
+                problems.append(f"backup: {code} {said}")
+            for s in senders:
+                s.stopping = True
+            for s in senders:
+                s.join(20)
+            problems += audit(server, [b for s in senders for b in s.acked], [b for s in senders for b in s.unknown])
+        code, said = spindle("restore", "--from", folder / "killed", "--data", folder / "of-killed")
+        if code == 0 or "manifest" not in said:
+            problems.append(f"a backup that was killed was restored: {code} {said}")
+        report.check("kill at backup_copied", not problems, "; ".join(problems[:5]) or f"{len(before)} acknowledged batches before")
+        for point in ("restore_file:1", "restore_file:2", "restore_copied"):
+            half = folder / point.replace(":", "-")
+            half.mkdir()
+            code, said = spindle("restore", "--from", folder / "copy", "--data", half / "data", crash_at=point)
+            report.check(f"kill at {point}", code == -signal.SIGKILL and is_no_data_directory(half), f"ended with {code}")
+        (folder / "whole").mkdir()
+        code, said = spindle("restore", "--from", folder / "copy", "--data", folder / "whole" / "data")
+        problems = [f"restore: {code} {said}"] if code != 0 else []
+        with Server("dev", data=folder / "whole", options=["--log-level", "warn"]) as server:
+            problems += audit(server, before, [])
+            server.stop()
+            problems += verify(server, "dev")
+        report.check("what was acknowledged before the backup is in it", not problems, "; ".join(problems[:5]) or f"{len(before)} batches")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_large(rng):
+    """A trace of a MiB that does not compress: some seventy of them are more than retention keeps."""
+    request = ExportTraceServiceRequest()
+    group = request.resource_spans.add()
+    fill_group(group, rng)
+    scope = group.scope_spans.add()
+    trace_id, now = rng.randbytes(16), time.time_ns()
+    for i in range(16):
+        span = scope.spans.add(trace_id=trace_id, span_id=rng.randbytes(8), name=f"op-{i}", start_time_unix_nano=now, end_time_unix_nano=now + i)
+        span.attributes.add(key="payload").value.bytes_value = rng.randbytes(65536)
+    return Batch("traces", trace_id.hex(), request, rows_of_traces(request))
+
+
+def retention_audit(server, acked):
+    """In order of acknowledgement: none in part, and what is gone came before all that is there. Every third is asked for,
+    newest first, as older ones may go meanwhile."""
+    problems, kept, gone = [], 0, 0
+    for batch in reversed(acked[len(acked) % 3::3]):
+        got = stored(server, batch)
+        if got and got != batch.rows:
+            problems.append(f"{batch.trace_id} is there in part: {sum(got.values())} of {sum(batch.rows.values())}")
+        if got and gone:
+            problems.append(f"{batch.trace_id} is there, and {gone} newer ones are gone")
+        kept, gone = kept + bool(got), gone + (not got)
+    if kept < 10:
+        problems.append(f"of {len(acked)} MiB only {3 * kept} are there, and 64 should be kept")
+    return problems, 3 * gone
+
+
+def retention_points(report, seed):
+    """Killed while the oldest partition goes, again and again over one directory; one sender, so that order is known."""
+    rng = random.Random(f"{seed}-retention")
+    acked = []
+    with Server("dev", options=["--log-level", "warn", "--row-group-age", "200ms", "--partition-size", "8MiB", "--retention-size", "64MiB",
+                                "--disk-ballast", "0"]) as server:
+        server.stop()
+        for name in (n for n in crash_points() if n.startswith(OF_RETENTION)):
+            server.start(env={"SPINDLE_CRASH_AT": name})
+            sender = Sender(server, f"{seed}-{name}", "grpc")
+            channel = grpc.insecure_channel(server.grpc)
+            until = time.monotonic() + 60
+            sent = 0
+            while server.process.poll() is None and time.monotonic() < until:
+                if sent < 150:
+                    batch = make_large(rng)
+                    if sender.send_grpc(channel, batch) == "acked":
+                        acked.append(batch)
+                    sent += 1
+                else:
+                    time.sleep(0.05)
+            channel.close()
+            died = server.process.poll() == -signal.SIGKILL
+            server.kill()
+            server.start()
+            problems, gone = retention_audit(server, acked)
+            server.kill()
+            report.check(f"kill at {name}", died and not problems, "; ".join(problems[:5]) or
+                         (f"{len(acked)} MiB acknowledged, the oldest {gone} or so gone" if died else "it was not passed"))
+        server.start()
+        server.stop()
+        problems = verify(server, "dev")
+        report.check("verify after retention was killed", not problems, "; ".join(problems))
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int)
@@ -363,6 +499,8 @@ def main():
     if not options.self_test:
         random_kills(report, options.kills or (2000 if options.long else 100), options.seed)
         named_points(report, options.seed, 40 if options.long else 2)
+        backup_points(report, options.seed)
+        retention_points(report, options.seed)
     # The negative control: a server that answers before it commits is caught within a few kills.
     with Server("dev", options=["--log-level", "warn"], env={"SPINDLE_DEFECT": "ack-before-commit"}) as server:
         server.stop()
