@@ -347,7 +347,7 @@ class Serve(unittest.TestCase):
                 self.next_line(s, "stopping")
                 begun = time.monotonic()
                 code, _, _ = s.end(signal.SIGTERM)
-                self.assertLess(time.monotonic() - begun, 5)
+                self.assertLess(time.monotonic() - begun, 30)  # far from the drain time
                 self.assertEqual(code, -signal.SIGTERM)
 
     def test_requests_under_way_are_answered_while_draining(self):
@@ -389,7 +389,7 @@ class Serve(unittest.TestCase):
             stays.close()
             begun = time.monotonic()
             self.assertEqual(s.end()[0], 0)
-            self.assertLess(time.monotonic() - begun, 5)
+            self.assertLess(time.monotonic() - begun, 30)
 
     def test_options_come_from_everywhere(self):
         config = self.write("c.yaml", "hold_time: 3s\nthreads: 1\nlog_level: warn\n")

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -364,17 +365,14 @@ static void native_histograms_keep_quantiles(void **state)
                 exp2(exp2(-n.schema)) - 1);
 }
 
-/* Measured here, promised in docs/BENCHMARKS.md; the bound is for a machine that does other things. */
-static void ten_thousand_series_are_quick(void **state)
+static void set_many(struct fixture *f, unsigned series, unsigned edges)
 {
-    struct fixture *f = *state;
-    enum { SERIES = 10000, EDGES = 2000 };
-    f->totals.series = arena_alloc_array(&f->arena, SERIES, sizeof f->totals.series[0]);
-    f->totals.edges = arena_alloc_array(&f->arena, EDGES, sizeof f->totals.edges[0]);
+    f->totals.series = arena_alloc_array(&f->arena, series, sizeof f->totals.series[0]);
+    f->totals.edges = arena_alloc_array(&f->arena, edges, sizeof f->totals.edges[0]);
     assert_true(f->totals.series != NULL && f->totals.edges != NULL);
-    f->totals.series_count = SERIES;
-    f->totals.edges_count = EDGES;
-    for (unsigned i = 0; i < SERIES; i++) {
+    f->totals.series_count = series;
+    f->totals.edges_count = edges;
+    for (unsigned i = 0; i < series; i++) {
         char name[32], service[32];
         struct red_total *t = &f->totals.series[i];
         (void)snprintf(name, sizeof name, "GET /route/%u/{id}", i);
@@ -386,25 +384,50 @@ static void ten_thousand_series_are_quick(void **state)
             record(f, &t->duration, (uint64_t)(1000000 + k * k * 7000), 1 + k);
         t->calls = t->duration.count;
     }
-    for (unsigned i = 0; i < EDGES; i++) {
+    for (unsigned i = 0; i < edges; i++) {
         struct edge_total *x = &f->totals.edges[i];
         x->client.name = f->totals.series[i % 100].service;
         x->server.name = f->totals.series[i].name;
         x->calls = 50;
         record(f, &x->client_duration, 1000000 + i, 50);
     }
+}
+
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t cpu_of_page(struct fixture *f, enum exposition_format format)
+{
+    uint64_t best = UINT64_MAX;
+    for (unsigned k = 0; k < 3; k++) {
+        uint64_t begin = cpu_ns();
+        (void)write_page(f, format, SPAN_METRICS_COLLECTOR);
+        uint64_t took = cpu_ns() - begin;
+        best = took < best ? took : best;
+    }
+    return best;
+}
+
+/* Ten times the series may take ten times as long, not a hundred times. The time itself is in
+ * docs/BENCHMARKS.md: a busy machine would fail it. */
+static void cost_follows_the_number_of_series(void **state)
+{
+    struct fixture *f = *state;
     static const enum exposition_format formats[] = { EXPOSITION_TEXT, EXPOSITION_PROTOBUF };
+    uint64_t few[2], many[2];
+    set_many(f, 1000, 200);
+    for (size_t i = 0; i < 2; i++)
+        few[i] = cpu_of_page(f, formats[i]);
+    set_many(f, 10000, 2000);
     for (size_t i = 0; i < 2; i++) {
-        uint64_t best = UINT64_MAX;
-        for (unsigned k = 0; k < 3; k++) {
-            uint64_t begin = clock_mono_ns();
-            (void)write_page(f, formats[i], SPAN_METRICS_COLLECTOR);
-            uint64_t took = clock_mono_ns() - begin;
-            best = took < best ? took : best;
-        }
+        many[i] = cpu_of_page(f, formats[i]);
         print_message("%s: %.1f MB in %.1f ms\n", i == 0 ? "text" : "protobuf",
-                      (double)f->page.len / 1e6, (double)best / 1e6);
-        assert_true(best < 2 * NS_PER_S);
+                      (double)f->page.len / 1e6, (double)many[i] / 1e6);
+        assert_true(many[i] < 40 * few[i]);
     }
 }
 
@@ -414,7 +437,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(names_are_the_collectors, setup, teardown),
         cmocka_unit_test_setup_teardown(names_are_tempos, setup, teardown),
         cmocka_unit_test_setup_teardown(native_histograms_keep_quantiles, setup, teardown),
-        cmocka_unit_test_setup_teardown(ten_thousand_series_are_quick, setup, teardown),
+        cmocka_unit_test_setup_teardown(cost_follows_the_number_of_series, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -160,11 +160,19 @@ static void on_thread(struct exchange *x, void *context)
         (void)run_producer(start);
 }
 
-/* Holds its thread for 300 ms, as the handler of a large body may. */
+static atomic_bool naps_last;
+
+void test_routes_let_nap(bool do_last)
+{
+    atomic_store(&naps_last, do_last);
+}
+
+/* Holds its thread, as the handler of a large body may. */
 static void on_nap(struct exchange *x, void *context)
 {
     (void)context;
-    nap(300);
+    for (unsigned i = 0; i < 1000 && atomic_load(&naps_last); i++)
+        nap(10);
     answer(x, BYTES_LITERAL("rested"), false);
 }
 

@@ -825,7 +825,7 @@ static void stopping_ends_what_runs_and_what_waits(void **state)
     wait_until_asked(&f, 2);
     uint64_t begin = clock_mono_ns();
     stop(&f);
-    assert_true(clock_mono_ns() - begin < 5 * NS_PER_S);
+    assert_true(clock_mono_ns() - begin < 30 * NS_PER_S);
     assert_int_equal(f.engine.stopped_with, ERR_CANCELLED);
     close(running);
     close(waiting);
