@@ -151,6 +151,11 @@ void mem_unmap(void *block, size_t size)
         page_cache_give(block, size);
 }
 
+void mem_map_rest(void *block, size_t size)
+{
+    (void)madvise(block, page_cache_rounded(size), MADV_DONTNEED);
+}
+
 void mem_trim(void)
 {
     page_cache_drop();

@@ -29,6 +29,8 @@ void *mem_map(size_t size);
 /* As mem_realloc(). */
 void *mem_map_resize(void *block, size_t size, size_t new_size);
 void mem_unmap(void *block, size_t size);
+/* What is in such a block is forgotten, and its pages go back to the kernel until they are written again. */
+void mem_map_rest(void *block, size_t size);
 /* Give pages in which nothing is left, the heap's and the kept ones, back to the system: after a burst. Takes milliseconds; the
  * heap keeps them otherwise for as long as anything younger lies behind them. */
 void mem_trim(void);

@@ -200,7 +200,7 @@ static void give_memory_back(uint64_t *cpu_ns)
         return;
     uint64_t now_ns = (uint64_t)used.tv_sec * NS_PER_S + (uint64_t)used.tv_nsec;
     if (now_ns - *cpu_ns < IDLE_LOOK_S * NS_PER_S / 50)
-        (void)malloc_trim(0);
+        mem_trim();
     *cpu_ns = now_ns;
 }
 

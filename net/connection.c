@@ -271,6 +271,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
     size_t len = c->session == NULL ? INPUT_STOP_BYTES : c->session->read_hint;
     if (c->tls != NULL || len > LOOP_READ_BYTES)
         len = c->tls != NULL ? TLS_READ_BYTES : LOOP_READ_BYTES;
+    c->wire.loop->quiet_ticks = 0;
     *out = uv_buf_init((char *)c->wire.loop->read_buffer, (unsigned)len);
 }
 

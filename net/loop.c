@@ -35,10 +35,20 @@ static void on_wake(uv_async_t *wake)
     loop_settle(wake->data);
 }
 
+/* Nothing stays in the buffers from one callback to the next. */
+static void buffers_rest(struct loop *l)
+{
+    if (l->quiet_ticks <= LOOP_QUIET_TICKS && l->quiet_ticks++ == LOOP_QUIET_TICKS) {
+        mem_map_rest(l->read_buffer, LOOP_READ_BYTES);
+        mem_map_rest(l->write_buffer, LOOP_WRITE_BYTES);
+    }
+}
+
 static void on_tick(uv_timer_t *tick)
 {
     struct loop *l = tick->data;
     uint64_t now = clock_mono_ns();
+    buffers_rest(l);
     struct connection *next;
     for (struct connection *c = l->connections; c != NULL; c = next) {
         next = connection_next(c);
@@ -63,8 +73,8 @@ void loop_settle(struct loop *l)
 static void loop_free(struct loop *l)
 {
     pthread_mutex_destroy(&l->lock);
-    mem_free(l->read_buffer);
-    mem_free(l->write_buffer);
+    mem_unmap(l->read_buffer, LOOP_READ_BYTES);
+    mem_unmap(l->write_buffer, LOOP_WRITE_BYTES);
     mem_free(l);
 }
 
@@ -75,8 +85,8 @@ enum err loop_open(struct loop **out)
         return ERR_NOMEM;
     pthread_mutex_init(&l->lock, NULL);
     atomic_init(&l->refs, 1);
-    l->read_buffer = mem_alloc(LOOP_READ_BYTES);
-    l->write_buffer = mem_alloc(LOOP_WRITE_BYTES);
+    l->read_buffer = mem_map(LOOP_READ_BYTES);
+    l->write_buffer = mem_map(LOOP_WRITE_BYTES);
     if (l->read_buffer == NULL || l->write_buffer == NULL || uv_loop_init(&l->uv) != 0) {
         loop_free(l);
         return ERR_NOMEM;

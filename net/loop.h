@@ -21,6 +21,8 @@
 #define LOOP_WRITE_BYTES (256 * 1024)
 /* How often timeouts are looked at; their precision. */
 #define LOOP_TICK_MS 100
+/* So many without a read, and the buffers' pages go back to the kernel. */
+#define LOOP_QUIET_TICKS 20
 /* Input that connections on hold keep back, on one loop. Beyond it a request is refused without a
  * hold. */
 #define LOOP_HELD_MAX_BYTES ((size_t)16 * 1024 * 1024)
@@ -60,8 +62,9 @@ struct loop {
     struct loop_work *works_last;
     uv_work_t worker;
     uint8_t *read_buffer, *write_buffer;
-    size_t held_bytes; /* input kept back by connections on hold, all together */
-    char date[32];     /* "Sun, 06 Nov 1994 08:49:37 GMT" */
+    unsigned quiet_ticks; /* since the last read */
+    size_t held_bytes;    /* input kept back by connections on hold, all together */
+    char date[32];        /* "Sun, 06 Nov 1994 08:49:37 GMT" */
     uint64_t date_s;
 };
 

@@ -405,6 +405,7 @@ static void a_full_table_keeps_its_bound(void **state)
         }
         half_table_apply(&t, &c);
         assert_true(t.waiting.count + t.paired.count <= HALVES_MAX);
+        assert_true(t.paired.count <= HALVES_PAIRED_MAX);
         assert_true(half_newest(&t, &halves[EACH - 1], 0, &t.steps) != HALF_NONE);
     }
     assert_int_equal(t.lost, 0); /* those that are paired make room */

@@ -11,7 +11,8 @@
 #define HALF_FORMAT 1
 #define NODES_MAX   65536u
 #define NODES_TIDY  4096u /* so many before looking whether all are in use */
-#define BUCKETS     (2 * HALVES_MAX)
+#define BUCKETS     HALVES_MAX
+#define OF_SIDE     (BUCKETS / 2)
 
 enum err half_table_init(struct half_table *t)
 {
@@ -53,7 +54,7 @@ uint64_t half_hash(const struct half_table *t, const struct half *key)
 
 static uint32_t bucket_of(const struct half_table *t, const struct half *key, uint32_t side)
 {
-    return ((uint32_t)half_hash(t, key) & (HALVES_MAX - 1)) + (side == 0 ? 0 : HALVES_MAX);
+    return ((uint32_t)half_hash(t, key) & (OF_SIDE - 1)) + (side == 0 ? 0 : OF_SIDE);
 }
 
 uint32_t half_newest(const struct half_table *t, const struct half *key, uint32_t side,
@@ -268,6 +269,13 @@ static void nodes_tidy(struct half_table *t)
     t->nodes_tidy_at = kept.count < NODES_TIDY / 2 ? NODES_TIDY : 2 * kept.count;
 }
 
+/* The newest stay. What is stored relies on the number: see derived_store(). */
+static void paired_bound(struct half_table *t, size_t more)
+{
+    while (t->paired.count > 0 && t->paired.count + more > HALVES_PAIRED_MAX)
+        entry_remove(t, t->paired.first);
+}
+
 void half_table_apply(struct half_table *t, const struct half_changes *c)
 {
     if (c->built_unix_ns > t->now_unix_ns)
@@ -281,6 +289,7 @@ void half_table_apply(struct half_table *t, const struct half_changes *c)
     expire(t, &t->waiting);
     expire(t, &t->paired);
     nodes_tidy(t);
+    paired_bound(t, c->pairs_count); /* first, so that the new ones take their places */
     for (size_t i = 0; i < c->waits_count; i++)
         entry_add(t, c, &c->waits[i], false);
     for (size_t i = 0; i < c->pairs_count; i++)

@@ -5,8 +5,8 @@
  *            half, under its parent's or its link's. They come in any order, in any batch, minutes apart. What is
  *            not complete when its row group is built waits here, and, by the entries that are stored with
  *            the group, is found again after a start.
- * Bound      HALVES_MAX entries of about 110 bytes. Halves wait HALF_LIFETIME_NS; callers that were paired stay
- *            as long as there is room, for the other calls that they may have made.
+ * Bound      HALVES_MAX entries of about 110 bytes. Halves wait HALF_LIFETIME_NS; the newest HALVES_PAIRED_MAX
+ *            callers that were paired stay, for the other calls that they may have made.
  * Work       peers choose the keys, and may choose one for all: those of a key and a side hang together under
  *            the newest, which alone is in a bucket, and buckets are chosen by a secret. So what is done to
  *            one half takes a few steps, whatever the others are.
@@ -18,11 +18,15 @@
 #include "storage/derived.h"
 
 #define HALVES_MAX 65536u
+/* Of these, callers that have met a server: 0.9 MiB, which stay resident when everything is quiet. */
+#define HALVES_PAIRED_MAX 8192u
 #define HALF_LIFETIME_NS                                                                           \
     (UINT64_C(900) * 1000000000) /* by arrival, that is: by the group's building */
 #define HALF_NONE UINT32_MAX
-/* Of one group, of those that have met a server in it: a second one may come later, but seldom does. */
+/* Of one group, of those that have met a server in it: a second one may come later, but seldom does; senders of
+ * messages first, which several may receive. */
 #define HALF_PAIRS_KEPT 4096u
+#define HALF_CALLS_KEPT 1024u /* of these, others than senders of messages */
 
 enum half_flag {
     HALF_SERVER = 1,    /* else client */
@@ -58,10 +62,9 @@ struct half_list {
 
 struct half_table {
     struct half_entry
-        *entries; /* [HALVES_MAX], straight from the kernel: only what is used takes memory */
-    uint32_t
-        *buckets;  /* [2 * HALVES_MAX], number + 1: of clients, then of servers, which are few */
-    uint32_t used; /* entries that were ever in use */
+        *entries;      /* [HALVES_MAX], straight from the kernel: only what is used takes memory */
+    uint32_t *buckets; /* [HALVES_MAX], number + 1: half for clients, half for servers */
+    uint32_t used;     /* entries that were ever in use */
     struct half_list free, waiting, paired;
     struct intern nodes; /* keys of nodes, by the halves' numbers */
     uint32_t nodes_tidy_at;

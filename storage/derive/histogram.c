@@ -86,8 +86,11 @@ static enum err window_move(struct histogram *h, int32_t first, uint32_t length,
 {
     if (length > WINDOW_MAX)
         return ERR_CORRUPT;
+    /* Those of the moment are moved seldom; those of the heap live long, and take what they need. */
     uint32_t capacity =
-        h->capacity * 2 > length && h->capacity * 2 <= WINDOW_MAX ? h->capacity * 2 : length;
+        h->arena != NULL && h->capacity * 2 > length && h->capacity * 2 <= WINDOW_MAX
+            ? h->capacity * 2
+            : length;
     size_t size = is_wide ? sizeof(uint64_t) : sizeof(uint32_t);
     void *counts = h->arena != NULL ? arena_alloc_array(h->arena, capacity, size)
                                     : mem_alloc_array(capacity, size);

@@ -507,6 +507,8 @@ static bool builders_drop(struct sqlite_engine *e)
         rowgroup_builder_close(e->builder.rowgroup_builders[s]);
         e->builder.rowgroup_builders[s] = NULL;
     }
+    if (had_any)
+        derived_build_rest(&e->derived);
     return had_any;
 }
 

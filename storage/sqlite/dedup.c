@@ -12,14 +12,15 @@ struct request_seen {
     uint64_t arrival_unix_ns;
 };
 
-#define SLOTS_COUNT (2u * REQUEST_MEMORY_COUNT)
+#define SLOTS_LEAST 4096u
 static_assert((REQUEST_MEMORY_COUNT & (REQUEST_MEMORY_COUNT - 1)) == 0, "positions wrap by a mask");
 
 enum err request_memory_init(struct request_memory *m)
 {
     *m = (struct request_memory){ 0 };
     m->ring = mem_alloc_array(REQUEST_MEMORY_COUNT, sizeof *m->ring);
-    m->slots = mem_alloc_array(SLOTS_COUNT, sizeof *m->slots);
+    m->slots_count = SLOTS_LEAST;
+    m->slots = mem_alloc_array(m->slots_count, sizeof *m->slots);
     if (m->ring == NULL || m->slots == NULL) {
         request_memory_deinit(m);
         return ERR_NOMEM;
@@ -34,17 +35,17 @@ void request_memory_deinit(struct request_memory *m)
     *m = (struct request_memory){ 0 };
 }
 
-static uint32_t slot_home(struct hash128 hash)
+static uint32_t slot_home(const struct request_memory *m, struct hash128 hash)
 {
-    return (uint32_t)hash.low & (SLOTS_COUNT - 1);
+    return (uint32_t)hash.low & (m->slots_count - 1);
 }
 
 /* The slot that holds the hash, or the free one where it would go: half of them are always free. */
 static uint32_t slot_find(const struct request_memory *m, struct hash128 hash)
 {
-    uint32_t slot = slot_home(hash);
+    uint32_t slot = slot_home(m, hash);
     while (m->slots[slot] != 0 && !hash128_equal(m->ring[m->slots[slot] - 1].hash, hash))
-        slot = (slot + 1) & (SLOTS_COUNT - 1);
+        slot = (slot + 1) & (m->slots_count - 1);
     return slot;
 }
 
@@ -58,11 +59,11 @@ static void slot_clear(struct request_memory *m, uint32_t position)
         return;
     uint32_t at = gap;
     for (;;) {
-        at = (at + 1) & (SLOTS_COUNT - 1);
+        at = (at + 1) & (m->slots_count - 1);
         if (m->slots[at] == 0)
             break;
-        uint32_t home = slot_home(m->ring[m->slots[at] - 1].hash);
-        if (((at - home) & (SLOTS_COUNT - 1)) >= ((at - gap) & (SLOTS_COUNT - 1))) {
+        uint32_t home = slot_home(m, m->ring[m->slots[at] - 1].hash);
+        if (((at - home) & (m->slots_count - 1)) >= ((at - gap) & (m->slots_count - 1))) {
             m->slots[gap] = m->slots[at];
             gap = at;
         }
@@ -75,6 +76,25 @@ static void forget_oldest(struct request_memory *m)
     slot_clear(m, m->first);
     m->first = (m->first + 1) & (REQUEST_MEMORY_COUNT - 1);
     m->count--;
+}
+
+/* Room for one more in the index: twice the size, or, without memory for that, fewer requests. */
+static void slots_reserve(struct request_memory *m)
+{
+    if (2 * (m->count + 1) <= m->slots_count)
+        return;
+    uint32_t *slots = mem_alloc_array(2 * (size_t)m->slots_count, sizeof *slots);
+    if (slots == NULL) {
+        forget_oldest(m);
+        return;
+    }
+    mem_free(m->slots);
+    m->slots = slots;
+    m->slots_count *= 2;
+    for (uint32_t i = 0; i < m->count; i++) { /* of equal ones the youngest stays */
+        uint32_t position = (m->first + i) & (REQUEST_MEMORY_COUNT - 1);
+        m->slots[slot_find(m, m->ring[position].hash)] = position + 1;
+    }
 }
 
 void request_memory_undo(struct request_memory *m, uint32_t count)
@@ -106,6 +126,7 @@ void request_memory_add(struct request_memory *m, struct hash128 hash, uint64_t 
     while (m->count > 0 && (m->count == REQUEST_MEMORY_COUNT ||
                             is_too_old(m->ring[m->first].arrival_unix_ns, arrival_unix_ns)))
         forget_oldest(m);
+    slots_reserve(m);
     uint32_t position = (m->first + m->count) & (REQUEST_MEMORY_COUNT - 1);
     uint32_t slot = slot_find(m, hash);
     m->ring[position] = (struct request_seen){ .hash = hash, .arrival_unix_ns = arrival_unix_ns };

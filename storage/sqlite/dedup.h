@@ -17,15 +17,16 @@
 /* ---- Requests -------------------------------------------------------------------------------- */
 
 #define REQUEST_MEMORY_NS    UINT64_C(600000000000) /* ten minutes by arrival time */
-#define REQUEST_MEMORY_COUNT (1u << 17) /* 4 MiB: 24 bytes an entry, 4 + 4 of its index */
+#define REQUEST_MEMORY_COUNT (1u << 17) /* 4 MiB: 24 bytes an entry, 8 to 16 of its index */
 
 struct request_memory {
     struct request_seen *ring; /* REQUEST_MEMORY_COUNT entries, oldest at `first` */
     uint32_t *slots;           /* open addressing over the ring: position + 1, 0 for none */
+    uint32_t slots_count;      /* a power of two; grows, so that few requests touch few pages */
     uint32_t first, count;
 };
 
-/* Takes its 4 MiB at once; pages that were never used are not resident. */
+/* The ring takes its 3 MiB at once; pages that were never used are not resident. */
 NODISCARD enum err request_memory_init(struct request_memory *m);
 void request_memory_deinit(struct request_memory *m);
 /* Was an equal request stored within the last ten minutes before now? Zero hashes are never equal.

@@ -18,6 +18,7 @@ static void delta_init(struct derived_delta *d)
     *d = (struct derived_delta){ 0 };
     buffer_init(&d->minutes, BLOB_BYTES_MAX);
     buffer_init(&d->halves, BLOB_BYTES_MAX);
+    buffer_init(&d->pairs, BLOB_BYTES_MAX);
     buffer_init(&d->merged_minutes, BLOB_BYTES_MAX);
     buffer_init(&d->merged_hours, BLOB_BYTES_MAX);
     buffer_init(&d->merged_days, BLOB_BYTES_MAX);
@@ -27,20 +28,26 @@ static void delta_deinit(struct derived_delta *d)
 {
     buffer_deinit(&d->minutes);
     buffer_deinit(&d->halves);
+    buffer_deinit(&d->pairs);
     buffer_deinit(&d->merged_minutes);
     buffer_deinit(&d->merged_hours);
     buffer_deinit(&d->merged_days);
 }
 
-enum err derived_init(struct derived *d)
+static void building_init(struct derived *d)
 {
-    *d = (struct derived){ 0 };
     intake_init(&d->intake, INTAKE_BYTES_MAX);
     delta_init(&d->delta);
     d->intake.admit = totals_admit_series;
     d->intake.admit_service = totals_admit_service;
     d->intake.admit_edge = totals_admit_edge;
     d->intake.admit_context = &d->totals;
+}
+
+enum err derived_init(struct derived *d)
+{
+    *d = (struct derived){ 0 };
+    building_init(d);
     enum err e = totals_init(&d->totals);
     enum err halves_error = half_table_init(&d->halves); /* both, so that deinit finds them made */
     return e != ERR_OK ? e : halves_error;
@@ -62,6 +69,13 @@ void derived_deinit(struct derived *d)
 }
 
 /* ---- Builder --------------------------------------------------------------------------------- */
+
+void derived_build_rest(struct derived *d)
+{
+    intake_deinit(&d->intake);
+    delta_deinit(&d->delta);
+    building_init(d);
+}
 
 void derived_build_begin(struct derived *d)
 {
@@ -98,6 +112,53 @@ static enum err rows_reserve(struct sqlite_engine *e, size_t more)
     return error;
 }
 
+/* What the group changes, and its paired callers, which are most of it and can go sooner, apart. */
+static enum err halves_encode(struct derived *d, const struct partition *p)
+{
+    struct derived_delta *delta = &d->delta;
+    struct half_changes changes = delta->pairing.changes;
+    const struct half_changes pairs = { .pairs = changes.pairs,
+                                        .pairs_count = changes.pairs_count,
+                                        .nodes = changes.nodes,
+                                        .built_unix_ns = changes.built_unix_ns };
+    changes.pairs_count = 0;
+    half_changes_encode(&changes, &delta->halves);
+    if (pairs.pairs_count > 0)
+        half_changes_encode(&pairs, &delta->pairs);
+    if (d->pairs.partition != p)
+        d->pairs.rows = d->pairs.count = 0;
+    delta->pairs_before = &d->pairs;
+    delta->pairs_void = 0;
+    uint64_t count = d->pairs.count + pairs.pairs_count;
+    for (size_t i = 0; i < d->pairs.rows && count - d->pairs.counts[i] >= HALVES_PAIRED_MAX; i++) {
+        count -= d->pairs.counts[i];
+        delta->pairs_void++;
+    }
+    enum err e = buffer_error(&delta->halves);
+    return e == ERR_OK ? buffer_error(&delta->pairs) : e;
+}
+
+/* The void rows are gone, and there is one more. */
+static void pairs_stored(struct derived *d, struct partition *p)
+{
+    struct derived_pairs *l = &d->pairs;
+    const struct derived_delta *delta = &d->delta;
+    size_t gone = l->partition == p ? delta->pairs_void : l->rows;
+    l->partition = p;
+    if (gone == 0 && l->rows == DERIVED_PAIRS_ROWS)
+        gone = 1;
+    for (size_t i = 0; i < gone; i++)
+        l->count -= l->counts[i];
+    l->rows -= gone;
+    memmove(l->ids, l->ids + gone, l->rows * sizeof *l->ids);
+    memmove(l->counts, l->counts + gone, l->rows * sizeof *l->counts);
+    if (delta->pairs.len == 0)
+        return;
+    l->ids[l->rows] = delta->id;
+    l->counts[l->rows] = (uint32_t)delta->pairing.changes.pairs_count;
+    l->count += l->counts[l->rows++];
+}
+
 enum err derived_build_end(struct sqlite_engine *e, struct retirement *r)
 {
     struct derived *d = &e->derived;
@@ -113,10 +174,8 @@ enum err derived_build_end(struct sqlite_engine *e, struct retirement *r)
         error = derived_merge_plan(e, r->entries.first->partition, &d->delta);
     if (error == ERR_OK)
         error = tally_encode(&d->intake.tally, &d->delta.minutes, &d->delta.span);
-    if (error == ERR_OK) {
-        half_changes_encode(&d->delta.pairing.changes, &d->delta.halves);
-        error = buffer_error(&d->delta.halves);
-    }
+    if (error == ERR_OK)
+        error = halves_encode(d, r->entries.first->partition);
     if (error != ERR_OK)
         return error;
     assert(d->intake.spans == r->summary.rows);
@@ -127,8 +186,10 @@ enum err derived_build_end(struct sqlite_engine *e, struct retirement *r)
 
 void derived_build_stored(struct sqlite_engine *e, const struct retirement *r)
 {
-    if (r->derived != NULL && r->derived->is_used)
-        totals_add(&e->derived.totals, &e->derived.intake.tally, r->built_unix_ns, clock_mono_ns());
+    if (r->derived == NULL || !r->derived->is_used)
+        return;
+    totals_add(&e->derived.totals, &e->derived.intake.tally, r->built_unix_ns, clock_mono_ns());
+    pairs_stored(&e->derived, r->entries.first->partition);
 }
 
 /* ---- Writer ---------------------------------------------------------------------------------- */
@@ -159,9 +220,8 @@ static enum err row_insert(struct db *db, uint32_t level, uint64_t built_unix_ns
     return e;
 }
 
-/* What is older than a half waits is of no use. */
-static enum err halves_insert(struct db *db, int64_t id, uint64_t built_unix_ns,
-                              const struct buffer *halves)
+static enum err half_insert(struct db *db, int64_t id, uint64_t built_unix_ns,
+                            const struct buffer *halves)
 {
     sqlite3_stmt *s = NULL;
     enum err e = db_prepare(
@@ -170,6 +230,27 @@ static enum err halves_insert(struct db *db, int64_t id, uint64_t built_unix_ns,
         (void)sqlite3_bind_int64(s, 1, id);
         db_bind_u64(s, 2, built_unix_ns);
         db_bind_bytes(s, 3, buffer_bytes(halves));
+        e = db_run(db, s);
+    }
+    (void)sqlite3_finalize(s);
+    return e;
+}
+
+/* Paired callers of row `id` stand in row -id. What is older than a half waits is of no use, nor paired callers
+ * that the table has no room for any more. */
+static enum err halves_insert(struct partition *p, const struct derived_delta *d,
+                              uint64_t built_unix_ns)
+{
+    struct db *db = &p->db;
+    sqlite3_stmt *s = NULL;
+    enum err e = half_insert(db, d->id, built_unix_ns, &d->halves);
+    if (e == ERR_OK && d->pairs.len > 0)
+        e = half_insert(db, -d->id, built_unix_ns, &d->pairs);
+    if (e == ERR_OK)
+        e = db_prepare(db, "DELETE FROM half WHERE id = ?1", &s);
+    size_t count = d->pairs_before->partition == p ? d->pairs_void : 0;
+    for (size_t i = 0; e == ERR_OK && i < count; i++) {
+        (void)sqlite3_bind_int64(s, 1, -d->pairs_before->ids[i]);
         e = db_run(db, s);
     }
     (void)sqlite3_finalize(s);
@@ -206,7 +287,7 @@ enum err derived_store(struct partition *p, struct derived_delta *d, uint64_t bu
         return ERR_OK;
     enum err e = row_insert(&p->db, 0, built_unix_ns, &d->span, &d->minutes, NULL, NULL, &d->id);
     if (e == ERR_OK)
-        e = halves_insert(&p->db, d->id, built_unix_ns, &d->halves);
+        e = halves_insert(p, d, built_unix_ns);
     if (e == ERR_OK && d->merged_in == p)
         e = rows_replace(p, d, built_unix_ns);
     return e;
@@ -359,7 +440,8 @@ static enum err halves_replay(struct derived *d, struct partition *p, uint64_t f
     enum err e = reader_pool_take(&p->readers, &reader);
     if (e == ERR_OK)
         e = db_prepare(reader,
-                       "SELECT data, built_unix_ns FROM half WHERE built_unix_ns >= ?1 ORDER BY id",
+                       "SELECT data, built_unix_ns FROM half WHERE built_unix_ns >= ?1"
+                       " ORDER BY max(id, -id), id DESC",
                        &s);
     if (e == ERR_OK)
         db_bind_u64(s, 1, from_unix_ns);

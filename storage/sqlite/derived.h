@@ -39,13 +39,27 @@ struct derived_row {
 /* Not when they have more bytes together: merging must fit beside building. */
 #define DERIVED_MERGE_BYTES ((uint64_t)8 << 20)
 
+/* The rows of paired callers in the open partition, oldest first. One is void once HALVES_PAIRED_MAX newer callers
+ * are stored; those that this list has no place for, or does not know since a start, go by age. */
+#define DERIVED_PAIRS_ROWS 256u
+struct derived_pairs {
+    struct partition *partition; /* whose rows they are; only compared */
+    int64_t ids[DERIVED_PAIRS_ROWS];
+    uint32_t counts[DERIVED_PAIRS_ROWS];
+    size_t rows;
+    uint64_t count; /* of callers, in all rows */
+};
+
 /* What a retirement adds. */
 struct derived_delta {
     bool is_used; /* false: nothing to store */
-    struct buffer minutes, halves;
+    struct buffer minutes, halves, pairs;
     struct tally_span span;
     struct pairing pairing; /* lies in the intake */
-    /* In the same transaction these rows become one. */
+    /* In the same transaction: of this partition's rows of paired callers the oldest so many are void. */
+    const struct derived_pairs *pairs_before;
+    size_t pairs_void;
+    /* And these rows become one. */
     struct partition *merged_in; /* NULL: no merge */
     int64_t merged_ids[DERIVED_MERGE_ROWS];
     size_t merged_count;
@@ -68,6 +82,7 @@ struct derived {
     /* The builder's. */
     struct intake intake;
     struct derived_delta delta;
+    struct derived_pairs pairs;
 };
 
 /* Empty; deinit is safe twice. */
@@ -85,6 +100,8 @@ void derived_on_span(void *context, uint32_t number, struct bytes resource,
 NODISCARD enum err derived_build_end(struct sqlite_engine *e, struct retirement *r);
 /* It is stored. */
 void derived_build_stored(struct sqlite_engine *e, const struct retirement *r);
+/* Nothing is built now: give its memory back. */
+void derived_build_rest(struct derived *d);
 
 /* Part of derived_build_end(): when a partition has many rows of a level, make one of them that takes their
  * place when the retirement is stored. */

@@ -95,9 +95,7 @@ static enum err rows_merge(struct partition *p, struct merge *m, const struct de
 /* Where rows cannot be merged they stay as they are: only slower to read. */
 enum err derived_merge_plan(struct sqlite_engine *e, struct partition *p, struct derived_delta *d)
 {
-    (void)pthread_rwlock_rdlock(&e->operations_lock);
     rows_choose(e, p, d);
-    (void)pthread_rwlock_unlock(&e->operations_lock);
     if (d->merged_count == 0)
         return ERR_OK;
     struct merge m;
@@ -239,7 +237,8 @@ static enum err halves_verify(struct db *db, derived_complain_fn *complain, void
     enum err e = half_table_init(&table);
     if (e != ERR_OK)
         return e;
-    e = db_prepare(db, "SELECT data, built_unix_ns, id FROM half ORDER BY id", &s);
+    e = db_prepare(db, "SELECT data, built_unix_ns, id FROM half ORDER BY max(id, -id), id DESC",
+                   &s);
     while (e == ERR_OK) {
         e = db_step(db, s, &is_row);
         if (e != ERR_OK || !is_row)

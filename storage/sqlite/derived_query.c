@@ -489,7 +489,7 @@ enum err sqlite_totals(struct engine *base, const struct query_context *q,
     out->bounds.halves = t->waiting.count + t->paired.count;
     out->bounds.halves_max = HALVES_MAX;
     out->bounds.memory_bytes += t->used * sizeof(struct half_entry) +
-                                HALVES_MAX * sizeof(uint32_t) +
+                                HALVES_MAX * sizeof(uint32_t) + /* buckets */
                                 e->derived.rows_capacity * sizeof(struct derived_row);
     (void)pthread_rwlock_unlock(&e->operations_lock);
     return ERR_OK;

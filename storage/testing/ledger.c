@@ -323,7 +323,8 @@ static int known_order(const void *a, const void *b)
     return order != 0 ? order : memcmp(&x->content, &y->content, sizeof x->content);
 }
 
-static void known_collect(struct ledger *l, enum signal signal, struct known_list *out)
+/* False: memory was refused, which tests do; then nothing is known. */
+static bool known_collect(struct ledger *l, enum signal signal, struct known_list *out)
 {
     struct buffer body;
     buffer_init(&body, SIZE_MAX);
@@ -333,6 +334,8 @@ static void known_collect(struct ledger *l, enum signal signal, struct known_lis
         uint64_t items = 0;
         buffer_reset(&body);
         ledger_body(l, n, &body, &items);
+        if (buffer_error(&body) != ERR_OK)
+            break;
         struct otlp_items it = otlp_items(buffer_bytes(&body));
         while (otlp_items_next(&it)) {
             if (out->count == out->capacity) {
@@ -347,9 +350,11 @@ static void known_collect(struct ledger *l, enum signal signal, struct known_lis
                                 .is_acked = l->outcomes[n] == LEDGER_ACKED };
         }
     }
+    bool is_whole = buffer_error(&body) == ERR_OK;
     buffer_deinit(&body);
     if (out->count > 0)
         qsort(out->items, out->count, sizeof *out->items, known_order);
+    return is_whole;
 }
 
 /* What the engine says of one trace, against items [first, end), which are all that were sent of it. */
@@ -390,8 +395,10 @@ bool ledger_check(struct ledger *l, struct engine *e)
     l->wrong = NULL;
     for (int s = 0; s < SIGNAL_COUNT; s++) {
         struct known_list known = { 0 };
-        known_collect(l, (enum signal)s, &known);
-        for (size_t i = 0; i < known.count;) {
+        bool is_known = known_collect(l, (enum signal)s, &known);
+        if (!is_known)
+            is_right = wrong(l, err_text(ERR_NOMEM), 0);
+        for (size_t i = 0; is_known && i < known.count;) {
             size_t end = i + 1;
             while (end < known.count && memcmp(&known.items[end].trace_id, &known.items[i].trace_id,
                                                sizeof(struct trace_id)) == 0)
