@@ -131,6 +131,7 @@ enum err native_service_names(struct call *c)
     for (size_t i = 0; i < count; i++) {
         json_object_begin(j);
         native_write_text(j, "name", names[i]);
+        native_write_count(j, "color", native_color(c, names[i]));
         json_object_end(j);
     }
     json_array_end(j);

@@ -292,8 +292,17 @@ enum err native_services(struct call *c)
 
 /* ---- Operations ---- */
 
+/* The share of the operation's spans that took no longer than the asker's: where one span stands among its peers. */
+static void write_rank(struct json_writer *j, const struct red_row *r, uint64_t than_ns)
+{
+    const double bound = (double)than_ns;
+    uint64_t at_most = 0;
+    histogram_cumulate(&r->sum.durations, &bound, 1, &at_most);
+    numbers_write_or_null(j, "rank", (double)at_most / (double)r->sum.count, r->sum.count > 0);
+}
+
 static void write_operation(struct numbers_answer *a, const struct table *t, const struct entry *x,
-                            double service_ns)
+                            double service_ns, uint64_t than_ns)
 {
     const struct red_row *r = x->row;
     struct json_writer *j = &a->c->json;
@@ -306,6 +315,8 @@ static void write_operation(struct numbers_answer *a, const struct table *t, con
     native_write_count(j, "time", r->sum.time_ns);
     numbers_write_or_null(j, "share", (double)r->sum.time_ns / service_ns, service_ns > 0);
     numbers_write(j, "impact", x->impact);
+    if (than_ns != UINT64_MAX)
+        write_rank(j, r, than_ns);
     write_sparks(a, r);
     write_prev(a, t, r);
     json_object_end(j);
@@ -313,20 +324,24 @@ static void write_operation(struct numbers_answer *a, const struct table *t, con
 
 static enum err operation_numbers(struct call *c)
 {
-    static const char *const known[] = { "from", "to",    "env",   "ns",   "kind", "sort",
-                                         "find", "limit", "spark", "prev", NULL };
+    static const char *const known[] = { "from",  "to",    "env",  "ns",   "kind", "sort", "find",
+                                         "limit", "spark", "prev", "name", "than", NULL };
     struct table t;
     struct numbers_answer a;
-    struct bytes ns, env;
+    struct bytes ns, env, name = { 0 };
     struct red_row *service = NULL;
     size_t services = 0, kind = SIZE_MAX;
+    uint64_t than_ns = UINT64_MAX;
     enum err e = parameters_check(c, known);
     if (e == ERR_OK)
         e = read_table(c, &t, SORT_IMPACT, OPERATIONS_DEFAULT);
     if (e == ERR_OK)
         e = parameter_word(c, "kind", kind_words, &kind);
+    if (e == ERR_OK)
+        e = parameter_duration(c, "than", &than_ns, NULL);
     if (e != ERR_OK)
         return e;
+    (void)parameter_text(c, "name", &name);
     struct numbers_window whole = t.w;
     whole.points = 0;
     struct red_rows_query query = { .service = c->request->parameters[0],
@@ -336,6 +351,7 @@ static enum err operation_numbers(struct call *c)
     e = red_rows(c, &whole, &query, &service, &services);
     query.by_basis = false;
     query.by = RED_BY_NAME | RED_BY_KIND;
+    query.name = name;
     query.kinds = kind == SIZE_MAX ? 0 : 1U << kind;
     query.has_point_durations = t.has_sparks;
     if (e == ERR_OK)
@@ -354,7 +370,8 @@ static enum err operation_numbers(struct call *c)
     json_key(&c->json, "rows");
     json_array_begin(&c->json);
     for (size_t i = 0; i < shown_rows(&t); i++)
-        write_operation(&a, &t, &t.entries[i], services == 0 ? 0 : (double)service[0].sum.time_ns);
+        write_operation(&a, &t, &t.entries[i], services == 0 ? 0 : (double)service[0].sum.time_ns,
+                        than_ns);
     json_array_end(&c->json);
     write_hidden_and_end(&a, &t, shown_rows(&t));
     return ERR_OK;

@@ -97,6 +97,22 @@ static void operations_have_their_share(void **state)
     assert_has("\"time\":2400000000,\"share\":0.4,");
     get_ok(f, NATIVE "/services/checkout/operations?" WINDOW "&kind=client");
     assert_int_equal(f->engine.red_query.kinds, 1U << 3);
+    assert_has_not("\"rank\"");
+}
+
+static void a_duration_is_ranked_among_an_operations_spans(void **state)
+{
+    struct fixture *f = *state;
+    struct red_series *s = add_red(f, "checkout", "", "", "POST /pay", 2);
+    add_calls(f, s, 0, 300, 0, 10 * NS_PER_MS);
+    add_calls(f, s, 1, 100, 0, 40 * NS_PER_MS);
+    get_ok(f, NATIVE "/services/checkout/operations?" WINDOW "&name=POST%20/pay&than=20ms");
+    assert_has("\"rank\":0.75,");
+    assert_int_equal(f->engine.red_query.name.len, strlen("POST /pay"));
+    get_ok(f, NATIVE "/services/checkout/operations?" WINDOW "&than=41ms");
+    assert_has("\"rank\":1,");
+    get_ok(f, NATIVE "/services/checkout/operations?" WINDOW "&than=0s");
+    assert_has("\"rank\":0,");
 }
 
 static void windows_are_widened_and_cut(void **state)
@@ -237,6 +253,7 @@ static void wrong_parameters_are_named(void **state)
         { "/services?from=now-1h&spark=2", "spark" },
         { "/services?from=now-1h&limit=0", "limit" },
         { "/services/a/operations?from=now-1h&kind=x", "kind" },
+        { "/services/a/operations?from=now-1h&than=5", "than" },
         { "/services/a/series?step=30s", "step" },
         { "/services/a/series?step=90s", "step" },
         { "/services/a/series?step=0s", "step" },
@@ -347,6 +364,7 @@ int main(void)
         WITH_SERVER(services_have_rates_shares_and_percentiles),
         WITH_SERVER(rows_are_sorted_found_and_cut_with_a_count),
         WITH_SERVER(operations_have_their_share),
+        WITH_SERVER(a_duration_is_ranked_among_an_operations_spans),
         WITH_SERVER(windows_are_widened_and_cut),
         WITH_SERVER(time_before_the_first_span_does_not_count),
         WITH_SERVER(series_have_parts_and_another_window),

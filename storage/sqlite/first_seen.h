@@ -23,7 +23,9 @@ struct first_seen {
     uint32_t stored; /* of them in the catalogue */
 };
 
+/* An empty one. */
 void first_seen_init(struct first_seen *f);
+/* Free it; once. */
 void first_seen_deinit(struct first_seen *f);
 /* Go on from what the catalogue has. A setting that makes no sense is as none: it is written anew. */
 NODISCARD enum err first_seen_load(struct first_seen *f, struct catalog *catalog);

@@ -25,6 +25,23 @@ export function timeLabels(t0: bigint, ticks: readonly number[]): string[] {
   });
 }
 
+/** Labels of a canvas' time axis between two times: where each stands (px) and what it says; none is cut at the ends. */
+export function timeAxis(c: CanvasRenderingContext2D, t0: bigint, t1: bigint, width: number, apart = 110): { x: number; left: number; text: string }[] {
+  const span_s = Number(t1 - t0) / 1e9, behind_s = Number(t0 % SECOND) / 1e9, begin = t0 - (t0 % SECOND);
+  if (!(span_s > 0)) return [];
+  const at = span_s < 4 ? [] : timeTicks(begin, behind_s, behind_s + span_s, width / apart);
+  // Under some seconds there is no round second to stand on: the two ends are said, with milliseconds.
+  if (at.length < 2) {
+    const texts = [formatClock(t0), formatClock(t1)];
+    return [{ x: 0, left: 0, text: texts[0]! }, { x: width, left: width - c.measureText(texts[1]!).width, text: texts[1]! }];
+  }
+  const texts = timeLabels(begin, at);
+  return at.map((t, i) => {
+    const x = ((t - behind_s) / span_s) * width, wide = c.measureText(texts[i]!).width;
+    return { x, left: Math.max(0, Math.min(width - wide, x - wide / 2)), text: texts[i]! };
+  });
+}
+
 /** A round number at or above the value, so that a chart's top is legible. */
 export function roundUp(value: number): number {
   if (!(value > 0)) return 1;

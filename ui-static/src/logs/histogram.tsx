@@ -2,8 +2,9 @@
 // How many records of each severity over time; dragging over it sets the range.
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
+import { timeAxis } from '../charts/axis.ts';
 import { onTheme, readColors } from '../charts/colors.ts';
-import { formatClock, formatDay, setAbsoluteRange } from '../lib/time.ts';
+import { formatClock, setAbsoluteRange } from '../lib/time.ts';
 import { formatCount, formatShort, plural } from '../lib/units.ts';
 import { SEVERITIES } from './severity.ts';
 
@@ -68,13 +69,8 @@ export function Histogram({ h }: { h: HistogramAnswer }) {
       context.textAlign = 'right';
       context.fillText(formatShort(most), LEFT - 6, 8);
       context.fillText('0', LEFT - 6, height - BOTTOM - 4);
-      const span = t1 - BigInt(h.t0);
-      const count = Math.max(2, Math.floor((w - LEFT) / 130));
-      for (let k = 0; k <= count; k++) {
-        const t = BigInt(h.t0) + (span * BigInt(k)) / BigInt(count);
-        context.textAlign = k === 0 ? 'left' : k === count ? 'right' : 'center';
-        context.fillText(span > 86_400_000_000_000n ? `${formatDay(t)} ${formatClock(t, 0).slice(0, 5)}` : formatClock(t, 0), LEFT + ((w - LEFT) * k) / count, height - BOTTOM / 2 + 1);
-      }
+      context.textAlign = 'left';
+      for (const { left, text } of timeAxis(context, BigInt(h.t0), t1, w - LEFT)) context.fillText(text, LEFT + left, height - BOTTOM / 2 + 1);
     };
     const later = () => (frame ||= requestAnimationFrame(draw));
     later();

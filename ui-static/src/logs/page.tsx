@@ -21,6 +21,7 @@ import { meta } from '../shell/server.tsx';
 import { Button, Chip } from '../ui/button.tsx';
 import { Icon } from '../ui/icons.tsx';
 import { Answer, Empty, Failure, Note, reasonText, Skeleton } from '../ui/states.tsx';
+import { serviceClass } from '../ui/text.tsx';
 import { Histogram, type HistogramAnswer } from './histogram.tsx';
 import { bodyText, cellText, Record, type LogRow } from './record.tsx';
 import { severityLabel, severityOf } from './severity.ts';
@@ -52,7 +53,8 @@ function indexOfKey(rows: readonly LogRow[], key: string): number {
 export default function LogsPage() {
   const p = params('logs');
   const has = (feature: string) => meta.value?.features?.includes(feature) === true;
-  const services = useApi<{ rows: { name: string }[] }>('/services', {}, { still: true });
+  const services = useApi<{ rows: { name: string; color?: number }[] }>('/services', {}, { still: true });
+  const colors = useMemo(() => new Map(services.data?.rows.flatMap((r) => (r.color === undefined ? [] : [[r.name, r.color] as const]))), [services.data]);
   const chips = chipsOf(p.q) ?? [];
   const sent = inEnvironment(p.q, p.env);
   const valueOf = (name: string): string => chips.find((c) => c.name === name)?.value ?? '';
@@ -121,7 +123,9 @@ export default function LogsPage() {
           {(h) => (
             <>
               <p class="search-legend">
-                records by time · <span class="err-text">red</span>: errors · <span class="warn-text">amber</span>: warnings
+                <span>
+                  records by time · <span class="err-text">red</span>: errors · <span class="warn-text">amber</span>: warnings
+                </span>
               </p>
               <Histogram h={h} />
               {!h.complete && <Note kind="warn">Time ran out: the early columns may lack records.</Note>}
@@ -130,20 +134,24 @@ export default function LogsPage() {
         </Answer>
       )}
       {queryError === undefined || rows.value.length > 0 ? null : <Empty icon="search" title="The filter cannot be read." />}
-      {p.live ? <Live q={sent} rows={rows} error={error} foot={foot} /> : <Found q={sent} rows={rows} error={error} foot={foot} />}
+      {p.live ? <Live q={sent} rows={rows} error={error} foot={foot} colors={colors} /> : <Found q={sent} rows={rows} error={error} foot={foot} colors={colors} />}
     </Page>
   );
 }
+
+/** Of the services that send spans; others have none. */
+type Colors = ReadonlyMap<string, number>;
 
 interface Shared {
   q: string; // with the environment
   rows: { value: readonly LogRow[] };
   error: { value: ApiError | undefined };
   foot: { value: string };
+  colors: Colors;
 }
 
 /** What the filter finds, newest first; more comes when one scrolls to the end. */
-function Found({ q, rows, error, foot }: Shared) {
+function Found({ q, rows, error, foot, colors }: Shared) {
   const state = useSignal<{ state: 'first' | 'there' | 'more'; last: LogsAnswer | undefined }>({ state: 'first', last: undefined });
   const { from, to } = range.value;
   const p = params('logs');
@@ -196,13 +204,13 @@ function Found({ q, rows, error, foot }: Shared) {
     <>
       {error.value !== undefined && error.value.status !== 400 && <Note kind="warn">{error.value.message}</Note>}
       {state.value.last?.complete === false && <Note kind="warn">Time ran out: there may be more records than these.</Note>}
-      <Rows rows={rows.value} atEnd={more} isOld={error.value?.status === 400} />
+      <Rows rows={rows.value} colors={colors} atEnd={more} isOld={error.value?.status === 400} />
     </>
   );
 }
 
 /** Records as they arrive, the newest at the bottom. */
-function Live({ q, rows, error, foot }: Shared) {
+function Live({ q, rows, error, foot, colors }: Shared) {
   const buffer = useMemo(() => new TailBuffer<LogRow>(), [q]);
   const state = useSignal<'opening' | 'open' | 'waiting' | 'failed'>('opening');
   const told = useSignal({ waiting: 0, sampled: 0, skipped: 0, paused: false });
@@ -293,7 +301,7 @@ function Live({ q, rows, error, foot }: Shared) {
       {rows.value.length === 0 ? (
         <Empty icon="logs" title={state.value === 'open' ? 'Waiting for the first record.' : 'Opening the tail…'} />
       ) : (
-        <Rows rows={rows.value} follows={!t.paused} onLeaveEnd={pause} onReachEnd={() => p.at === '' && buffer.isPaused && resume()} endRef={toEnd} />
+        <Rows rows={rows.value} colors={colors} follows={!t.paused} onLeaveEnd={pause} onReachEnd={() => p.at === '' && buffer.isPaused && resume()} endRef={toEnd} />
       )}
       {t.paused && (
         <div class="logs-paused" role="status">
@@ -312,6 +320,7 @@ function Live({ q, rows, error, foot }: Shared) {
 
 function Rows({
   rows,
+  colors,
   atEnd,
   follows = false,
   isOld = false,
@@ -320,6 +329,7 @@ function Rows({
   endRef,
 }: {
   rows: readonly LogRow[];
+  colors: Colors;
   atEnd?: () => void;
   follows?: boolean;
   isOld?: boolean;
@@ -331,9 +341,9 @@ function Rows({
   const view = useRef<HTMLDivElement>(null);
   const body = useRef<HTMLDivElement>(null);
   const list = useRef<VirtualList<HTMLDivElement> | null>(null);
-  const latest = useRef({ rows, cols: p.cols, chosen: -1 });
+  const latest = useRef({ rows, cols: p.cols, chosen: -1, colors });
   const chosen = p.at === '' ? -1 : indexOfKey(rows, p.at);
-  latest.current = { rows, cols: p.cols, chosen };
+  latest.current = { rows, cols: p.cols, chosen, colors };
   const wrap = p.wrap;
   const wasFollowing = useRef(follows);
   wasFollowing.current = follows;
@@ -343,7 +353,7 @@ function Rows({
     const made = new VirtualList<HTMLDivElement>(view.current!, body.current!, {
       rowHeight: ROW_PX,
       make: () => makeRow(),
-      fill: (e, i) => fillRow(e, latest.current.rows[i]!, i, latest.current.cols, i === latest.current.chosen),
+      fill: (e, i) => fillRow(e, latest.current.rows[i]!, i, latest.current.cols, i === latest.current.chosen, latest.current.colors),
     });
     list.current = made;
     return () => {
@@ -361,11 +371,11 @@ function Rows({
       while (holder.children.length > rows.length) holder.lastElementChild!.remove();
       rows.forEach((r, i) => {
         const e = (holder.children[i] as HTMLDivElement | undefined) ?? holder.appendChild(makeRow());
-        fillRow(e, r, i, p.cols, i === chosen);
+        fillRow(e, r, i, p.cols, i === chosen, colors);
       });
     }
     if (follows) view.current!.scrollTop = view.current!.scrollHeight;
-  }, [rows, p.cols.join('\0'), chosen, wrap]);
+  }, [rows, p.cols.join('\0'), chosen, wrap, colors]);
   useEffect(() => {
     if (endRef !== undefined)
       endRef.current = () => {
@@ -442,7 +452,9 @@ function makeRow(): HTMLDivElement {
   row.setAttribute('role', 'row');
   const link = element('span', 'logs-trace');
   link.append(element('a', '', 'trace ↗'));
-  row.append(element('span', 'mono dim'), element('span', 'sev'), element('span', 'cut logs-svc'), element('span', 'logs-text'), link);
+  const service = element('span', 'logs-svc');
+  service.append(element('span', 'svc'), element('span', 'cut'));
+  row.append(element('span', 'mono dim'), element('span', 'sev'), service, element('span', 'logs-text'), link);
   for (const cell of row.children) cell.setAttribute('role', 'gridcell');
   return row;
 }
@@ -453,7 +465,7 @@ function addColumn(row: HTMLElement, before: HTMLElement): void {
   row.insertBefore(cell, before);
 }
 
-function fillRow(row: HTMLDivElement, r: LogRow, index: number, cols: readonly string[], isChosen: boolean): void {
+function fillRow(row: HTMLDivElement, r: LogRow, index: number, cols: readonly string[], isChosen: boolean, colors: Colors): void {
   const [time, sev, service] = row.children as unknown as HTMLElement[];
   const text = row.querySelector<HTMLElement>('.logs-text')!;
   const link = row.querySelector<HTMLAnchorElement>('.logs-trace > a')!;
@@ -467,7 +479,9 @@ function fillRow(row: HTMLDivElement, r: LogRow, index: number, cols: readonly s
   time!.title = momentTitle(r.time);
   sev!.textContent = severityLabel(r.severity);
   sev!.className = `sev ${severity}`;
-  service!.textContent = r.service;
+  const color = colors.get(r.service);
+  (service!.firstElementChild as HTMLElement).className = color === undefined ? 'svc' : serviceClass(color);
+  service!.lastElementChild!.textContent = r.service;
   while (row.querySelectorAll('.logs-col').length > cols.length) row.querySelector('.logs-col')!.remove();
   while (row.querySelectorAll('.logs-col').length < cols.length) addColumn(row, text);
   row.querySelectorAll('.logs-col').forEach((cell, i) => (cell.textContent = cellText(r, cols[i]!)));

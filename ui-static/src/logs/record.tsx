@@ -6,6 +6,7 @@ import { ApiError, get } from '../api/client.ts';
 import { attributeName, filterOf, quote, serviceHref, traceHref } from '../lib/links.ts';
 import { href, navigate, params } from '../lib/route.ts';
 import { withCondition } from '../lib/traceql.ts';
+import { inEnvironment } from '../search/environment.ts';
 import { prettyText, valueText, type AnyValue, type KeyValue } from '../trace/anyvalue.ts';
 import { Attributes } from '../trace/attributes.tsx';
 import { Button, Copy, FindField, IconButton } from '../ui/button.tsx';
@@ -110,15 +111,23 @@ export function Record({ row }: { row: LogRow }) {
 
 const NEAR = 50;
 
+/** Where a record's service ran, as its resource says; '' where it does not. */
+export function environmentOf(r: LogRow): string {
+  const of = (key: string) => valueText(r.resource?.attributes?.find((kv) => kv.key === key)?.value);
+  return of('deployment.environment.name') || of('deployment.environment');
+}
+
 /** What the same service logged just before and after. */
 function Around({ row }: { row: LogRow }) {
   const state = useSignal<{ before: LogRow[]; after: LogRow[] } | 'asked' | ApiError | null>(null);
   useEffect(() => {
     state.value = null;
   }, [row]);
+  // A service of the same name in another environment has nothing to do with it.
+  const environment = environmentOf(row);
   const ask = () => {
     state.value = 'asked';
-    const q = filterOf(`resource.service.name = ${quote(row.service)}`);
+    const q = inEnvironment(filterOf(`resource.service.name = ${quote(row.service)}`), environment);
     const next = (BigInt(row.time) + 1n).toString();
     Promise.all([
       get<{ rows: LogRow[] }>('/logs', { q, to: row.time, order: 'newest', limit: NEAR }),
@@ -132,7 +141,7 @@ function Around({ row }: { row: LogRow }) {
     return (
       <div>
         <Button onClick={ask} disabled={s === 'asked'}>
-          <Icon name="logs" size={14} /> Show {NEAR} before and after from {row.service === '' ? 'this service' : row.service}
+          <Icon name="logs" size={14} /> Show {NEAR} before and after from {row.service === '' ? 'this service' : row.service}{environment === '' ? '' : ` in ${environment}`}
         </Button>
       </div>
     );
@@ -146,7 +155,7 @@ function Around({ row }: { row: LogRow }) {
   );
   return (
     <section>
-      <h3>Around it</h3>
+      <h3>Around it{environment === '' ? '' : <span class="dim"> in {environment}</span>}</h3>
       {s.before.map((r, i) => line(r, false, i))}
       {line(row, true, NEAR)}
       {s.after.map((r, i) => line(r, false, NEAR + 1 + i))}

@@ -232,7 +232,7 @@ function body(c: CanvasRenderingContext2D, scene: Scene, i: number, look: Look, 
   c.globalAlpha = dim ? 0.25 : v.rate === 0 || v.outside ? 0.5 : 1;
   c.lineWidth = line;
   c.strokeStyle = chosen ? k.accent! : near ? k['text-2']! : k.edge!;
-  c.fillStyle = chosen ? k['accent-bg']! : near ? k['surface-2']! : k['surface-1']!;
+  c.fillStyle = chosen ? k['accent-bg']! : near ? k['surface-2']! : (v.err ?? 0) >= TOLD ? k['err-bg']! : k['surface-1']!;
   if (v.kind === 'group') {
     // Two more rims behind: several in one.
     for (const shift of [7, 3.5]) {

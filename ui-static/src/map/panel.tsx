@@ -147,9 +147,12 @@ function Operations({ service, ns, title = '' }: { service: string; ns: string; 
           {rows.data.rows.map((row) => (
             <tr key={`${row.kind} ${row.name}`}>
               <td>
-                <a class="cut" href={serviceHref(service, { op: row.name })} title={row.name}>
-                  {row.name}
-                </a>
+                <span class="map-op">
+                  <a class="cut" href={serviceHref(service, { op: row.name })} title={`${row.name}, ${row.kind}`}>
+                    {row.name}
+                  </a>
+                  <span class="dim">{row.kind}</span>
+                </span>
               </td>
               <td class="num">{formatRate(row.rate)}</td>
               <td class="num">

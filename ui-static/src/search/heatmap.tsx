@@ -3,9 +3,10 @@
 // the keys. The scatter shows single traces instead, while they are few.
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
+import { timeAxis } from '../charts/axis.ts';
 import { onTheme, readColors } from '../charts/colors.ts';
 import { open } from '../lib/route.ts';
-import { formatClock, formatDay } from '../lib/time.ts';
+import { formatClock } from '../lib/time.ts';
 import { formatDuration, formatRound, plural } from '../lib/units.ts';
 import { countIn, durationTicks, fromUrl, heatStep, nudge, rowOf, slowBox, toUrl, type CellBox, type HeatAnswer, type UrlBox } from './heat.ts';
 
@@ -59,19 +60,12 @@ function drawAxes(c: CanvasRenderingContext2D, w: number, h: number, color: (n: 
     c.fillText(formatRound(v), LEFT - 8, Math.max(TOP + 6, Math.min(h - BOTTOM - 6, y)));
   }
   const width = w - LEFT;
-  const count = Math.max(2, Math.floor(width / 110));
-  const span = frame.t1 - frame.t0;
-  const days = span > 86_400_000_000_000n;
-  const digits = span < 10_000_000_000n ? 1 : 0;
-  for (let k = 0; k <= count; k++) {
-    const t = frame.t0 + (span * BigInt(k)) / BigInt(count);
-    const x = LEFT + (width * k) / count;
-    c.textAlign = k === 0 ? 'left' : k === count ? 'right' : 'center';
-    const text = days ? `${formatDay(t)} ${formatClock(t, 0).slice(0, 5)}` : formatClock(t, digits);
+  c.textAlign = 'left';
+  for (const { x, left, text } of timeAxis(c, frame.t0, frame.t1, width)) {
     c.fillStyle = color('text-3');
-    c.fillText(text, x, h - BOTTOM / 2);
+    c.fillText(text, LEFT + left, h - BOTTOM / 2);
     c.fillStyle = color('border');
-    c.fillRect(Math.min(w - 1, x), h - BOTTOM, 1, 4);
+    c.fillRect(Math.min(w - 1, Math.round(LEFT + x)), h - BOTTOM, 1, 4);
   }
   c.fillStyle = color('border');
   c.fillRect(LEFT, h - BOTTOM, width, 1);

@@ -172,7 +172,12 @@ export default function SearchPage() {
             {(h) => (
               <>
                 <p class="search-legend">
-                  spans by time and duration · <span class="err-text">red</span>: share with errors
+                  <span>
+                    spans by time and duration · <span class="err-text">red</span>: share with errors
+                  </span>
+                  <span class="heat-scale">
+                    1 <span class="heat-ramp" aria-hidden="true">{[1, 2, 3, 4, 5, 6].map((i) => <i key={i} class={`h${i}`} />)}</span> {formatCount(h.max)} in a cell
+                  </span>
                 </p>
                 <Heatmap heat={h} box={box} onBox={setBox} />
                 {!h.complete && <Note kind="warn">Time ran out: columns before the bright part may lack spans. A shorter range or a narrower filter is complete.</Note>}
@@ -193,8 +198,10 @@ export default function SearchPage() {
               return (
                 <>
                   <p class="search-legend">
-                    traces by start and duration · <span class="err-text">red</span>: with errors
-                    {oldest !== undefined && ` · the newest ${formatCount(s.rows.length)} traces, since ${formatMoment(oldest, 0)}; the heatmap counts all`}
+                    <span>
+                      traces by start and duration · <span class="err-text">red</span>: with errors
+                      {oldest !== undefined && ` · the newest ${formatCount(s.rows.length)} traces, since ${formatMoment(oldest, 0)}; the heatmap counts all`}
+                    </span>
                   </p>
                   <Scatter dots={s.rows} from={oldest ?? range.value.from} to={to} q={q} />
                 </>

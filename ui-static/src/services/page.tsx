@@ -66,14 +66,14 @@ const value = (row: ServiceRow, key: string): string | number | null => {
 const spansOf = (row: ServiceRow): SpanCriteria => ({ service: row.name, isEntry: row.basis === 'entry' });
 
 const columns: readonly Column<ServiceRow>[] = [
-  { key: 'name', head: 'Service', sorts: true, most: 400, cell: (row) => <ServiceLink row={row} /> },
+  { key: 'name', head: 'Service', sorts: true, cell: (row) => <ServiceLink row={row} /> },
   { key: 'ns', head: 'Namespace', sorts: true, width: '112px', class: 'dim', cell: (row) => row.ns },
   {
     key: 'rate', head: 'Rate', sorts: true, align: 'right', width: '104px',
     cell: (row) => (row.count === 0 ? <span class="dim">–</span> : <a class="door" href={tracesHref(spansOf(row))} title={row.basis === 'all' ? `${plural(row.count, 'span')}: it answers no calls, all its spans are counted` : plural(row.count, 'call')}>{rateOf(row)}</a>),
   },
   {
-    key: 'rate-line', head: '', width: '88px',
+    key: 'rate-line', head: '', grows: true, width: '88px',
     cell: (row) => (row.spark_rate !== undefined && row.count > 0 ? <Spark points={row.spark_rate} label={`Rate: at most ${formatRate(topOf(row.spark_rate))}`} /> : null),
   },
   {
@@ -85,7 +85,7 @@ const columns: readonly Column<ServiceRow>[] = [
   { key: 'p50', head: 'p50', sorts: true, align: 'right', width: '80px', cell: (row) => <Percentile row={row} of="p50" criteria={spansOf(row)} /> },
   { key: 'p95', head: 'p95', sorts: true, align: 'right', width: '80px', cell: (row) => <Percentile row={row} of="p95" criteria={spansOf(row)} /> },
   {
-    key: 'p95-line', head: '', width: '88px',
+    key: 'p95-line', head: '', grows: true, width: '88px',
     cell: (row) => (row.spark_p95 !== undefined && row.count > 0 ? <Spark points={row.spark_p95} label={`p95: at most ${formatDuration(topOf(row.spark_p95))}`} /> : null),
   },
   { key: 'p99', head: 'p99', sorts: true, align: 'right', width: '80px', cell: (row) => <Percentile row={row} of="p99" criteria={spansOf(row)} /> },

@@ -6,7 +6,8 @@ import { href } from '../lib/route.ts';
 import { formatCount, formatDuration, formatPercent, formatRate, plural } from '../lib/units.ts';
 import { Note } from '../ui/states.tsx';
 import { Table, type Column } from '../ui/table.tsx';
-import { ErrorShare, ServiceName } from '../ui/text.tsx';
+import { ErrorShare, serviceClass, ServiceName } from '../ui/text.tsx';
+import { SLOTS } from '../trace/colors.ts';
 import { gapText, kindWord } from '../map/words.ts';
 import type { DependenciesAnswer, DependencyRow, InstancesAnswer, OperationRow } from './answer.ts';
 import { Bar, hrefOf, Percentile } from './page.tsx';
@@ -36,14 +37,14 @@ export function Operations({ rows, service, ns, sort, onSort, short = false }: {
     { key: 'name', head: 'Operation', sorts: true, cell: (row) => <a href={own(row)} title={row.name}>{row.name === '' ? '(no name)' : row.name}</a> },
     { key: 'kind', head: 'Kind', sorts: true, width: '84px', class: 'dim', cell: (row) => row.kind },
     { key: 'rate', head: 'Rate', sorts: true, align: 'right', width: '88px', cell: (row) => <a class="door" href={tracesHref(of(row))} title={plural(row.count, 'span')}>{formatRate(row.rate)}</a> },
-    { key: 'rate-line', head: '', width: '88px', cell: (row) => (row.spark_rate === undefined ? null : <Spark points={row.spark_rate} label={`Rate: at most ${formatRate(topOf(row.spark_rate))}`} />) },
+    { key: 'rate-line', head: '', grows: true, width: '88px', cell: (row) => (row.spark_rate === undefined ? null : <Spark points={row.spark_rate} label={`Rate: at most ${formatRate(topOf(row.spark_rate))}`} />) },
     {
       key: 'err', head: 'Errors', sorts: true, align: 'right', width: '76px',
       cell: (row) => (row.errors > 0 ? <a class="door" href={tracesHref({ ...of(row), isError: true })}><ErrorShare share={row.err} /></a> : <ErrorShare share={row.err} />),
     },
     { key: 'p50', head: 'p50', sorts: true, align: 'right', width: '80px', cell: (row) => <Percentile row={row} of="p50" criteria={of(row)} /> },
     { key: 'p95', head: 'p95', sorts: true, align: 'right', width: '80px', cell: (row) => <Percentile row={row} of="p95" criteria={of(row)} /> },
-    { key: 'p95-line', head: '', width: '88px', cell: (row) => (row.spark_p95 === undefined ? null : <Spark points={row.spark_p95} label={`p95: at most ${formatDuration(topOf(row.spark_p95))}`} />) },
+    { key: 'p95-line', head: '', grows: true, width: '88px', cell: (row) => (row.spark_p95 === undefined ? null : <Spark points={row.spark_p95} label={`p95: at most ${formatDuration(topOf(row.spark_p95))}`} />) },
     { key: 'p99', head: 'p99', sorts: true, align: 'right', width: '80px', cell: (row) => <Percentile row={row} of="p99" criteria={of(row)} /> },
     { key: 'share', head: 'Time', title: 'Its spans’ time as a share of the time of the calls answered; parallel work may pass 100 %', sorts: true, align: 'right', width: '72px', long: true, cell: (row) => formatPercent(row.share) },
     { key: 'impact', head: 'Impact', title: 'Rate × p95, as a share of all operations', sorts: true, width: '148px', cell: (row) => <Bar share={row.impact} label={`${formatPercent(row.impact)} of all operations’ rate × p95`} /> },
@@ -98,19 +99,22 @@ export function Dependencies({ data, service, short = false }: { data: Dependenc
   const { own, waiting, overlaps } = ownTime(data), most = short ? 8 : 1000;
   const busiest = data.out.filter((row) => row.via === undefined && !row.async && row.share > 0.005).sort((a, b) => b.share - a.share).slice(0, 7);
   const scale = Math.max(1, waiting);
-  let x = (100 * own) / scale;
+  // The services have their own colours; what is none takes what is left.
+  const given = new Set(busiest.flatMap((row) => (row.node.color === undefined ? [] : [row.node.color])));
+  let free = 0;
+  const slots = busiest.map((row) => {
+    if (row.node.color !== undefined) return row.node.color;
+    while (given.has(free) && free < SLOTS) free++;
+    return free++ % SLOTS;
+  });
   return (
     <div class={short ? 'service-deps' : 'stack'}>
       {data.time > 0 && (
         <figure class={`split ${short ? '' : 'card'}`} aria-label={`Own work ${formatPercent(own)}, waiting ${formatPercent(waiting)}`}>
-          <svg width="100%" height="16" viewBox="0 0 100 16" preserveAspectRatio="none" aria-hidden="true">
-            <rect class="split-own" x="0" y="0" width={x} height="16" />
-            {busiest.map((row, i) => {
-              const w = (100 * row.share) / scale, at = x;
-              x += w;
-              return <rect key={row.node.id} class={`split-part fill-s${i}`} x={at} y="0" width={w} height="16" />;
-            })}
-          </svg>
+          <div class="split-bar" aria-hidden="true">
+            <span class="key-own" style={{ width: `${(100 * own) / scale}%` }} />
+            {busiest.map((row, i) => <span key={row.node.id} class={serviceClass(slots[i]!)} style={{ width: `${(100 * row.share) / scale}%` }} />)}
+          </div>
           <figcaption>
             {overlaps ? (
               <span>Calls overlap: together they take {waiting.toFixed(1)} times the service’s own time.</span>
@@ -118,7 +122,7 @@ export function Dependencies({ data, service, short = false }: { data: Dependenc
               <span><i class="key key-own" /> own work {formatPercent(own)}</span>
             )}
             {busiest.map((row, i) => (
-              <span key={row.node.id}><i class={`key fill-s${i}`} /> {row.node.name} {formatPercent(row.share)}</span>
+              <span key={row.node.id}><i class={serviceClass(slots[i]!)} /> {row.node.name} {formatPercent(row.share)}</span>
             ))}
           </figcaption>
         </figure>

@@ -17,13 +17,16 @@ import { rateOf, withSample, type Sample } from './rates.ts';
 import type { Cleaned, MapGaps, Partition, Queue, Status } from './types.ts';
 
 const receiverNames: Record<string, string> = { 'otlp-grpc': 'OTLP/gRPC', 'otlp-http': 'OTLP/HTTP', http: 'Page and queries' };
+const queueNames: Record<string, string> = {
+  'the same in memory': 'that journal, in memory',
+};
 const stageNames: Record<string, string> = {
   acknowledge: 'From arrival to acknowledgement',
   commit: 'Commit, with its sync',
   build: 'Build of a row group',
   query: 'Query',
 };
-const words = (s: string): string => s.replace(/_/g, ' ');
+const words = (s: string): string => queueNames[s] ?? s.replace(/_/g, ' ');
 
 export default function StatusPage() {
   const { tab } = params('status');
@@ -224,7 +227,7 @@ function Pipeline({ s, samples }: { s: Status; samples: readonly Sample[] }) {
   );
 }
 
-const amount = (n: number, unit: string): string => (unit === 'bytes' ? formatBytes(n) : `${formatShort(n)} ${unit}`);
+const amount = (n: number, unit: string): string => (unit === 'bytes' ? formatBytes(n) : `${formatShort(n)} ${n === 1 ? unit.replace(/s$/, '') : unit}`);
 
 function Fill({ q }: { q: Queue }) {
   if (q.max === null || q.max === 0) return <span class="dim">–</span>;

@@ -48,6 +48,10 @@ export function Flame({ view }: { view: TraceView }) {
     const unknown = { plain: css(color('edge'), 0.88), faded: css(color('edge'), 0.25), ink: css(color('text')) };
     const [errCss, criticalCss, textCss] = [css(color('err')), css(color('critical')), css(color('text'))];
     const font = `11px ${getComputedStyle(document.body).fontFamily}`;
+    // As much of a text as has room. All letters are taken to be as wide as the average: measuring each would cost the frame.
+    context.font = font;
+    const letter = context.measureText('abcdefghijklmnopqrstuvwxyz').width / 26;
+    const fitted = (text: string, px: number): string => (text.length * letter <= px ? text : `${text.slice(0, Math.max(1, Math.floor(px / letter) - 1))}…`);
     let frame = 0;
 
     const draw = () => {
@@ -112,13 +116,14 @@ export function Flame({ view }: { view: TraceView }) {
             context.lineWidth = 1;
           }
           if (box.merged === 1 && room > 36) {
-            const name = nameOf(trace, i);
+            const service = room > 120 ? serviceOf(trace, i)?.name ?? '' : '';
+            const name = service === '' ? nameOf(trace, i) : `${service}  ${nameOf(trace, i)}`;
             context.fillStyle = faded || isMissing(trace, i) ? textCss : fill.ink;
             context.save();
             context.beginPath();
             context.rect(box.x, y, room - 4, ROW);
             context.clip();
-            context.fillText(name, box.x + 5, y + ROW / 2);
+            context.fillText(fitted(name, room - 9), box.x + 5, y + ROW / 2);
             context.restore();
           }
         }

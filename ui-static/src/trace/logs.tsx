@@ -6,6 +6,7 @@ import { ApiError, get } from '../api/client.ts';
 import { formatDuration, plural } from '../lib/units.ts';
 import { formatClock, momentTitle } from '../lib/time.ts';
 import { severityLabel, severityOf } from '../logs/severity.ts';
+import { ServiceName } from '../ui/text.tsx';
 import { Empty, Failure, Note, Skeleton } from '../ui/states.tsx';
 import type { TraceView } from './view.ts';
 
@@ -43,10 +44,19 @@ export function useTraceLogs(id: string, version: string | undefined): TraceLogs
   return state.value;
 }
 
-export function LogList({ rows, view }: { rows: readonly TraceLogRow[]; view: TraceView }) {
+export function LogList({ rows, view, hasHead = false }: { rows: readonly TraceLogRow[]; view: TraceView; hasHead?: boolean }) {
   const t0 = BigInt(view.trace.header.t0);
+  const services = new Map(view.trace.header.services.map((s, i) => [s.name, i]));
   return (
     <div class="trace-logs">
+      {hasHead && (
+        <div class="trace-log trace-log-head" aria-hidden="true">
+          <span>After</span>
+          <span>Severity</span>
+          <span>Service</span>
+          <span>Text</span>
+        </div>
+      )}
       {rows.map((r, i) => {
         const offset = Number(BigInt(r.t) - t0);
         const inside = (
@@ -56,7 +66,7 @@ export function LogList({ rows, view }: { rows: readonly TraceLogRow[]; view: Tr
               {formatDuration(offset)}
             </span>
             <span class={`sev ${severityOf(r.sev)}`}>{severityLabel(r.sev)}</span>
-            <span class="trace-log-svc cut">{r.svc}</span>
+            <span class="trace-log-svc"><ServiceName name={r.svc} color={view.slots[services.get(r.svc) ?? -1] ?? 0} /></span>
             <span class="trace-log-body">{r.body ?? ''}</span>
           </>
         );
@@ -85,7 +95,7 @@ export function LogsTab({ logs, view, reload }: { logs: TraceLogs; view: TraceVi
           The first {logs.rows.length} of {plural(logs.total, 'record')}.
         </Note>
       )}
-      <LogList rows={logs.rows} view={view} />
+      <LogList rows={logs.rows} view={view} hasHead />
     </div>
   );
 }

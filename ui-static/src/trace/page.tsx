@@ -261,7 +261,7 @@ function Bar({ view, header, logs }: { view: TraceView; header: Header; logs: nu
           label="Critical path"
           value={p.tab === 'flame' && p.cp === 'only' ? 'on' : p.cp}
           onChange={(cp) => navigate('trace', { cp }, 'replace')}
-          options={[['off', 'All'], ['on', 'Critical path'], ...(p.tab === 'waterfall' ? [['only', 'Only the critical path'] as const] : [])]}
+          options={[['off', 'All'], ['on', 'Critical path'], ...(p.tab === 'waterfall' ? [['only', 'Only critical'] as const] : [])]}
         />
       )}
       <span class="grow" />
@@ -359,7 +359,7 @@ function Foot({ view, load }: { view: TraceView; load: TraceLoad }) {
   const skew = header.warnings.find((w) => w.kind === 'skewed');
   return (
     <>
-      <span class="mono">{header.id}</span> · {load.isWhole.value ? `${formatCount(shown)} of ${formatCount(spans.n)} rows shown` : `${formatCount(spans.n)} of ${formatCount(header.rows)} rows read`}
+      <span class="mono">{header.id}</span> · {load.isWhole.value ? (params('trace').tab === 'waterfall' ? `${formatCount(shown)} of ${formatCount(spans.n)} rows shown` : plural(header.spans, 'span')) : `${formatCount(spans.n)} of ${formatCount(header.rows)} rows read`}
       {folds.count > 0 && ` · ${plural(folds.count, 'fold')} of ${formatCount(folds.members.length)} like spans`}
       {skew !== undefined && params('trace').cp !== 'off' && ' · the critical path follows clocks that do not fit'}
     </>

@@ -4,17 +4,18 @@ import { useSignal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { useApi } from '../api/client.ts';
-import { filterOf, logsHref, serviceHref, traceHref } from '../lib/links.ts';
+import type { OperationRow } from '../services/answer.ts';
+import { filterOf, logsHref, serviceHref, traceHref, tracesHref } from '../lib/links.ts';
 import { href, navigate, params } from '../lib/route.ts';
-import { range } from '../lib/time.ts';
-import { formatDuration, formatPercent, plural } from '../lib/units.ts';
+import { range, rangeQuery } from '../lib/time.ts';
+import { formatCount, formatDuration, formatPercent, plural } from '../lib/units.ts';
 import { Button, Choice, Copy, FindField } from '../ui/button.tsx';
 import { Icon } from '../ui/icons.tsx';
 import { Answer, Note } from '../ui/states.tsx';
 import { Time } from '../ui/text.tsx';
 import type { KeyValue } from './anyvalue.ts';
 import { Attribute, Attributes, type ConditionHref } from './attributes.tsx';
-import { isMissing, serviceOf, spanId } from './model.ts';
+import { isMissing, nameOf, serviceOf, spanId } from './model.ts';
 import { LogList, type TraceLogs } from './logs.tsx';
 import { FLAG } from './tree.ts';
 import type { TraceView } from './view.ts';
@@ -64,6 +65,36 @@ function Fact({ name, children }: { name: string; children: ComponentChildren })
       <dt>{name}</dt>
       <dd>{children}</dd>
     </>
+  );
+}
+
+/** A share of peers as it is said; never "all" or "none" of what is only nearly so. */
+export function rankText(rank: number, count: number): string {
+  if (rank * count >= count - 0.5) return `the slowest of ${formatCount(count)} like it`;
+  return rank < 0.01 ? `faster than 99 % of ${formatCount(count)} like it` : `slower than ${Math.floor(rank * 100)} % of ${formatCount(count)} like it`;
+}
+
+const FEW_PEERS = 20;
+
+/** Where the span stands among those of its operation. Counted in minutes, not read from spans: it costs nothing. */
+function Peers({ service, name, kind, dur, t0 }: { service: string; name: string; kind: string; dur: number; t0: string }) {
+  const times = timesAround(t0);
+  const got = useApi<{ rows: (OperationRow & { rank: number | null })[] }>(`/services/${encodeURIComponent(service)}/operations`,
+    { ...(times.from === undefined ? rangeQuery() : times), name, kind, than: `${Math.round(dur)}ns`, spark: '0' }, { still: true });
+  const row = got.data?.rows[0];
+  if (row === undefined || row.rank === null || row.count < 2) return null;
+  const title = `p50 ${formatDuration(row.p50)}, p95 ${formatDuration(row.p95)}, p99 ${formatDuration(row.p99)}`;
+  return (
+    <Fact name="Peers">
+      {row.count < FEW_PEERS ? (
+        <span class="dim" title={title}>only {row.count - 1} like it</span>
+      ) : (
+        <>
+          <a class={row.rank >= 0.95 ? 'peers-slow' : ''} title={title} href={tracesHref({ service, operation: name, kind }, times)}>{rankText(row.rank, row.count)}</a>{' '}
+          <span class="dim">p95 {formatDuration(row.p95)}</span>
+        </>
+      )}
+    </Fact>
   );
 }
 
@@ -117,6 +148,7 @@ export function SpanPanel({ view, row, logs }: { view: TraceView; row: number; l
         <Fact name="Duration">
           <b>{formatDuration(s.dur[row]!)}</b> <span class="dim">{formatPercent(s.dur[row]! / whole)} of the trace</span>
         </Fact>
+        {service !== null && service.name !== '' && <Peers service={service.name} name={nameOf(t, row)} kind={KINDS[s.kind[row]!] ?? 'unspecified'} dur={s.dur[row]!} t0={t.header.t0} />}
         <Fact name="Own time">
           {formatDuration(tree.self[row]!)} {tree.kids[row]! > 0 && <span class="dim">{plural(tree.kids[row]!, 'child', 'children')}</span>}
         </Fact>

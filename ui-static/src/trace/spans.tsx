@@ -2,6 +2,7 @@
 // The trace's spans by service and operation: where the time goes, when there are too many to look at.
 import { useComputed, useSignal } from '@preact/signals';
 import { formatCount, formatDuration, formatPercent } from '../lib/units.ts';
+import { Icon } from '../ui/icons.tsx';
 import { ServiceName } from '../ui/text.tsx';
 import { groupSpans, type SpanGroup } from './model.ts';
 import type { TraceView } from './view.ts';
@@ -36,7 +37,7 @@ export function SpansTab({ view }: { view: TraceView }) {
               <th key={key} scope="col" class="num" aria-sort={by === key ? 'descending' : undefined}>
                 <button type="button" class="sort" onClick={() => (sort.value = key)}>
                   {text}
-                  {by === key ? '▾' : ''}
+                  {by === key && <Icon name="down" size={12} />}
                 </button>
               </th>
             ))}

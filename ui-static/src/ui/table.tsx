@@ -13,7 +13,7 @@ export interface Column<Row> {
   readonly title?: string; // of the head, on hover
   readonly align?: 'left' | 'right';
   readonly width?: string; // '96px', '20%'; without one it takes what is left
-  readonly most?: number; // px: without a width, it takes no more than this, and the table ends sooner
+  readonly grows?: boolean; // on a wide window it is some times as wide: for pictures
   readonly sorts?: boolean;
   readonly class?: string;
   readonly cell: (row: Row, index: number) => ComponentChildren;
@@ -135,16 +135,11 @@ export function Table<Row>({
     else activate(row, index);
   };
 
-  // The widths of the others are in px then.
-  const widest = columns.some((c) => c.most !== undefined)
-    ? { maxWidth: `${columns.reduce((sum, c) => sum + (c.most ?? Number.parseFloat(c.width ?? '0')), 0)}px` }
-    : {};
-
   return (
-    <table class={`table ${opens ? 'opens' : ''}`} style={widest} aria-label={label} aria-rowcount={rows.length + 1}>
+    <table class={`table ${opens ? 'opens' : ''}`} aria-label={label} aria-rowcount={rows.length + 1}>
       <colgroup>
         {columns.map((c) => (
-          <col key={c.key} style={c.width === undefined ? {} : { width: c.width }} />
+          <col key={c.key} class={c.grows === true ? 'grows' : ''} style={c.width === undefined ? {} : { width: c.width }} />
         ))}
       </colgroup>
       <thead>
