@@ -140,11 +140,10 @@ static void write_counts(struct json_writer *w, const char *name, const struct d
     json_array_end(w);
 }
 
-static enum err write_truth(const struct demo *d, const char *path)
+static enum err write_truth(struct demo *d, const char *path)
 {
     static const char *const span_columns[] = { "service", "name", "kind", "status" };
     static const char *const log_columns[] = { "service", "severity" };
-    static const char *const edge_columns[] = { "client", "server", "type" };
     struct demo_totals t;
     struct buffer text;
     struct json_writer w;
@@ -162,7 +161,8 @@ static enum err write_truth(const struct demo *d, const char *path)
     json_u64(&w, d->truth.traces);
     write_counts(&w, "spans", &d->truth.spans, span_columns, 4);
     write_counts(&w, "logs", &d->truth.logs, log_columns, 2);
-    write_counts(&w, "edges", &d->truth.edges, edge_columns, 3);
+    json_key(&w, "edges");
+    demo_truth_write_edges(&d->truth, &w);
     json_object_end(&w);
     buffer_append_text(&text, "\n");
     enum err e = buffer_error(&text);
@@ -219,6 +219,7 @@ static int run(const struct demo_options *o)
     arena_init(&d->arena, 4u << 20, NULL);
     random_init(&d->random, o->seed);
     demo_truth_init(&d->truth);
+    d->truth.keeps_durations = o->truth != NULL;
     int status = run_shop(d);
     demo_export_close(d);
     demo_truth_deinit(&d->truth);

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/intern.h"
+#include "base/json_writer.h"
 #include "base/random.h"
 #include "cli/options.h"
 #include "net/client.h"
@@ -135,14 +136,36 @@ struct demo_counts {
 struct demo_truth {
     struct demo_counts spans; /* service, name, kind, status */
     struct demo_counts logs;  /* service, severity */
-    struct demo_counts edges; /* client, server, type */
+    struct intern edge_keys;  /* client, its kind, server, its kind, system, type */
+    struct demo_edge *edges;  /* [edges_capacity], by key */
+    uint32_t edges_capacity;
+    bool keeps_durations; /* else calls are counted only: a demo may run for months */
     uint64_t traces;
     bool is_incomplete; /* for lack of memory */
+};
+/* Durations as one side saw them, in nanoseconds. */
+struct demo_durations {
+    uint64_t *ns;
+    size_t count, capacity;
+};
+struct demo_edge {
+    uint64_t count, errors;
+    struct demo_durations client, server;
+};
+/* A call that has ended. Kinds are those of the service map: "service", "database", "queue", "external". */
+struct demo_call_fact {
+    const char *client, *client_kind, *server, *server_kind;
+    const char *system, *type;             /* type: as the service graph's connection_type */
+    bool has_failed;                       /* on either side */
+    const uint64_t *client_ns, *server_ns; /* NULL: that side sends no span */
 };
 void demo_truth_init(struct demo_truth *t);
 void demo_truth_deinit(struct demo_truth *t);
 void demo_truth_count(struct demo_truth *t, struct demo_counts *counts, const char *const *parts,
                       size_t part_count);
+void demo_truth_call(struct demo_truth *t, const struct demo_call_fact *call);
+/* Write edges as a JSON array; sorts their durations. */
+void demo_truth_write_edges(struct demo_truth *t, struct json_writer *w);
 
 /* ---- The demo
  * ------------------------------------------------------------------------------------------- */
@@ -280,9 +303,10 @@ uint64_t external_http(struct demo_span *caller, const char *method, const char 
                        const char *path, unsigned status, unsigned resend_count, uint64_t t);
 /* Send a message about an order; returns when the broker has it. */
 uint64_t publish(struct demo_span *caller, enum demo_topic_id topic, unsigned order, uint64_t t);
-/* Attributes of a consumer's span. */
+/* Attributes of a consumer's span, and its end; returns that. */
 void consumer_attributes(struct demo_span *s, enum demo_topic_id topic, const char *operation,
                          const char *type);
+uint64_t consumer_end(struct demo_span *s, enum demo_topic_id topic, uint64_t end_unix_ns);
 
 /* ---- Flows
  * -------------------------------------------------------------------------------------------------

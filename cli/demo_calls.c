@@ -3,10 +3,41 @@
 
 #include <stdio.h>
 
-static void count_edge(struct demo *d, const char *client, const char *server, const char *type)
+/* A call between two services has ended: both spans say when it began. */
+static void count_call(const struct demo_call *c, uint64_t server_end, uint64_t client_end)
 {
-    const char *parts[] = { client, server, type };
-    demo_truth_count(&d->truth, &d->truth.edges, parts, 3);
+    uint64_t client_ns = client_end - c->client.start_unix_ns;
+    uint64_t server_ns = server_end - c->server.start_unix_ns;
+    const struct demo_call_fact fact = {
+        .client = demo_services[c->client.service].name,
+        .client_kind = "service",
+        .server = demo_services[c->server.service].name,
+        .server_kind = "service",
+        .system = "",
+        .type = "",
+        .has_failed = c->client.is_error || c->server.is_error,
+        .client_ns = &client_ns,
+        .server_ns = &server_ns,
+    };
+    demo_truth_call(&c->client.demo->truth, &fact);
+}
+
+/* A call of what sends no spans has ended. */
+static void count_peer(const struct demo_span *s, uint64_t end, const char *server,
+                       const char *kind, const char *system, const char *type)
+{
+    uint64_t ns = end - s->start_unix_ns;
+    const struct demo_call_fact fact = {
+        .client = demo_services[s->service].name,
+        .client_kind = "service",
+        .server = server,
+        .server_kind = kind,
+        .system = system,
+        .type = type,
+        .has_failed = s->is_error,
+        .client_ns = &ns,
+    };
+    demo_truth_call(&s->demo->truth, &fact);
 }
 
 /* One way between two services; a browser is further away. */
@@ -57,7 +88,6 @@ uint64_t http_begin(struct demo_call *c, struct demo_span *caller, enum demo_ser
         span_text(&c->server, "user_agent.original",
                   "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
                   "Chrome/141.0.0.0 Safari/537.36");
-    count_edge(d, demo_services[caller->service].name, name, "");
     return t;
 }
 
@@ -69,11 +99,12 @@ uint64_t http_end(struct demo_call *c, unsigned status, uint64_t t)
     span_int(&c->server, "http.response.status_code", status);
     if (status >= 500 && !c->server.is_error)
         span_fail(&c->server, code, "");
-    span_close(&c->server, t);
+    uint64_t server_end = span_close(&c->server, t);
     t += network_time(d, c->client.service);
     span_int(&c->client, "http.response.status_code", status);
     if (status >= 400)
         span_fail(&c->client, code, "");
+    count_call(c, server_end, t);
     return span_close(&c->client, t);
 }
 
@@ -101,7 +132,6 @@ uint64_t grpc_begin(struct demo_call *c, struct demo_span *caller, enum demo_ser
     span_int(&c->server, "server.port", 9090);
     span_text(&c->server, "client.address", "10.42.0.%u",
               (unsigned)random_below(&d->random, 250) + 1);
-    count_edge(d, demo_services[caller->service].name, name, "");
     return t;
 }
 
@@ -123,11 +153,12 @@ uint64_t grpc_end(struct demo_call *c, const char *status, uint64_t t)
     span_text(&c->server, "rpc.response.status_code", "%s", status);
     if (is_server_fault(status) && !c->server.is_error)
         span_fail(&c->server, status, "");
-    span_close(&c->server, t);
+    uint64_t server_end = span_close(&c->server, t);
     t += network_time(d, c->client.service);
     span_text(&c->client, "rpc.response.status_code", "%s", status);
     if (strcmp(status, "OK") != 0)
         span_fail(&c->client, status, "");
+    count_call(c, server_end, t);
     return span_close(&c->client, t);
 }
 
@@ -152,7 +183,7 @@ uint64_t postgres(struct demo_span *caller, const char *database, const char *op
     if (rows >= 0)
         span_int(&s, "db.response.returned_rows", rows);
     t += demo_time(d, caller->service, t, strcmp(operation, "SELECT") == 0 ? 900 : 2200);
-    count_edge(d, demo_services[caller->service].name, database, "database");
+    count_peer(&s, t, database, "database", "postgresql", "database");
     return span_close(&s, t);
 }
 
@@ -168,7 +199,7 @@ uint64_t redis(struct demo_span *caller, const char *operation, const char *key,
     span_text(&s, "server.address", "redis.shop.svc");
     span_int(&s, "server.port", 6379);
     t += demo_time(d, caller->service, t, 180);
-    count_edge(d, demo_services[caller->service].name, "redis", "database");
+    count_peer(&s, t, "redis", "database", "redis", "database");
     return span_close(&s, t);
 }
 
@@ -187,7 +218,7 @@ uint64_t elasticsearch(struct demo_span *caller, const char *index, const char *
     span_text(&s, "server.address", "elasticsearch.shop.svc");
     span_int(&s, "server.port", 9200);
     t += demo_time(d, caller->service, t, 14000);
-    count_edge(d, demo_services[caller->service].name, "elasticsearch", "database");
+    count_peer(&s, t, "elasticsearch", "database", "elasticsearch", "database");
     return span_close(&s, t);
 }
 
@@ -216,7 +247,7 @@ uint64_t external_http(struct demo_span *caller, const char *method, const char 
         if (status >= 400)
             span_fail(&s, code, "");
     }
-    count_edge(d, demo_services[caller->service].name, host, "virtual_node");
+    count_peer(&s, t, host, "external", "", "virtual_node");
     return span_close(&s, t);
 }
 
@@ -268,6 +299,8 @@ uint64_t publish(struct demo_span *caller, enum demo_topic_id topic, unsigned or
         to->count--;
     }
     to->messages[(to->first + to->count++) % DEMO_TOPIC_MESSAGES_MAX] = message;
+    count_peer(&s, t, to->name, "queue", is_kafka(topic) ? "kafka" : "rabbitmq",
+               "messaging_system");
     return span_close(&s, t);
 }
 
@@ -277,6 +310,21 @@ void consumer_attributes(struct demo_span *s, enum demo_topic_id topic, const ch
     destination_attributes(s, topic, operation, type);
     if (is_kafka(topic))
         span_text(s, "messaging.consumer.group.name", "%s", demo_services[s->service].name);
-    static const char *const producers[TOPIC_COUNT] = { "orders", "storefront", "orders" };
-    count_edge(s->demo, producers[topic], demo_services[s->service].name, "messaging_system");
+}
+
+uint64_t consumer_end(struct demo_span *s, enum demo_topic_id topic, uint64_t end_unix_ns)
+{
+    uint64_t ns = end_unix_ns - s->start_unix_ns;
+    const struct demo_call_fact fact = {
+        .client = s->demo->topics[topic].name,
+        .client_kind = "queue",
+        .server = demo_services[s->service].name,
+        .server_kind = "service",
+        .system = is_kafka(topic) ? "kafka" : "rabbitmq",
+        .type = "messaging_system",
+        .has_failed = s->is_error,
+        .server_ns = &ns,
+    };
+    demo_truth_call(&s->demo->truth, &fact);
+    return span_close(s, end_unix_ns);
 }

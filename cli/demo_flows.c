@@ -373,7 +373,7 @@ static void ship(struct demo *d, uint64_t now)
             span_exception(&s, t, 1);
         else
             span_log(&s, t, SEVERITY_INFO, "label of order %u printed", m->order);
-        span_close(&s, work(&s, t, 800));
+        consumer_end(&s, TOPIC_ORDERS, work(&s, t, 800));
     }
 }
 
@@ -395,7 +395,7 @@ static void learn(struct demo *d, uint64_t now)
     span_int(&s, "messaging.batch.message_count", count);
     uint64_t t = internal(&s, "recommendation.model.update", now, 9000);
     span_log(&s, t, SEVERITY_DEBUG, "learned from %u views", count);
-    span_close(&s, t);
+    consumer_end(&s, TOPIC_VIEWS, t);
 }
 
 /* RabbitMQ: the consumer goes on in the sender's trace. */
@@ -415,7 +415,7 @@ static void mail(struct demo *d, uint64_t now)
             span_exception(&s, t, 0);
         else
             span_log(&s, t, SEVERITY_INFO, "mail about order %u sent", m->order);
-        span_close(&s, work(&s, t, 40000));
+        consumer_end(&s, TOPIC_MAIL, work(&s, t, 40000));
     }
 }
 

@@ -282,45 +282,109 @@ def check_the_checker(report, cases, said):
 
 # ---- The demo, which counts for itself ----
 
-DEMO_S = 8
+DEMO_S, DEMO_LONG_S = 30, 600
 
 
-def run_demo(server):
-    """What the demo says that it has sent."""
-    with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        subprocess.run([str(binary(server.preset)), "demo", "--endpoint", server.grpc, "--seed", "1", "--rate", "20", "--duration", f"{DEMO_S}s",
-                        "--truth", file.name], check=True, stdout=subprocess.DEVNULL, timeout=DEMO_S + 60)
-        return json.load(file)
+class Demo:
+    """`spindle demo` against a server of its own, beside everything else, and the book that it keeps of what it sent."""
+
+    def __init__(self, preset, seconds):
+        self.file = tempfile.NamedTemporaryFile(suffix=".json")
+        self.server = Server(preset, options=["--row-group-age", "1s"]).start()
+        self.process = subprocess.Popen(
+            [str(binary(preset)), "demo", "--endpoint", self.server.grpc, "--seed", "1", "--rate", "20", "--duration", f"{seconds}s",
+             "--truth", self.file.name], stdout=subprocess.DEVNULL)
+        self.seconds = seconds
+
+    def check(self, report):
+        code = self.process.wait(self.seconds + 120)
+        ended = time.monotonic()
+        report.check("the demo ended well", code == 0, f"{self.seconds} s")
+        settle(self.server)
+        time.sleep(max(0, PATIENCE_S + 1 - (time.monotonic() - ended)))
+        truth, asker = json.load(open(self.file.name)), Asker(self.server)
+        report.check("the demo's book is whole", truth["is_exact"], f"{truth['spans_acknowledged']} spans, {truth['traces']} traces")
+        answer = asker.ask("/map?from=now-60m")
+        found = demo_differences(truth, answer)
+        report.check("the map is the demo's", not found, "; ".join(found)[:1000] or
+                     f"{len(truth['edges'])} edges, {sum(e['count'] for e in truth['edges'])} calls, {sum(e['errors'] for e in truth['edges'])} failed")
+        for what, change in (("an edge turned round", lambda e: e.update(client=e["server"], server=e["client"], client_kind=e["server_kind"],
+                                                                         server_kind=e["client_kind"])),
+                             ("an error more", lambda e: e.update(errors=e["errors"] + 1)),
+                             ("a slower p95", lambda e: e["client_saw"].update(p95=int(e["client_saw"]["p95"] * 1.02))),
+                             ("an edge less", lambda e: truth["edges"].remove(e))):
+            whole = truth["edges"]
+            truth["edges"] = copy.deepcopy(whole)
+            change(next(e for e in truth["edges"] if e["client_saw"]["count"] and e["client_kind"] == "service" and e["client"] != e["server"]))
+            report.check(f"a book with {what} is refused", demo_differences(truth, answer) != [])
+            truth["edges"] = whole
+        check_demo_pairs(report, asker, answer)
+        check_demo_operations(report, asker, truth)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.server.close()
+        self.file.close()
 
 
-def shown_name(node, wanted):
-    """The demo names databases by their system where they have no name of their own, and hosts without their port."""
-    return wanted in (node["name"], node.get("system"), node["name"].rsplit(":", 1)[0])
+def is_node(node, kind, name, system):
+    """Databases without a name of their own are called after their system in the demo's book, hosts have no port there."""
+    names = {node["name"], node["name"].rsplit(":", 1)[0]} | ({node.get("system")} if kind == "database" else set())
+    return node["kind"] == kind and name in names and (kind not in ("database", "queue") or node.get("system", "") == system)
 
 
-def check_demo(report, asker, truth):
-    window = "from=now-30m"
-    answer = asker.ask(f"/map?{window}")
-    nodes, types = answer["nodes"], {"direct": "", "database": "database", "virtual": "virtual_node"}
-    ours = [(nodes[e["s"]], nodes[e["t"]], types.get(e["type"]), e["count"]) for e in answer["edges"] if e["type"] in types]
-    wanted = [(e["client"], e["server"], e["type"], e["count"]) for e in truth["edges"]]
-    received = {(nodes[e["s"]]["name"], nodes[e["t"]]["name"]): e["count"] for e in answer["edges"] if nodes[e["s"]]["kind"] == "queue"}
-    for service in {e[0] for e in wanted if e[2] == "messaging_system"}:
-        for row in asker.ask(f"/services/{service}/dependencies?{window}")["out"]:
-            if row.get("via"):  # a pair for each message; the demo counts the spans that receive, of several at once
-                count = received.get((row["via"], row["node"]["name"]), 0)
-                report.check(f"messages through {row['via']}", row["count"] >= count > 0, f"{row['count']} in {count} spans")
-                ours.append(({"name": service}, row["node"], "messaging_system", count))
-    missing = [w for w in wanted if sum(o[0]["name"] == w[0] and shown_name(o[1], w[1]) and o[2:] == w[2:] for o in ours) != 1]
-    report.check("the demo's edges are the map's", truth["is_exact"] and not missing and len(ours) == len(wanted) and not answer["gaps"],
-                 f"{len(wanted)} edges {missing} {answer['gaps']}")
+def demo_differences(truth, answer):
+    """Between the demo's book and the map: each edge with its direction, calls, failures and percentiles of either side."""
+    found = Differences()
+    nodes = answer["nodes"]
+    found.equal("edges", len(answer["edges"]), len(truth["edges"]))
+    found.equal("gaps", answer["gaps"], [])
+    known = set()
+    for e in truth["edges"]:
+        what = f"{e['client']} > {e['server']}"
+        ours = [x for x in answer["edges"] if is_node(nodes[x["s"]], e["client_kind"], e["client"], e["system"])
+                and is_node(nodes[x["t"]], e["server_kind"], e["server"], e["system"])]
+        if len(ours) != 1:
+            found.append(f"{what}: {len(ours)} times on the map")
+            continue
+        row, sides = ours[0], [(side, e[f"{side}_saw"]) for side in ("client", "server") if e[f"{side}_saw"]["count"]]
+        known |= {row["s"], row["t"]}
+        found.equal(f"{what}: type", row["type"], {"": "direct", "messaging_system": "messaging", "virtual_node": "virtual"}.get(e["type"], e["type"]))
+        found.equal(f"{what}: calls", row["count"], e["count"])
+        found.equal(f"{what}: errors", row["errors"], e["errors"])
+        found.equal(f"{what}: side", row["side"], sides[0][0])
+        found.equal(f"{what}: both sides", "server" in row, len(sides) == 2)
+        for (side, exact), have in zip(sides, (row, row.get("server", {}))):
+            found.equal(f"{what}: values of the {side}", have.get("n"), exact["count"])
+            for p in PERCENTILES:
+                if abs(have[p] - exact[p]) > answer["bound"] * exact[p] + 1:
+                    found.append(f"{what}: {p} of the {side} {have[p]}, sent {exact[p]}")
+    found.equal("nodes", sorted(n["name"] for i, n in enumerate(nodes) if i not in known), [])
+    return found
+
+
+def check_demo_pairs(report, asker, answer):
+    """Producer to consumer, behind a queue: a pair for each message, of which a span may receive several."""
+    nodes = answer["nodes"]
+    for edge in answer["edges"]:
+        queue, to = nodes[edge["s"]], nodes[edge["t"]]
+        if queue["kind"] != "queue":
+            continue
+        rows = [r for r in asker.ask(f"/services/{to['name']}/dependencies?from=now-60m")["in"] if r.get("via") == queue["name"]]
+        report.check(f"messages through {queue['name']}", len(rows) == 1 and rows[0]["count"] >= edge["count"] > 0,
+                     f"{[(r['node']['name'], r['count']) for r in rows]} in {edge['count']} spans")
+
+
+def check_demo_operations(report, asker, truth):
     counts = collections.Counter()
     for span in truth["spans"]:
         counts[(span["service"], span["name"], span["kind"])] += span["count"]
         counts[(span["service"], span["name"], span["kind"], "errors")] += span["count"] if span["status"] == "error" else 0
     have = collections.Counter()
     for service in {key[0] for key in counts}:
-        for row in asker.ask(f"/services/{service}/operations?{window}&limit=1000&spark=0")["rows"]:
+        for row in asker.ask(f"/services/{service}/operations?from=now-60m&limit=1000&spark=0")["rows"]:
             have[(service, row["name"], row["kind"])] += row["count"]
             have[(service, row["name"], row["kind"], "errors")] += row["errors"]
     different = {key: (have[key], counts[key]) for key in have.keys() | counts.keys() if have[key] != counts[key]}
@@ -349,15 +413,7 @@ def feed(report, server, cases, rng):
     return crashes
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cases", type=int, default=500)
-    parser.add_argument("--crash-cases", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--preset", default="dev", help="a build with crash points")
-    parser.add_argument("--long", action="store_true")
-    options = parser.parse_args()
-    report = Report()
+def run_cases(report, options):
     rng = random.Random(options.seed)
     count = options.cases * (10 if options.long else 1)
     first = (time.time_ns() // MINUTE_NS - 10 * count - 100) * MINUTE_NS
@@ -368,13 +424,11 @@ def main():
     started = time.monotonic()
     with Server(options.preset, options=["--row-group-age", "1s"]) as server:
         crashes = feed(report, server, cases, rng)
-        demo = run_demo(server)
         fed = time.monotonic()
         settle(server)
         time.sleep(max(0, PATIENCE_S + 1 - (time.monotonic() - fed)))
         asked = time.monotonic()
         asker = Asker(server)
-        check_demo(report, asker, demo)
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             said = dict(zip([c.number for c in cases], pool.map(asker.case, cases)))
         print(f"{len(cases)} cases, {sum(len(c.spans) for c in cases)} spans: sent in {fed - started:.0f} s, asked in "
@@ -387,8 +441,24 @@ def main():
             print(f"case {case.number} of seed {options.seed}{', killed' if case.crashes else ''}:", *found[:6], sep="\n  ", flush=True)
     report.check("cases equal the truth", wrong == 0, f"{len(cases) - wrong} of {len(cases)}, {rough} of them with kill -9, {crashes} kills")
     check_the_checker(report, cases, said)
-    report.end()
 
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cases", type=int, default=500)
+    parser.add_argument("--crash-cases", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--preset", default="dev", help="a build with crash points")
+    parser.add_argument("--long", action="store_true")
+    options = parser.parse_args()
+    report = Report()
+    demo = Demo(options.preset, DEMO_LONG_S if options.long else DEMO_S)
+    try:
+        run_cases(report, options)
+        demo.check(report)
+    finally:
+        demo.close()
+    report.end()
 
 if __name__ == "__main__":
     main()
