@@ -93,25 +93,84 @@ struct find {
     struct otlp_row row;
     uint32_t *child_counts;
     uint8_t *states; /* by row */
+    /* Rows that were not met yet, by a hash of what tells spans apart here: each list in the order of by_id. */
+    uint32_t *lists; /* [lists_mask + 1]: a place in by_id + 1; 0: the end */
+    uint32_t *next;  /* [spans], likewise, by place */
+    size_t lists_mask;
     size_t met;
 };
+
+/* ---- Which row a span became ---- */
+
+struct likeness {
+    uint64_t id, start_ns, duration_ns,
+        kind; /* of a row whose time is bad: the ID, and kind UINT64_MAX */
+};
+
+static struct likeness row_likeness(const struct skeleton_row *r)
+{
+    if ((r->flags & SKELETON_BAD_TIME) != 0)
+        return (struct likeness){ .id = r->id, .kind = UINT64_MAX };
+    return (struct likeness){ r->id, r->start_ns, r->duration_ns, r->kind };
+}
+
+static uint32_t *list_of(const struct find *f, const struct likeness *l)
+{
+    return &f->lists[hash_bytes(bytes_of((const uint8_t *)l, sizeof *l)) & f->lists_mask];
+}
+
+static enum err rows_list(struct find *f)
+{
+    const struct skeleton *s = f->s;
+    size_t lists = 16;
+    while (lists < s->spans)
+        lists *= 2;
+    f->lists = arena_alloc_array(&f->c->arena, lists, sizeof *f->lists);
+    f->next = arena_alloc_array(&f->c->arena, s->spans + 1, sizeof *f->next);
+    if (f->lists == NULL || f->next == NULL)
+        return arena_failure(&f->c->arena);
+    f->lists_mask = lists - 1;
+    for (size_t i = s->spans; i-- > 0;) {
+        const struct likeness l = row_likeness(&s->rows[s->by_id[i]]);
+        uint32_t *list = list_of(f, &l);
+        f->next[i] = *list;
+        *list = (uint32_t)i + 1;
+    }
+    return ERR_OK;
+}
+
+/* The link to the first of these rows; to 0 when there is none. However many spans are alike, the first is taken
+ * out when it is met, so it stands in front. */
+static uint32_t *row_link(const struct find *f, const struct likeness *l)
+{
+    const struct skeleton *s = f->s;
+    uint32_t *link = list_of(f, l);
+    while (*link != 0) {
+        const struct likeness other = row_likeness(&s->rows[s->by_id[*link - 1]]);
+        if (memcmp(&other, l, sizeof other) == 0)
+            break;
+        link = &f->next[*link - 1];
+    }
+    return link;
+}
 
 /* The row that this span became: of several that are alike, the first that was not met yet. NONE: it came
  * after the skeleton was made. */
 static uint32_t row_of(const struct find *f, const struct otlp_span *span)
 {
-    const struct skeleton *s = f->s;
-    uint64_t id = load_be64(span->span_id.b);
-    for (size_t i = skeleton_find(s, id); i < s->spans && s->rows[s->by_id[i]].id == id; i++) {
-        const struct skeleton_row *r = &s->rows[s->by_id[i]];
-        bool is_same = (r->flags & SKELETON_BAD_TIME) != 0 ||
-                       (s->t0_unix_ns + r->start_ns == span->start_unix_ns &&
-                        r->duration_ns == otlp_span_duration_ns(span) &&
-                        r->kind == (span->kind > UINT8_MAX ? UINT8_MAX : span->kind));
-        if (is_same && f->states[s->by_id[i]] == 0)
-            return s->by_id[i];
-    }
-    return SKELETON_NONE;
+    const struct likeness timed = { .id = load_be64(span->span_id.b),
+                                    .start_ns = span->start_unix_ns - f->s->t0_unix_ns,
+                                    .duration_ns = otlp_span_duration_ns(span),
+                                    .kind = span->kind > UINT8_MAX ? UINT8_MAX : span->kind };
+    const struct likeness untimed = { .id = timed.id, .kind = UINT64_MAX };
+    uint32_t *link = row_link(f, &timed), *other = row_link(f, &untimed);
+    if (*link == 0 || (*other != 0 && *other < *link))
+        link = other;
+    if (*link == 0)
+        return SKELETON_NONE;
+    uint32_t place = *link - 1;
+    *link = f->next[place];
+    return f->s->by_id[place];
 }
 
 static bool matches(struct find *f, const struct otlp_items *at, uint32_t row)
@@ -180,6 +239,8 @@ static enum err find_rows(struct find *f, const struct trace_id *id, struct byte
     if (f->states == NULL)
         return arena_failure(&f->c->arena);
     enum err e = text.data[0] == '{' ? prepare_filter(f) : prepare_text(f, text);
+    if (e == ERR_OK)
+        e = rows_list(f);
     if (e == ERR_OK)
         e = engine_trace_walk(f->c->options->engine, &f->c->context, &walk, on_span, f);
     if (e == ERR_CORRUPT && f->met > 0) {
