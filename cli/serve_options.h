@@ -89,8 +89,8 @@
       "--retention-size is given, the oldest partitions go when less than twice that is free. "    \
       "0: 256MiB, or a sixteenth of a small disk, and nothing goes.")                              \
     X(SIZE, disk_ballast, "disk-ballast", "64MiB", "SIZE",                                         \
-      "A file that is given up when the disk is full, so that room can be made; at most a "        \
-      "quarter of --min-free-disk. 0: none.")                                                      \
+      "A file that is given up when the disk is full, so that room can be made: a 32nd of what "   \
+      "is stored, 8MiB at least, this at most, and a quarter of --min-free-disk. 0: none.")        \
     X(CHOICE, span_metrics, "span-metrics", "collector", "collector|tempo|both|none",              \
       "Names under which /metrics shows calls and durations of spans and of edges of the "         \
       "service map: those of OpenTelemetry's Collector (what Jaeger asks for), of Tempo (what "    \

@@ -36,8 +36,9 @@ struct derived_row {
 #define DERIVED_LEVELS_MAX 6u
 /* All rows of a sealed partition, whose hours and days the catalogue has in one. */
 #define DERIVED_LEVEL_SEALED UINT32_MAX
-/* Not when they have more bytes together: merging must fit beside building. */
+/* But no more bytes than these, as merging must fit beside building; then so many rows will do. */
 #define DERIVED_MERGE_BYTES ((uint64_t)8 << 20)
+#define DERIVED_MERGE_LEAST 4u
 
 /* The rows of paired callers in the open partition, oldest first. One is void once HALVES_PAIRED_MAX newer callers
  * are stored; those that this list has no place for, or does not know since a start, go by age. */

@@ -52,24 +52,29 @@ static void rows_choose(struct sqlite_engine *e, const struct partition *p, stru
 {
     const struct derived *all = &e->derived;
     size_t count = 0;
+    d->merged_count = 0;
     (void)pthread_rwlock_rdlock(
         &e->operations_lock); /* the writer moves rows of other partitions */
-    for (uint32_t level = 0; level < DERIVED_LEVELS_MAX && count < DERIVED_MERGE_ROWS; level++) {
+    for (uint32_t level = 0; level < DERIVED_LEVELS_MAX; level++) {
         uint64_t bytes = 0;
+        bool is_full = false;
         count = 0;
-        for (size_t i = 0; i < all->rows_count && count < DERIVED_MERGE_ROWS; i++) {
+        for (size_t i = 0; i < all->rows_count && count < DERIVED_MERGE_ROWS && !is_full; i++) {
             const struct derived_row *row = &all->rows[i];
             if (row->partition != p || row->level != level)
                 continue;
-            d->merged_ids[count++] = row->id;
+            is_full = bytes + row->bytes > DERIVED_MERGE_BYTES;
+            if (!is_full)
+                d->merged_ids[count++] = row->id;
             bytes += row->bytes;
         }
-        d->merged_level = level + 1;
-        if (bytes > DERIVED_MERGE_BYTES)
-            count = 0;
+        if (count == DERIVED_MERGE_ROWS || (is_full && count >= DERIVED_MERGE_LEAST)) {
+            d->merged_level = level + 1;
+            d->merged_count = count;
+            break;
+        }
     }
     (void)pthread_rwlock_unlock(&e->operations_lock);
-    d->merged_count = count == DERIVED_MERGE_ROWS ? count : 0;
 }
 
 static enum err rows_merge(struct partition *p, struct merge *m, const struct derived_delta *d)
@@ -109,6 +114,12 @@ enum err derived_merge_plan(struct sqlite_engine *e, struct partition *p, struct
     if (error == ERR_OK)
         error = tally_encode(&m.days, &d->merged_days, &unused);
     merge_deinit(&m);
+    /* Where steps hold few points of the finer ones, as when spans come fast, they would say it all again. */
+    if (d->merged_hours.len > d->merged_minutes.len / 2)
+        buffer_reset(&d->merged_hours);
+    if (d->merged_days.len >
+        (d->merged_hours.len > 0 ? d->merged_hours.len : d->merged_minutes.len) / 2)
+        buffer_reset(&d->merged_days);
     d->merged_in = error == ERR_OK ? p : NULL;
     return error == ERR_CORRUPT || error == ERR_TOO_LARGE || error == ERR_TOO_MANY ? ERR_OK : error;
 }

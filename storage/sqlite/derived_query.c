@@ -130,9 +130,10 @@ static enum err row_add(struct collect *c, sqlite3_stmt *s, bool has_minutes)
     uint64_t days_min = has_days ? w->days_min : w->end, days_end = has_days ? w->days_end : w->end;
     enum err e = ERR_OK;
     if (has_minutes) {
-        /* Not even read where hours cover all. */
-        if (w->min < hours_min || hours_end < w->end)
-            e = stored_add(c, db_column_bytes(s, 0), w->min, w->end, hours_min, hours_end);
+        uint64_t hole_min = has_hours ? hours_min : days_min;
+        uint64_t hole_end = has_hours ? hours_end : days_end;
+        if (w->min < hole_min || hole_end < w->end) /* not even read where these cover all */
+            e = stored_add(c, db_column_bytes(s, 0), w->min, w->end, hole_min, hole_end);
     } else { /* the finest there is: widened to it */
         hours_min = floor_to(w->min, TALLY_HOUR_NS);
         hours_end = ceil_to(w->end, TALLY_HOUR_NS);

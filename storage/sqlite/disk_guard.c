@@ -11,7 +11,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define MIN_BYTES ((uint64_t)256 << 20)
+#define MIN_BYTES     ((uint64_t)256 << 20)
+#define BALLAST_LEAST ((uint64_t)8 << 20)
+#define BALLAST_SHARE 32 /* of what is stored */
 #define EVICT_EVERY_NS                                                                             \
     (10 * NS_PER_S) /* the disk, and who else writes to it, need a moment to answer */
 
@@ -83,16 +85,43 @@ static void ballast_drop(const struct sqlite_engine *e)
         log_line(LOG_WARN, "storage", "the ballast is given up: the disk is as good as full");
 }
 
+static uint64_t stored_bytes(struct sqlite_engine *e)
+{
+    uint64_t bytes = atomic_load(&e->catalog_bytes);
+    (void)pthread_mutex_lock(&e->partitions_lock);
+    for (size_t i = 0; i < e->partitions_count; i++)
+        bytes += atomic_load_explicit(&e->partitions[i]->bytes, memory_order_relaxed);
+    (void)pthread_mutex_unlock(&e->partitions_lock);
+    return bytes;
+}
+
+/* A share of what is stored, so that little data has little beside it; doubled when it has grown, so seldom. */
+static uint64_t ballast_wanted(struct sqlite_engine *e, uint64_t most)
+{
+    uint64_t least = BALLAST_LEAST < most ? BALLAST_LEAST : most;
+    uint64_t bytes = stored_bytes(e) / BALLAST_SHARE;
+    bytes = bytes < most ? bytes : most;
+    if (!e->disk.has_ballast)
+        return bytes > least ? bytes : least;
+    bool is_more =
+        bytes / 2 >= e->disk.ballast_made || (bytes == most && e->disk.ballast_made < most);
+    return is_more && atomic_load(&e->disk.state) == DISK_OK ? bytes : 0;
+}
+
 static void ballast_tend(struct sqlite_engine *e, uint64_t free_bytes, uint64_t min_bytes)
 {
     struct disk_guard *g = &e->disk;
-    uint64_t bytes = g->ballast_bytes < min_bytes / 4 ? g->ballast_bytes : min_bytes / 4;
+    uint64_t most = g->ballast_bytes < min_bytes / 4 ? g->ballast_bytes : min_bytes / 4;
     bool is_critical = atomic_load(&g->state) == DISK_CRITICAL;
     if (g->has_ballast && is_critical && free_bytes < min_bytes / 4) {
         ballast_drop(e);
         g->has_ballast = false;
-    } else if (!g->has_ballast && !is_critical && bytes > 0) {
+    } else if (!is_critical && most > 0) {
+        uint64_t bytes = ballast_wanted(e, most);
+        if (bytes == 0)
+            return;
         g->has_ballast = ballast_make(e, bytes);
+        g->ballast_made = bytes;
     }
 }
 

@@ -11,7 +11,7 @@
  * Role       LOW warns, and the oldest partitions go where retention by space is asked for; CRITICAL refuses
  *            requests as well, while queries and the builder go on; RECOVER takes requests, and first puts
  *            the ballast back: a file of no meaning, given up when nearly nothing is free, since a full disk
- *            lets SQLite neither checkpoint nor delete. What a write that fails means is another matter: see
+ *            lets SQLite neither checkpoint nor delete. It grows with what is stored. What a write that fails means is another matter: see
  *            writer_write_failed().
  * Threads    disk_state_next() is pure. The rest: maintenance. */
 #ifndef SPINDLE_STORAGE_SQLITE_DISK_GUARD_H
@@ -29,7 +29,8 @@ struct sqlite_engine;
 
 struct disk_guard {
     uint64_t min_bytes;     /* as asked for; 0: see disk_min_bytes() */
-    uint64_t ballast_bytes; /* 0: no ballast is wanted */
+    uint64_t ballast_bytes; /* at most; 0: no ballast is wanted */
+    uint64_t ballast_made;  /* how large it is */
     bool evicts;            /* partitions, when little is free */
     _Atomic(enum disk_state) state;
     _Atomic uint64_t free_bytes;

@@ -249,6 +249,8 @@ NODISCARD enum err writer_task_run(struct sqlite_engine *e, writer_task_fn *run,
 /* Tasks: a struct retirement becomes a row group; all logs are copied into their files. */
 NODISCARD enum err writer_retire(struct sqlite_engine *e, void *retirement);
 NODISCARD enum err writer_checkpoint_all(struct sqlite_engine *e, void *unused);
+/* Task: at the end, give the open partition's unused pages back. */
+NODISCARD enum err writer_shrink_open(struct sqlite_engine *e, void *unused);
 
 /* A partition that takes requests: the open one, or a new one, with what must be moved into it from
  * a frozen one. Sets why not, on failure. */

@@ -407,6 +407,8 @@ static void engine_stop(struct sqlite_engine *e)
         enum err error = builder_flush(e);
         builder_stop(e);
         if (error == ERR_OK)
+            error = writer_task_run(e, writer_shrink_open, NULL);
+        if (error == ERR_OK)
             error = writer_task_run(e, writer_checkpoint_all, NULL);
         if (error != ERR_OK)
             log_line(LOG_WARN, "storage", "closing with a journal: %s", err_text(error));

@@ -33,7 +33,7 @@ struct sqlite_engine_options {
         min_free_bytes; /* of the disk: with less, requests are refused; 0: see disk_min_bytes().
                                 When set, and when retention_bytes is, the oldest partitions go when
                                 less than twice that is free. */
-    uint64_t ballast_bytes;  /* kept for the moment when the disk is full; 0: none */
+    uint64_t ballast_bytes;  /* at most, kept for the moment when the disk is full; 0: none */
     disk_free_fn *disk_free; /* tests: instead of asking the disk; NULL */
     void *disk_free_context;
     uint64_t maintain_interval_ns; /* between looks at partitions and what has expired; 0: 1 s */

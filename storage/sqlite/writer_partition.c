@@ -16,7 +16,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define CATALOG_WAL_FRAMES 16 /* 1 MiB */
+#define CATALOG_WAL_FRAMES  16  /* 1 MiB */
+#define SHRINK_STEPS_AT_END 32u /* of 4 MiB */
 #define CREATE_TRIES                                                                               \
     1000 /* numbers whose file exists without being listed: a start that was cut short */
 
@@ -314,6 +315,21 @@ static void partition_seal(struct sqlite_engine *e, struct partition *p)
     p->state = PARTITION_SEALED;
     derived_sealed(e, p);
     partition_close_writer(p);
+}
+
+/* What was the journal is free pages now. At the end nothing needs them; where there are very many, some
+ * stay, as nobody likes to wait for an end. */
+enum err writer_shrink_open(struct sqlite_engine *e, void *unused)
+{
+    (void)unused;
+    struct partition *p = e->writer.open;
+    bool has_more = p != NULL && p->db.handle != NULL && atomic_load(&e->not_writable) == NULL;
+    enum err error = ERR_OK;
+    for (unsigned i = 0; i < SHRINK_STEPS_AT_END && has_more && error == ERR_OK; i++)
+        error = partition_shrink(p, &has_more);
+    if (error != ERR_OK)
+        writer_write_failed(e, p, error);
+    return error;
 }
 
 /* Nobody else has it open, so its log can be emptied at any time. */
