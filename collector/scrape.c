@@ -261,6 +261,7 @@ enum err scrapes_open(scrape_page_fn *make_page, void *context, uint64_t patienc
         mem_free(s);
         return ERR_NOMEM;
     }
+    (void)pthread_setname_np(s->thread, "metrics");
     *out = s;
     return ERR_OK;
 }

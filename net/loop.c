@@ -116,6 +116,7 @@ enum err loop_start(struct loop *l)
 {
     if (pthread_create(&l->thread, NULL, run, l) != 0)
         return ERR_NOMEM;
+    (void)pthread_setname_np(l->thread, "loop");
     l->has_thread = true;
     return ERR_OK;
 }

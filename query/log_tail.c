@@ -443,6 +443,7 @@ enum err log_tail_open(const struct log_tail_options *options, struct log_tail *
         mem_free(t);
         return ERR_NOMEM;
     }
+    (void)pthread_setname_np(t->thread, "log tail");
     *out = t;
     return ERR_OK;
 }

@@ -117,6 +117,7 @@ enum err workers_start(const struct query_options *options, struct workers **out
             workers_stop(w);
             return ERR_NOMEM;
         }
+        (void)pthread_setname_np(w->threads[w->count], "query");
         w->count++;
     }
     *out = w;

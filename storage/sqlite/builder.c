@@ -709,6 +709,7 @@ enum err builder_start(struct sqlite_engine *e)
 {
     if (pthread_create(&e->builder.thread, NULL, builder_main, e) != 0)
         return ERR_NOMEM;
+    (void)pthread_setname_np(e->builder.thread, "builder");
     e->builder.is_started = true;
     return ERR_OK;
 }

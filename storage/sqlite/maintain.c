@@ -92,6 +92,7 @@ enum err maintain_start(struct sqlite_engine *e)
 {
     if (pthread_create(&e->maintain.thread, NULL, maintain_main, e) != 0)
         return ERR_NOMEM;
+    (void)pthread_setname_np(e->maintain.thread, "maintenance");
     e->maintain.is_started = true;
     return ERR_OK;
 }

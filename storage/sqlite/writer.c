@@ -581,6 +581,7 @@ enum err writer_start(struct sqlite_engine *e)
 {
     if (pthread_create(&e->writer.thread, NULL, writer_main, e) != 0)
         return ERR_NOMEM;
+    (void)pthread_setname_np(e->writer.thread, "writer");
     e->writer.is_started = true;
     return ERR_OK;
 }
