@@ -55,13 +55,19 @@ class Sizes:
         self.sample_s = 5 if is_long else 0.5
         self.row_group_age = "5s" if is_long else "1s"
         # Growth that a line through the second half may show: what is left of warming up (most of it in a short run), and noise.
-        self.rss_growth_mib = 24 if is_long else 150
+        self.rss_growth_mib = 150 if not is_long else 48 if seconds < 3600 else 24
         self.fd_growth = 16 if is_long else 100
+
+
+def floors(samples, name):
+    """The least of each twelve that follow each other: what is held for a moment is left out, what is kept is not."""
+    return [min(samples[i:i + 12], key=lambda s: s[name]) for i in range(0, len(samples) - 11, 12)]
 
 
 def growth(samples, name):
     """What a line through the second half of the samples rises by, from its begin to its end."""
     half = samples[len(samples) // 2:]
+    half = floors(half, name) if len(half) >= 60 else half
     n = len(half)
     if n < 3:
         return 0.0
@@ -274,7 +280,9 @@ def sample(server, begun):
         except FileNotFoundError:
             pass
     return {"t": time.monotonic() - begun, "rss_mib": int(status["VmRSS"].split()[0]) / 1024,
-            "fds": len(list((proc / "fd").iterdir())), "threads": int(status["Threads"]), "disk_mib": size / MIB}
+            "fds": len(list((proc / "fd").iterdir())), "threads": int(status["Threads"]), "disk_mib": size / MIB,
+            "rollup_mib": server.metric("spindle_rollup_memory_bytes") / MIB, "row_groups": server.metric("spindle_engine_row_groups"),
+            "partitions": server.metric("spindle_engine_partitions")}
 
 
 def soak(server, sizes, seconds):
