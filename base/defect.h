@@ -8,6 +8,7 @@
  *   backup-catalog-last  a backup copies the catalogue after the partitions
  *   merge-drops-span    a merge of row groups loses one of their spans
  *   retention-wall-clock  partitions grow old by the wall clock
+ *   sql-anything-goes    statements in SQL are not asked what they would do
  *   refuse-first        the collector refuses the first OTLP request as if overloaded, without
  * holding it
  *

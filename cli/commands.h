@@ -11,6 +11,7 @@
     X(serve, "Receive, store and answer: the server")                                              \
     X(demo, "Send the telemetry of a shop that does not exist")                                    \
     X(load, "Send a benchmark workload and measure its acknowledgement")                           \
+    X(sql, "Ask a server, or a data directory, in SQL")                                            \
     X(backup, "Copy a data directory, also while a server runs on it")                             \
     X(restore, "Make a data directory out of a backup")                                            \
     X(verify, "Check every file of a data directory")                                              \
@@ -23,6 +24,8 @@ int serve_main(int argc, char **argv);
 int demo_main(int argc, char **argv);
 /* Sends a workload once: load.c. */
 int load_main(int argc, char **argv);
+/* Prints the answer: sql.c. */
+int sql_main(int argc, char **argv);
 /* A backup, or nothing that restore takes for one: backup.c. */
 int backup_main(int argc, char **argv);
 /* A data directory, or nothing that serve takes for one: backup.c. */

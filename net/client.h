@@ -50,6 +50,8 @@ struct client_call {
     const char *content_type; /* HTTP/1.1 only */
     const char *encoding;     /* "gzip", "zstd" or NULL: the body is compressed so */
     struct bytes body;        /* the message without gRPC's prefix; borrowed until on_done */
+    /* NULL, or over HTTP/1.1 takes the body of a 200 as it comes, of any size; the result then has none. */
+    void (*on_piece)(struct client_call *call, struct bytes piece);
     void (*on_done)(struct client_call *call, const struct client_result *result);
     void *context;
     struct client_call *next; /* the client's */

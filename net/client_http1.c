@@ -58,7 +58,11 @@ static int on_header_done(llhttp_t *parser)
 
 static int on_body(llhttp_t *parser, const char *at, size_t len)
 {
-    client_slot_answer(slot_of(parser), bytes_of(at, len));
+    struct client_slot *slot = slot_of(parser);
+    if (slot->call->on_piece != NULL && parser->status_code == 200)
+        slot->call->on_piece(slot->call, bytes_of(at, len));
+    else
+        client_slot_answer(slot, bytes_of(at, len));
     return 0;
 }
 

@@ -24,8 +24,8 @@ struct log_tail;
 typedef enum err call_fn(struct call *c);
 
 /* Quick calls look up what an ID or a list names; heavy ones look through what is stored; long ones are as slow as
- * their readers (download.h), and have time for it. No lane waits for another (workers.h). */
-enum call_lane { CALL_HEAVY, CALL_QUICK, CALL_LONG, CALL_LANE_COUNT };
+ * their readers (download.h), and have time for it; SQL may be both. No lane waits for another (workers.h). */
+enum call_lane { CALL_HEAVY, CALL_QUICK, CALL_LONG, CALL_SQL, CALL_LANE_COUNT };
 
 /* One row of an API family's table; `path` as in net/router.h. */
 struct call_route {

@@ -11,6 +11,9 @@ extern const size_t native_route_count;
 /* The same by POST, with a JSON body: json_parameters.h. */
 extern const struct call_route native_posts[];
 extern const size_t native_post_count;
+/* By POST too, with a body of its own: sql_body.h. */
+extern const struct call_route native_sql_posts[];
+extern const size_t native_sql_post_count;
 /* /api/...: Jaeger's own, as of version 1 */
 extern const struct call_route jaeger_routes[];
 extern const size_t jaeger_route_count;

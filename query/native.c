@@ -37,6 +37,11 @@ const struct call_route native_posts[] = {
 };
 const size_t native_post_count = sizeof native_posts / sizeof native_posts[0];
 
+const struct call_route native_sql_posts[] = {
+    { BASE "/sql", native_sql, CALL_SQL },
+};
+const size_t native_sql_post_count = sizeof native_sql_posts / sizeof native_sql_posts[0];
+
 /* Parameters that may differ from page to page. */
 static bool belongs_to_page(struct bytes name)
 {

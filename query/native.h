@@ -67,5 +67,6 @@ enum err native_cleaned(struct call *c);
 enum err native_attributes(struct call *c);
 enum err native_attribute_values(struct call *c);
 enum err native_resolve(struct call *c);
+enum err native_sql(struct call *c);
 
 #endif

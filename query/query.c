@@ -12,19 +12,21 @@
 #define TIMEOUT_DEFAULT_NS   (10 * NS_PER_S)
 #define MEMORY_DEFAULT_BYTES ((size_t)64 << 20)
 #define QUEUE_DEFAULT        256
-#define LISTENERS_MAX        32                 /* people who watch logs at once */
-#define BODY_MAX             ((size_t)64 << 10) /* parameters as JSON: no more than a query string */
+#define LISTENERS_MAX        32                  /* people who watch logs at once */
+#define BODY_MAX             ((size_t)128 << 10) /* parameters as JSON: a statement in SQL has up to 64 KiB */
 
 static const struct {
     enum call_api api;
     const struct call_route *routes;
     const size_t *count;
-    bool is_post;
+    const char *consumes; /* of a POST; NULL: a GET */
 } families[] = {
-    { CALL_NATIVE, native_routes, &native_route_count, false },
-    { CALL_NATIVE, native_posts, &native_post_count, true },
-    { CALL_JAEGER, jaeger_routes, &jaeger_route_count, false },
-    { CALL_JAEGER_V3, jaeger_v3_routes, &jaeger_v3_route_count, false },
+    { CALL_NATIVE, native_routes, &native_route_count, NULL },
+    { CALL_NATIVE, native_posts, &native_post_count, "application/json" },
+    { CALL_NATIVE, native_sql_posts, &native_sql_post_count,
+      "application/json, application/sql, text/plain" },
+    { CALL_JAEGER, jaeger_routes, &jaeger_route_count, NULL },
+    { CALL_JAEGER_V3, jaeger_v3_routes, &jaeger_v3_route_count, NULL },
 };
 #define FAMILY_COUNT (sizeof families / sizeof families[0])
 
@@ -116,12 +118,13 @@ enum err query_add_routes(struct query_service *s, struct router *r)
         for (size_t i = 0; i < *families[f].count; i++, b++) {
             const struct call_route *route = &families[f].routes[i];
             *b = (struct bound_route){ s, families[f].api, route };
-            bool is_post = families[f].is_post;
+            const char *consumes = families[f].consumes;
+            bool is_post = consumes != NULL;
             enum err e = router_add(r, &(struct route){
                                            .kind = ROUTE_HTTP,
                                            .method = is_post ? HTTP_POST : HTTP_GET,
                                            .body_max = is_post ? BODY_MAX : 0,
-                                           .consumes = is_post ? "application/json" : NULL,
+                                           .consumes = consumes,
                                            .path = route->path,
                                            .scope = SCOPE_READ,
                                            .handler = on_request,

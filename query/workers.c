@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #define LONG_MAX_RUNNING 2 /* downloads at once; others wait */
+#define SQL_MAX_RUNNING  2 /* likewise */
 
 struct workers {
     pthread_mutex_t lock; /* guards what follows, to is_stopping */
@@ -33,7 +34,7 @@ static void finish(struct workers *w, struct call *c, enum err e)
     mem_free(c);
 }
 
-/* Holding the lock: the next call, from each lane in turn. One thread more than may run heavy and long calls
+/* Holding the lock: the next call, from each lane in turn. One thread more than may run heavy and long calls and SQL
  * is there, so a quick one never waits for these alone. */
 static struct call *take(struct workers *w)
 {
@@ -99,7 +100,7 @@ static void register_metrics(struct workers *w, struct metrics *m)
 
 enum err workers_start(const struct query_options *options, struct workers **out)
 {
-    unsigned threads = options->workers + LONG_MAX_RUNNING + 1;
+    unsigned threads = options->workers + LONG_MAX_RUNNING + SQL_MAX_RUNNING + 1;
     struct workers *w = mem_zalloc(sizeof *w + threads * sizeof w->threads[0]);
     if (w == NULL)
         return ERR_NOMEM;
@@ -109,6 +110,7 @@ enum err workers_start(const struct query_options *options, struct workers **out
         turns_init(&w->lanes[i]);
     w->running_max[CALL_HEAVY] = options->workers;
     w->running_max[CALL_LONG] = LONG_MAX_RUNNING;
+    w->running_max[CALL_SQL] = SQL_MAX_RUNNING;
     w->running_max[CALL_QUICK] = threads;
     w->queue_max = options->queue_max;
     register_metrics(w, options->metrics);

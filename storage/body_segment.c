@@ -136,8 +136,9 @@ static enum err find_trace(struct segment *s, const struct trace_id *id, uint32_
 }
 
 static enum err read_rows(struct segment *s, const struct query_context *q, const uint32_t *rows,
-                          size_t count, struct buffer *out)
+                          size_t count, unsigned parts, struct buffer *out)
 {
+    (void)parts; /* the items lie here whole, and are copied as they are */
     enum err e = query_check(q);
     if (e != ERR_OK || count == 0)
         return e;
@@ -217,6 +218,17 @@ static enum err keys(struct segment *s, segment_key_fn *on_key, void *context)
     return ERR_OK;
 }
 
+static enum err resources(struct segment *s, segment_resource_fn *on_resource, void *context)
+{
+    struct otlp_items it = otlp_items(body_segment_from(s)->body);
+    while (otlp_items_next(&it)) {
+        if (it.is_new_resource &&
+            !on_resource(context, it.resource.resource, it.resource.schema_url))
+            break;
+    }
+    return ERR_OK;
+}
+
 static void close_segment(struct segment *s)
 {
     (void)s; /* the arena's */
@@ -230,6 +242,7 @@ static const struct segment_ops body_segment_ops = {
     .traces = visit_traces,
     .read = read_rows,
     .keys = keys,
+    .resources = resources,
     .close = close_segment,
 };
 

@@ -94,7 +94,7 @@ static void check_read(struct segment *s, struct bytes body)
     struct buffer out;
     buffer_init(&out, 64u << 20);
     buffer_append_text(&out, ""); /* appends to what is there */
-    assert_int_equal(s->ops->read(s, &q, rows, count, &out), ERR_OK);
+    assert_int_equal(s->ops->read(s, &q, rows, count, ROW_ALL, &out), ERR_OK);
     struct otlp_items got = otlp_items(buffer_bytes(&out)), want = otlp_items(body);
     uint32_t number = 0;
     for (size_t i = 0; i < count; i++) {

@@ -17,6 +17,7 @@
 #include "codec/codec.h"
 #include "storage/derived.h"
 #include "storage/expr.h"
+#include "storage/row_parts.h"
 
 struct engine;
 
@@ -181,6 +182,56 @@ struct row_sample_result {
     uint64_t seen[ROW_CLASSES_MAX], sampled[ROW_CLASSES_MAX];
 };
 
+/* ---- Rows, one batch after the other, for who asks as he goes on ---- */
+
+struct row_request {
+    enum signal signal;
+    const struct expr *filter; /* NULL: every row; borrowed while the reader is open */
+    struct time_range range;   /* of its span's start, or its record's time */
+    const struct trace_id
+        *trace_id;  /* NULL: of any trace; copied. Else filter and range may be left aside */
+    unsigned parts; /* bits of row_parts.h */
+    /* 0: all; else of the rows that match for certain the so many latest ones, latest first, of any trace. */
+    size_t latest;
+};
+#define ROW_LATEST_MAX 10000
+
+/* Everything that is stored at one moment, held until it is closed: what is read from it fits together. Rows that
+ * were sent twice may come twice until they are merged. For the thread and within the query it was opened for. */
+struct row_view {
+    const struct row_view_ops *ops;
+    struct find_progress
+        progress; /* of all that was read; not complete where something is damaged */
+};
+struct row_cursor;
+/* Returns false to stop. */
+typedef bool row_resource_fn(void *context, struct bytes resource, struct bytes schema_url);
+struct row_view_ops {
+    enum err (*read)(struct row_view *v, const struct row_request *asked, struct row_cursor **out);
+    /* Visits each resource at least once; of row groups those of any time. */
+    enum err (*resources)(struct row_view *v, enum signal signal, row_resource_fn *on_resource,
+                          void *context);
+    void (*close)(struct row_view *v); /* its readers are closed before */
+};
+
+struct row_cursor {
+    const struct row_cursor_ops *ops;
+};
+struct row_batch {
+    struct bytes data; /* TracesData or LogsData; empty at the end */
+    /* Of each row, in order: what it is known by as long as the view is open, the same in every cursor. */
+    const uint64_t *ids;
+};
+#define ROW_ID_BITS 52 /* ids are below 2^52 */
+struct row_cursor_ops {
+    /* The next rows that match, or may where the filter speaks of the whole trace, valid until
+     * the next call. Without `latest` in any order, newest first by and large. */
+    enum err (*next)(struct row_cursor *r, struct row_batch *out);
+    /* Read anew, something else of the same signal. */
+    enum err (*rewind)(struct row_cursor *r, const struct row_request *asked);
+    void (*close)(struct row_cursor *r);
+};
+
 /* A request that has just become durable and visible; the body is borrowed for the call, which is made on the
  * engine's writing thread: it must not wait, nor ask the engine anything. */
 typedef void stored_fn(void *context, enum signal signal, struct bytes body, uint64_t items);
@@ -243,6 +294,7 @@ struct engine_ops {
                           struct row_scan_result *out);
     enum err (*rows_sample)(struct engine *e, const struct query_context *q,
                             const struct row_sample *sample, struct row_sample_result *out);
+    enum err (*rows_view)(struct engine *e, const struct query_context *q, struct row_view **out);
     enum err (*span_trace)(struct engine *e, const struct query_context *q,
                            const struct span_id *id, struct trace_id *out_trace_id);
     enum err (*traces_find)(struct engine *e, const struct query_context *q,
@@ -330,6 +382,13 @@ NODISCARD static inline enum err engine_rows_sample(struct engine *e, const stru
                                                     struct row_sample_result *out)
 {
     return e->ops->rows_sample(e, q, sample, out);
+}
+
+/* What is stored now, to read rows from; the query context outlives it. ERR_NOMEM. */
+NODISCARD static inline enum err engine_rows_view(struct engine *e, const struct query_context *q,
+                                                  struct row_view **out)
+{
+    return e->ops->rows_view(e, q, out);
 }
 
 /* The trace that a span ID belongs to (the newest, where several do). ERR_NOT_FOUND. Reads the span ID

@@ -63,6 +63,15 @@ NODISCARD enum err search_rows_scan(const struct segment_source *source,
 NODISCARD enum err search_rows_sample(const struct segment_source *source,
                                       const struct query_context *q, const struct row_sample *asked,
                                       struct row_sample_result *out);
+/* See struct row_cursor: what it looks at is added to *progress. */
+NODISCARD enum err search_rows_read(const struct segment_source *source,
+                                    const struct query_context *q, struct find_progress *progress,
+                                    const struct row_request *asked, struct row_cursor **out);
+/* See struct row_view_ops. */
+NODISCARD enum err search_resources(const struct segment_source *source,
+                                    const struct query_context *q, struct find_progress *progress,
+                                    enum signal signal, row_resource_fn *on_resource,
+                                    void *context);
 /* In total order: by start or duration, latest or longest first; equal ones by trace ID, ascending. */
 NODISCARD enum err search_traces(const struct segment_source *source, const struct query_context *q,
                                  const struct trace_query *query, struct trace_result *out);

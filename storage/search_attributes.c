@@ -135,7 +135,7 @@ static enum err sample_keys(struct key_search *k, struct segment *segment, struc
         segment->ops->scan(segment, q, NULL, range.min_unix_ns, range.max_unix_ns, on_sample, k);
     if (e == ERR_OK && k->rows_count > 0) {
         qsort(k->rows, k->rows_count, sizeof *k->rows, by_row);
-        e = segment->ops->read(segment, q, k->rows, k->rows_count, &data);
+        e = segment->ops->read(segment, q, k->rows, k->rows_count, ROW_ALL, &data);
     }
     if (e == ERR_OK)
         e = buffer_error(&data);
@@ -347,8 +347,9 @@ static enum err read_values(struct value_search *v, struct segment *segment, enu
     for (size_t from = 0; from < v->rows_count; from += ROWS_PER_READ) {
         size_t left = v->rows_count - from;
         buffer_reset(&v->data);
-        enum err e = segment->ops->read(segment, v->search.q, v->rows + from,
-                                        left < ROWS_PER_READ ? left : ROWS_PER_READ, &v->data);
+        enum err e =
+            segment->ops->read(segment, v->search.q, v->rows + from,
+                               left < ROWS_PER_READ ? left : ROWS_PER_READ, ROW_ALL, &v->data);
         if (e == ERR_OK)
             e = buffer_error(&v->data);
         if (e == ERR_OK)

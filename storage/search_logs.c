@@ -193,7 +193,7 @@ static int by_row(const void *a, const void *b)
 static enum err read_rows(struct find *f, size_t index, struct segment *segment, size_t count)
 {
     buffer_reset(&f->data);
-    enum err e = segment->ops->read(segment, f->search.q, f->rows, count, &f->data);
+    enum err e = segment->ops->read(segment, f->search.q, f->rows, count, ROW_ALL, &f->data);
     if (e == ERR_OK)
         e = buffer_error(&f->data);
     if (e == ERR_CORRUPT)
@@ -327,7 +327,7 @@ static enum err fetch(struct find *f, size_t from, size_t to)
         return e;
     for (size_t i = from; i < to; i++)
         f->rows[i - from] = f->kept[i].row;
-    e = segment->ops->read(segment, f->search.q, f->rows, to - from, &f->data);
+    e = segment->ops->read(segment, f->search.q, f->rows, to - from, ROW_ALL, &f->data);
     return e == ERR_OK ? buffer_error(&f->data) : e;
 }
 

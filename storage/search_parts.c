@@ -38,7 +38,7 @@ static enum err read_segment(struct trace_parts *t, struct search *s, size_t ind
     if (e != ERR_OK || count == 0)
         return e;
     size_t before = t->data.len;
-    e = segment->ops->read(segment, s->q, t->rows, count, &t->data);
+    e = segment->ops->read(segment, s->q, t->rows, count, ROW_ALL, &t->data);
     if (e == ERR_OK)
         e = buffer_error(&t->data);
     if (e == ERR_CORRUPT)

@@ -197,7 +197,7 @@ static enum err read_batch(struct search *search, const struct sampled *rows, si
     enum err e = search_open(search, (size_t)(rows[0].place >> 32), &segment);
     if (e != ERR_OK || segment == NULL)
         return e;
-    e = segment->ops->read(segment, search->q, numbers, count, data);
+    e = segment->ops->read(segment, search->q, numbers, count, ROW_ALL, data);
     if (e == ERR_OK)
         e = buffer_error(data);
     if (e == ERR_CORRUPT)

@@ -203,7 +203,7 @@ static enum err read_some(struct walk *w, size_t index, const uint32_t *rows, si
         buffer_reset(&w->data);
         enum err e = search_open(&w->search, index, &segment);
         if (e == ERR_OK && segment != NULL) {
-            e = segment->ops->read(segment, w->search.q, rows, batch, &w->data);
+            e = segment->ops->read(segment, w->search.q, rows, batch, ROW_ALL, &w->data);
             if (e == ERR_OK)
                 e = buffer_error(&w->data);
             if (e == ERR_CORRUPT)

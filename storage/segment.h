@@ -11,6 +11,7 @@
 
 #include "base/query_context.h"
 #include "storage/expr.h"
+#include "storage/row_parts.h"
 
 struct segment;
 
@@ -34,6 +35,9 @@ typedef void segment_extent_fn(void *context, const struct trace_id *id, uint64_
 /* An attribute key of a segment. Returns false to stop. */
 typedef bool segment_key_fn(void *context, enum expr_scope scope, struct bytes key,
                             enum otlp_value_type type, uint64_t rows);
+
+/* A resource of a segment, as sent. Returns false to stop. */
+typedef bool segment_resource_fn(void *context, struct bytes resource, struct bytes schema_url);
 
 struct segment_bounds {
     enum signal signal;
@@ -61,12 +65,15 @@ struct segment_ops {
     enum err (*traces)(struct segment *s, const struct query_context *q, segment_trace_fn *on_trace,
                        segment_extent_fn *on_extent, void *context);
     /* Append the given rows (ascending) as TracesData or LogsData, one ResourceSpans for each run of
-     * rows that share resource, scope and schema URLs. The bytes are checked and canonical. */
+     * rows that share resource, scope and schema URLs. The bytes are checked and canonical. Parts that are not
+     * asked for (row_parts.h) may be left out. */
     enum err (*read)(struct segment *s, const struct query_context *q, const uint32_t *rows,
-                     size_t count, struct buffer *out);
+                     size_t count, unsigned parts, struct buffer *out);
     /* Visit each distinct (scope, key, type) of the rows' attributes at least once, with a number of rows
      * it is in, cheaply: a rank. NULL: not offered, the caller reads rows. */
     enum err (*keys)(struct segment *s, segment_key_fn *on_key, void *context);
+    /* Visit the resource of each row at least once. */
+    enum err (*resources)(struct segment *s, segment_resource_fn *on_resource, void *context);
     void (*close)(struct segment *s);
 };
 

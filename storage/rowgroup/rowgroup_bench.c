@@ -130,7 +130,7 @@ static bool read_trace(struct bytes group, const struct trace_id *id, struct rea
     uint64_t t1 = cpu_ns();
     ok = ok && s->ops->find_trace(s, id, rows, 1 << 16, &count) == ERR_OK;
     uint64_t t2 = cpu_ns();
-    ok = ok && s->ops->read(s, &q, rows, count, &out) == ERR_OK && count > 0;
+    ok = ok && s->ops->read(s, &q, rows, count, ROW_ALL, &out) == ERR_OK && count > 0;
     uint64_t t3 = cpu_ns();
     r->open_ns += t1 - t0;
     r->find_ns += t2 - t1;

@@ -475,29 +475,62 @@ static void status_write(struct chunk *c, uint32_t row, struct buffer *out)
     pb_end(out, mark);
 }
 
-static void span_write(struct chunk *c, uint32_t row, struct buffer *out)
+static void events_write(struct chunk *c, uint32_t row, struct buffer *out)
 {
-    uint64_t start = c->times[row];
-    bytes_write(out, 1, chunk_trace_id(c, row));
-    bytes_write(out, 2, span_id(c, row));
-    bytes_write(out, 3, chunk_bytes(c, COLUMN_TRACE_STATE, row));
-    bytes_write(out, 4, chunk_parent_id(c, row));
-    bytes_write(out, 5, chunk_bytes(c, COLUMN_NAME, row));
-    enum_write(out, 6, chunk_int(c, COLUMN_KIND, row));
-    fixed64_write(out, 7, start);
-    fixed64_write(out, 8, start + chunk_int(c, COLUMN_DURATION, row));
-    attributes_write(c, TABLE_ITEM, OTLP_SPAN_ATTRIBUTES, out);
-    uint_write(out, 10, chunk_int(c, COLUMN_DROPPED_ATTRIBUTES, row));
     uint32_t first, count = chunk_children(c, TABLE_EVENT, row, &first);
     for (uint32_t i = 0; i < count && c->group->error == ERR_OK; i++)
-        event_write(c, first + i, start, out);
-    uint_write(out, 12, chunk_int(c, COLUMN_DROPPED_EVENTS, row));
-    count = chunk_children(c, TABLE_LINK, row, &first);
+        event_write(c, first + i, c->times[row], out);
+}
+
+static void links_write(struct chunk *c, uint32_t row, struct buffer *out)
+{
+    uint32_t first, count = chunk_children(c, TABLE_LINK, row, &first);
     for (uint32_t i = 0; i < count && c->group->error == ERR_OK; i++)
         link_write(c, first + i, out);
-    uint_write(out, 14, chunk_int(c, COLUMN_DROPPED_LINKS, row));
-    status_write(c, row, out);
-    fixed32_write(out, 16, chunk_int(c, COLUMN_FLAGS, row));
+}
+
+static void span_ids_write(struct chunk *c, uint32_t row, unsigned parts, struct buffer *out)
+{
+    if (parts & ROW_IDS) {
+        bytes_write(out, 1, chunk_trace_id(c, row));
+        bytes_write(out, 2, span_id(c, row));
+    }
+    if (parts & ROW_REST)
+        bytes_write(out, 3, chunk_bytes(c, COLUMN_TRACE_STATE, row));
+    if (parts & ROW_IDS)
+        bytes_write(out, 4, chunk_parent_id(c, row));
+}
+
+/* In the order of the fields' numbers. */
+static void span_write(struct chunk *c, uint32_t row, unsigned parts, struct buffer *out)
+{
+    bool has_rest = (parts & ROW_REST) != 0;
+    span_ids_write(c, row, parts, out);
+    if (parts & ROW_NAME)
+        bytes_write(out, 5, chunk_bytes(c, COLUMN_NAME, row));
+    if (parts & ROW_KIND)
+        enum_write(out, 6, chunk_int(c, COLUMN_KIND, row));
+    if (parts & ROW_TIMES) {
+        uint64_t start = c->times[row];
+        fixed64_write(out, 7, start);
+        fixed64_write(out, 8, start + chunk_int(c, COLUMN_DURATION, row));
+    }
+    if (parts & ROW_ATTRIBUTES)
+        attributes_write(c, TABLE_ITEM, OTLP_SPAN_ATTRIBUTES, out);
+    if (has_rest)
+        uint_write(out, 10, chunk_int(c, COLUMN_DROPPED_ATTRIBUTES, row));
+    if (parts & ROW_EVENTS)
+        events_write(c, row, out);
+    if (has_rest)
+        uint_write(out, 12, chunk_int(c, COLUMN_DROPPED_EVENTS, row));
+    if (parts & ROW_LINKS)
+        links_write(c, row, out);
+    if (has_rest)
+        uint_write(out, 14, chunk_int(c, COLUMN_DROPPED_LINKS, row));
+    if (parts & ROW_STATUS)
+        status_write(c, row, out);
+    if (has_rest)
+        fixed32_write(out, 16, chunk_int(c, COLUMN_FLAGS, row));
 }
 
 static void body_write(struct chunk *c, struct buffer *out)
@@ -516,29 +549,45 @@ static void body_write(struct chunk *c, struct buffer *out)
     }
 }
 
-static void log_write(struct chunk *c, uint32_t row, struct buffer *out)
+static void log_write(struct chunk *c, uint32_t row, unsigned parts, struct buffer *out)
 {
-    uint64_t time = c->log_times[row];
-    fixed64_write(out, 1, time);
-    enum_write(out, 2, chunk_int(c, COLUMN_KIND, row));
-    bytes_write(out, 3, chunk_bytes(c, COLUMN_STATUS_MESSAGE, row));
-    body_write(c, out);
-    attributes_write(c, TABLE_ITEM, OTLP_LOG_ATTRIBUTES, out);
-    uint_write(out, 7, chunk_int(c, COLUMN_DROPPED_ATTRIBUTES, row));
-    fixed32_write(out, 8, chunk_int(c, COLUMN_FLAGS, row));
-    bytes_write(out, 9, chunk_trace_id(c, row));
-    bytes_write(out, 10, span_id(c, row));
-    fixed64_write(out, 11, time + unzigzag(chunk_int(c, COLUMN_DURATION, row)));
-    bytes_write(out, 12, chunk_bytes(c, COLUMN_NAME, row));
+    bool has_rest = (parts & ROW_REST) != 0, has_times = (parts & ROW_TIMES) != 0;
+    uint64_t time = has_times ? c->log_times[row] : 0;
+    if (has_times)
+        fixed64_write(out, 1, time);
+    if (parts & ROW_KIND)
+        enum_write(out, 2, chunk_int(c, COLUMN_KIND, row));
+    if (has_rest)
+        bytes_write(out, 3, chunk_bytes(c, COLUMN_STATUS_MESSAGE, row));
+    if (parts & ROW_BODY)
+        body_write(c, out);
+    if (parts & ROW_ATTRIBUTES)
+        attributes_write(c, TABLE_ITEM, OTLP_LOG_ATTRIBUTES, out);
+    if (has_rest) {
+        uint_write(out, 7, chunk_int(c, COLUMN_DROPPED_ATTRIBUTES, row));
+        fixed32_write(out, 8, chunk_int(c, COLUMN_FLAGS, row));
+    }
+    if (parts & ROW_IDS) {
+        bytes_write(out, 9, chunk_trace_id(c, row));
+        bytes_write(out, 10, span_id(c, row));
+    }
+    if (has_times)
+        fixed64_write(out, 11, time + unzigzag(chunk_int(c, COLUMN_DURATION, row)));
+    if (parts & ROW_NAME)
+        bytes_write(out, 12, chunk_bytes(c, COLUMN_NAME, row));
 }
 
-void chunk_write_row(struct chunk *c, uint32_t row, struct buffer *out)
+void chunk_write_row(struct chunk *c, uint32_t row, unsigned parts, struct buffer *out)
 {
     assert(row < c->rows);
-    if (!chunk_times(c) || !chunk_seek(c, TABLE_ITEM, row))
+    /* An event's time is a distance from its span's. */
+    if ((parts & (ROW_TIMES | ROW_EVENTS)) != 0 && !chunk_times(c))
+        return;
+    /* The place is that of values by shape. */
+    if ((parts & (ROW_ATTRIBUTES | ROW_BODY)) != 0 && !chunk_seek(c, TABLE_ITEM, row))
         return;
     if (c->group->segment.bounds.signal == SIGNAL_TRACES)
-        span_write(c, row, out);
+        span_write(c, row, parts, out);
     else
-        log_write(c, row, out);
+        log_write(c, row, parts, out);
 }

@@ -57,7 +57,7 @@ const struct shape *chunk_shape(struct chunk *c, enum rowgroup_table table);
 void chunk_value(struct chunk *c, const struct shape *shape, uint32_t index, uint32_t *out_type,
                  struct otlp_value *out);
 
-/* Append the row as a Span or LogRecord message's fields. */
-void chunk_write_row(struct chunk *c, uint32_t row, struct buffer *out);
+/* Append the row as a Span or LogRecord message's fields: those of the given parts, see row_parts.h. */
+void chunk_write_row(struct chunk *c, uint32_t row, unsigned parts, struct buffer *out);
 
 #endif

@@ -351,30 +351,32 @@ static void groups_begin(struct open_groups *o, const struct group_context *cont
         pb_bytes(o->out, 1, context->scope);
 }
 
-static void row_read(struct group *g, uint32_t row, struct open_groups *o)
+static void row_read(struct group *g, uint32_t row, unsigned parts, struct open_groups *o)
 {
+    static const struct group_context none = { 0 };
     struct chunk *c = chunk_of_row(g, row);
     if (c == NULL)
         return;
-    uint64_t number = chunk_int(c, COLUMN_CONTEXT, row - c->first_row);
-    if (g->error == ERR_OK && number >= g->contexts_count)
+    bool has_group = (parts & ROW_GROUP) != 0;
+    uint64_t number = has_group ? chunk_int(c, COLUMN_CONTEXT, row - c->first_row) : 0;
+    if (g->error == ERR_OK && has_group && number >= g->contexts_count)
         group_fail(g, ERR_CORRUPT);
     if (g->error != ERR_OK)
         return;
-    const struct group_context *context = &g->contexts[number];
+    const struct group_context *context = has_group ? &g->contexts[number] : &none;
     if (context != o->context) {
         groups_end(o);
         groups_begin(o, context);
     }
     size_t mark = pb_begin(o->out, OTLP_SCOPE_ITEMS);
-    chunk_write_row(c, row - c->first_row, o->out);
+    chunk_write_row(c, row - c->first_row, parts, o->out);
     pb_end(o->out, mark);
     if (buffer_error(o->out) != ERR_OK)
         group_fail(g, buffer_error(o->out));
 }
 
 static enum err read_rows(struct segment *s, const struct query_context *q, const uint32_t *rows,
-                          size_t count, struct buffer *out)
+                          size_t count, unsigned parts, struct buffer *out)
 {
     struct group *g = begin(s);
     struct open_groups o = { .out = out };
@@ -384,7 +386,7 @@ static enum err read_rows(struct segment *s, const struct query_context *q, cons
         if (i % ROWS_PER_CHECK == 0)
             group_fail(g, query_check(q));
         if (g->error == ERR_OK)
-            row_read(g, rows[i], &o);
+            row_read(g, rows[i], parts, &o);
     }
     groups_end(&o);
     if (g->error == ERR_OK)
@@ -457,6 +459,18 @@ enum err rowgroup_keys(struct segment *s, rowgroup_key_fn *on_key, void *context
     return keys(s, on_key, context);
 }
 
+static enum err resources(struct segment *s, segment_resource_fn *on_resource, void *context)
+{
+    struct group *g = begin(s);
+    if (!group_load(g))
+        return g->error;
+    for (uint32_t i = 0; i < g->contexts_count; i++) {
+        if (!on_resource(context, g->contexts[i].resource, g->contexts[i].resource_schema))
+            break;
+    }
+    return ERR_OK;
+}
+
 /* ---- Opening and checking */
 
 static void segment_close(struct segment *s)
@@ -471,6 +485,7 @@ static const struct segment_ops rowgroup_ops = {
     .traces = visit_traces,
     .read = read_rows,
     .keys = keys,
+    .resources = resources,
     .close = segment_close,
 };
 
@@ -525,7 +540,7 @@ static void verify_all(struct group *g, struct buffer *out, const char **what)
     *what = "a row refers to what is not there";
     for (uint32_t row = 0; row < g->segment.bounds.rows && g->error == ERR_OK; row++) {
         buffer_reset(out);
-        enum err e = read_rows(&g->segment, &q, &row, 1, out);
+        enum err e = read_rows(&g->segment, &q, &row, 1, ROW_ALL, out);
         group_fail(g, e);
     }
 }

@@ -170,5 +170,5 @@ enum err testing_read_all(struct segment *s, struct arena *arena, struct buffer 
         return arena_failure(arena);
     for (uint32_t i = 0; i < s->bounds.rows; i++)
         rows[i] = i;
-    return s->ops->read(s, &q, rows, s->bounds.rows, out);
+    return s->ops->read(s, &q, rows, s->bounds.rows, ROW_ALL, out);
 }

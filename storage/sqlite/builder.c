@@ -86,7 +86,7 @@ static enum err index_add(struct lookback *l, struct lookback_group *o, const ui
     struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &l->arena };
     struct buffer data;
     buffer_init(&data, LOOKBACK_ARENA_BYTES);
-    enum err e = o->segment->ops->read(o->segment, &q, rows, count, &data);
+    enum err e = o->segment->ops->read(o->segment, &q, rows, count, ROW_ALL, &data);
     if (e == ERR_OK)
         e = buffer_error(&data);
     if (e == ERR_OK) {

@@ -7,99 +7,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdalign.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* ---- SQLite's memory ---------------------------------------------------------------------------- */
-
-/* SQLite asks for the size of a block, which base/mem.h does not keep: it stands in front of it. */
-
-#define BLOCK_HEADER 16 /* keeps what malloc promises: alignment for any type */
-static_assert(BLOCK_HEADER >= sizeof(size_t) && BLOCK_HEADER % alignof(max_align_t) == 0,
-              "the header must not spoil the alignment");
-
-static size_t *block_size(void *block)
-{
-    return (size_t *)(void *)((uint8_t *)block - BLOCK_HEADER);
-}
-
-static void *library_alloc(int size)
-{
-    uint8_t *block = mem_alloc((size_t)size + BLOCK_HEADER);
-    if (block == NULL)
-        return NULL;
-    block += BLOCK_HEADER;
-    *block_size(block) = (size_t)size;
-    return block;
-}
-
-static void library_free(void *block)
-{
-    if (block != NULL)
-        mem_free(block_size(block));
-}
-
-static void *library_realloc(void *block, int size)
-{
-    uint8_t *grown = mem_realloc(block_size(block), (size_t)size + BLOCK_HEADER);
-    if (grown == NULL)
-        return NULL;
-    grown += BLOCK_HEADER;
-    *block_size(grown) = (size_t)size;
-    return grown;
-}
-
-static int library_size(void *block)
-{
-    return block == NULL ? 0 : (int)*block_size(block);
-}
-
-static int library_roundup(int size)
-{
-    return (size + 15) & ~15;
-}
-
-static int library_start(void *context)
-{
-    (void)context;
-    return SQLITE_OK;
-}
-
-static void library_stop(void *context)
-{
-    (void)context;
-}
-
-static void library_init(void)
-{
-    static const sqlite3_mem_methods methods = {
-        .xMalloc = library_alloc,
-        .xFree = library_free,
-        .xRealloc = library_realloc,
-        .xSize = library_size,
-        .xRoundup = library_roundup,
-        .xInit = library_start,
-        .xShutdown = library_stop,
-    };
-    /* These fail only when the library is in use already: then somebody broke the rule of db.h. */
-    int rc = sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
-    assert(rc == SQLITE_OK);
-    rc = sqlite3_config(
-        SQLITE_CONFIG_MULTITHREAD); /* connections are used by one thread at a time */
-    assert(rc == SQLITE_OK);
-    rc = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-    assert(rc == SQLITE_OK);
-    (void)rc;
-}
-
-void db_library_init(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, library_init);
-}
 
 /* ---- Errors ---------------------------------------------------------------------------------- */
 

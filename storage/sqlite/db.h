@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* db.h - one connection to one SQLite file, set up the one way that is safe here.
  *
- * Role       opening with every setting, statements, errors as ours, checkpoints, sizes. The
- *            only place that decides how SQLite is configured; its memory comes from base/mem.h.
+ * Role       opening with every setting, statements, errors as ours, checkpoints, sizes.
  * Rule       one DB_WRITER per file does all writing and all checkpointing; every other
  *            connection is a DB_READER, which cannot write and never checkpoints. SQLite before
  *            3.51.3 can lose a commit when two connections write and checkpoint at the same
@@ -16,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "storage/sqlite/library.h"
 #include "storage/sqlite/sqlite_engine.h"
 
 #include <sqlite3.h>
@@ -43,9 +43,6 @@ struct db {
      * again. */
     bool is_sync_failed;
 };
-
-/* Configure SQLite for the whole process; once, before any other call. Later calls do nothing. */
-void db_library_init(void);
 
 /* Open path. A DB_WRITER creates an absent file; the header of an existing one must have been
  * looked at with db_peek(). On failure nothing stays open. vfs   NULL for the default */

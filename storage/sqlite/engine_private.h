@@ -302,6 +302,8 @@ NODISCARD enum err sqlite_trace_get(struct engine *e, const struct query_context
 NODISCARD enum err sqlite_rows_scan(struct engine *e, const struct query_context *q,
                                     const struct row_scan *scan, row_scan_fn *on_row, void *context,
                                     struct row_scan_result *out);
+NODISCARD enum err sqlite_rows_view(struct engine *e, const struct query_context *q,
+                                    struct row_view **out);
 NODISCARD enum err sqlite_rows_sample(struct engine *e, const struct query_context *q,
                                       const struct row_sample *sample,
                                       struct row_sample_result *out);

@@ -160,7 +160,7 @@ static enum err group_read(struct db *reader, const struct merge *m, const struc
         size_t count = 0;
         for (; count < READ_ROWS && at < g->rows; count++)
             rows[count] = at++;
-        e = segment->ops->read(segment, &q, rows, count, out);
+        e = segment->ops->read(segment, &q, rows, count, ROW_ALL, out);
     }
     if (segment != NULL)
         segment->ops->close(segment);

@@ -620,6 +620,7 @@ const struct engine_ops sqlite_engine_ops = {
     .partitions = sqlite_partitions,
     .rows_scan = sqlite_rows_scan,
     .rows_sample = sqlite_rows_sample,
+    .rows_view = sqlite_rows_view,
     .span_trace = sqlite_span_trace,
     .traces_find = sqlite_traces_find,
     .logs_find = sqlite_logs_find,

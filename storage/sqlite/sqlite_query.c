@@ -378,6 +378,65 @@ enum err sqlite_rows_sample(struct engine *e, const struct query_context *q,
     return error;
 }
 
+/* Both signals, each with the snapshot of the moment in which the view was opened. */
+struct sqlite_row_view {
+    struct row_view view; /* first */
+    const struct query_context *q;
+    struct query_source sources[SIGNAL_COUNT];
+    size_t begun; /* of these */
+};
+
+static struct sqlite_row_view *row_view_from(struct row_view *v)
+{
+    return (struct sqlite_row_view *)(void *)v;
+}
+
+static enum err row_view_read(struct row_view *view, const struct row_request *asked,
+                              struct row_cursor **out)
+{
+    struct sqlite_row_view *v = row_view_from(view);
+    return search_rows_read(&v->sources[asked->signal].source, v->q, &view->progress, asked, out);
+}
+
+static enum err row_view_resources(struct row_view *view, enum signal signal,
+                                   row_resource_fn *on_resource, void *context)
+{
+    struct sqlite_row_view *v = row_view_from(view);
+    return search_resources(&v->sources[signal].source, v->q, &view->progress, signal, on_resource,
+                            context);
+}
+
+static void row_view_close(struct row_view *view)
+{
+    struct sqlite_row_view *v = row_view_from(view);
+    while (v->begun > 0)
+        source_end(&v->sources[--v->begun]);
+    mem_free(v);
+}
+
+enum err sqlite_rows_view(struct engine *e, const struct query_context *q, struct row_view **out)
+{
+    static const struct row_view_ops ops = {
+        .read = row_view_read,
+        .resources = row_view_resources,
+        .close = row_view_close,
+    };
+    struct sqlite_row_view *v = mem_zalloc(sizeof *v);
+    if (v == NULL)
+        return ERR_NOMEM;
+    v->view = (struct row_view){ .ops = &ops, .progress = { .is_complete = true } };
+    v->q = q;
+    for (; v->begun < SIGNAL_COUNT; v->begun++) {
+        enum err error = source_begin(&v->sources[v->begun], e, (enum signal)v->begun, q);
+        if (error != ERR_OK) {
+            row_view_close(&v->view);
+            return error;
+        }
+    }
+    *out = &v->view;
+    return ERR_OK;
+}
+
 enum err sqlite_span_trace(struct engine *e, const struct query_context *q,
                            const struct span_id *id, struct trace_id *out)
 {

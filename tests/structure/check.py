@@ -27,13 +27,14 @@ ARROWS = {
     "proto": {"base"},
     "storage": {"base", "codec", "proto"},
     "collector": {"base", "codec", "net", "proto", "storage"},
-    "query": {"base", "codec", "net", "proto", "storage"},
+    "sql": {"base", "proto", "storage"},
+    "query": {"base", "codec", "net", "proto", "storage", "sql"},
     "bench": {"base", "codec", "proto", "net", "storage"},
-    "cli": {"base", "codec", "net", "proto", "storage", "collector", "query", "bench"},
+    "cli": {"base", "codec", "net", "proto", "storage", "collector", "sql", "query", "bench"},
 }
 # Header of a library -> where it may be included.
 LIBRARIES = {
-    r"sqlite3\.h": ("storage/sqlite/",),
+    r"sqlite3\.h": ("storage/sqlite/", "sql/"),
     r"nghttp2/.*": ("net/",),
     r"llhttp\.h": ("net/",),
     r"uv\.h": ("net/",),
@@ -47,7 +48,7 @@ LIBRARIES = {
 }
 # Identifiers of a library -> rooms whose headers may name them.
 TYPES = {
-    r"\bsqlite3\w*": "storage/sqlite/",
+    r"\bsqlite3\w*": ("storage/sqlite/", "sql/"),
     r"\bnghttp2_\w+": "net/",
     r"\bllhttp_\w+": "net/",
     r"\buv_\w+": "net/",

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "storage/sqlite/library.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdalign.h>
+
+/* SQLite asks for the size of a block, which base/mem.h does not keep: it stands in front of it, with whom it is
+ * charged to. */
+struct block_header {
+    size_t size;
+    struct budget *budget; /* NULL: nobody */
+};
+#define BLOCK_HEADER 16 /* keeps what malloc promises: alignment for any type */
+static_assert(BLOCK_HEADER >= sizeof(struct block_header) &&
+                  BLOCK_HEADER % alignof(max_align_t) == 0,
+              "the header must not spoil the alignment");
+
+/* Preparing a statement is not interrupted by SQLite's progress handler, but it allocates. */
+#define CALLS_PER_CHECK 256
+
+static _Thread_local struct db_charge *charged;
+
+struct db_charge *db_charge_set(struct db_charge *charge)
+{
+    struct db_charge *before = charged;
+    charged = charge;
+    return before;
+}
+
+static struct block_header *header_of(void *block)
+{
+    return (struct block_header *)(void *)((uint8_t *)block - BLOCK_HEADER);
+}
+
+static bool reserve(struct db_charge *charge, struct budget *budget, size_t bytes)
+{
+    if (charge != NULL && charge->context != NULL && ++charge->calls % CALLS_PER_CHECK == 0 &&
+        query_check(charge->context) != ERR_OK)
+        return false;
+    if (budget == NULL || budget_reserve(budget, bytes))
+        return true;
+    if (charge != NULL)
+        charge->is_refused = true;
+    return false;
+}
+
+static void release(struct budget *budget, size_t bytes)
+{
+    if (budget != NULL)
+        budget_release(budget, bytes);
+}
+
+static void *library_alloc(int size)
+{
+    size_t bytes = (size_t)size + BLOCK_HEADER;
+    struct budget *budget = charged == NULL ? NULL : charged->budget;
+    if (!reserve(charged, budget, bytes))
+        return NULL;
+    uint8_t *block = mem_alloc(bytes);
+    if (block == NULL) {
+        release(budget, bytes);
+        return NULL;
+    }
+    block += BLOCK_HEADER;
+    *header_of(block) = (struct block_header){ (size_t)size, budget };
+    return block;
+}
+
+static void library_free(void *block)
+{
+    if (block == NULL)
+        return;
+    struct block_header *h = header_of(block);
+    release(h->budget, h->size + BLOCK_HEADER);
+    mem_free(h);
+}
+
+static void *library_realloc(void *block, int size)
+{
+    struct block_header before = *header_of(block);
+    size_t more = (size_t)size > before.size ? (size_t)size - before.size : 0;
+    if (more > 0 && !reserve(charged, before.budget, more))
+        return NULL;
+    uint8_t *grown = mem_realloc(header_of(block), (size_t)size + BLOCK_HEADER);
+    if (grown == NULL) {
+        release(before.budget, more);
+        return NULL;
+    }
+    if ((size_t)size < before.size)
+        release(before.budget, before.size - (size_t)size);
+    grown += BLOCK_HEADER;
+    header_of(grown)->size = (size_t)size;
+    return grown;
+}
+
+static int library_size(void *block)
+{
+    return block == NULL ? 0 : (int)header_of(block)->size;
+}
+
+static int library_roundup(int size)
+{
+    return (size + 15) & ~15;
+}
+
+static int library_start(void *context)
+{
+    (void)context;
+    return SQLITE_OK;
+}
+
+static void library_stop(void *context)
+{
+    (void)context;
+}
+
+static void library_init(void)
+{
+    static const sqlite3_mem_methods methods = {
+        .xMalloc = library_alloc,
+        .xFree = library_free,
+        .xRealloc = library_realloc,
+        .xSize = library_size,
+        .xRoundup = library_roundup,
+        .xInit = library_start,
+        .xShutdown = library_stop,
+    };
+    /* These fail only when the library is in use already: then somebody broke the rule of library.h. */
+    int rc = sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
+    assert(rc == SQLITE_OK);
+    rc = sqlite3_config(
+        SQLITE_CONFIG_MULTITHREAD); /* connections are used by one thread at a time */
+    assert(rc == SQLITE_OK);
+    rc = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    assert(rc == SQLITE_OK);
+    (void)rc;
+}
+
+void db_library_init(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, library_init);
+}
