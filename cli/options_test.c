@@ -150,6 +150,7 @@ static void lists_gather_their_items(void **state)
     options_write_config(&table, &o.settings, &printed);
     buffer_append_byte(&printed, '\0');
     assert_non_null(strstr((const char *)printed.data, "rule: [\"GET /{id}\",\"two\"] # file\n"));
+    buffer_deinit(&printed);
     done(&o);
     unlink(path);
     path = file_with("quiet: true\nrule: one\n");

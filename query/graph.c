@@ -276,6 +276,7 @@ static enum err add_edge_to_node(struct graph *g, struct graph_node *n, const st
                                     .errors = side->errors,
                                     .time_ns = durations->sum,
                                     .estimated = (double)side->count,
+                                    .estimated_errors = (double)side->errors,
                                     .durations = *durations,
                                     .slowest = side->slowest,
                                     .failed = side->failed };

@@ -229,6 +229,7 @@ enum err numbers_sum_take_red(struct numbers_sum *s, struct red_point *p)
     s->count += p->calls;
     s->errors += p->errors;
     s->estimated += p->estimated_calls;
+    s->estimated_errors += p->estimated_errors;
     s->time_ns = add_saturating(s->time_ns, p->duration_ns);
     numbers_keep_slowest(&s->slowest, &p->slowest);
     numbers_keep_newest(&s->failed, &p->failed);
@@ -240,6 +241,7 @@ enum err numbers_sum_merge(struct numbers_sum *s, const struct numbers_sum *from
     s->count += from->count;
     s->errors += from->errors;
     s->estimated += from->estimated;
+    s->estimated_errors += from->estimated_errors;
     s->time_ns = add_saturating(s->time_ns, from->time_ns);
     numbers_keep_slowest(&s->slowest, &from->slowest);
     numbers_keep_newest(&s->failed, &from->failed);
@@ -404,8 +406,11 @@ void numbers_write_sum(struct numbers_answer *a, const struct numbers_sum *s)
     struct json_writer *j = &a->c->json;
     numbers_write_rates(a, s->count, s->errors, a->w->seconds);
     /* Sums of fractions differ from whole numbers in the last digits. */
-    if (fabs(s->estimated - (double)s->count) > 1e-6 * (double)s->count)
+    if (fabs(s->estimated - (double)s->count) > 1e-6 * (double)s->count) {
+        numbers_write(j, "est_count", s->estimated);
+        numbers_write(j, "est_errors", s->estimated_errors);
         numbers_write(j, "est_rate", s->estimated / a->w->seconds);
+    }
     numbers_write_percentiles(a, &s->durations);
     numbers_write_exemplar(j, "slow", &s->slowest);
     numbers_write_exemplar(j, "fail", &s->failed);

@@ -43,8 +43,8 @@ const struct bytes *numbers_text(const struct call *c, const char *name, struct 
 /* ---- Sums ---- */
 
 struct numbers_sum {
-    uint64_t count, errors, time_ns; /* time: saturating */
-    double estimated;                /* calls, corrected for sampling */
+    uint64_t count, errors, time_ns;    /* time: saturating */
+    double estimated, estimated_errors; /* calls, failed ones, corrected for sampling */
     struct histogram durations;
     struct derived_exemplar slowest, failed;
 };

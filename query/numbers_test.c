@@ -86,12 +86,14 @@ static void operations_have_their_share(void **state)
     struct red_series *s = add_red(f, "checkout", "", "", "POST /pay", 2);
     struct red_point *p = add_calls(f, s, 0, 600, 0, 10 * NS_PER_MS);
     p->estimated_calls = 6000; /* one in ten was kept */
+    p->estimated_errors = 50;  /* of which none is in the rollup itself */
     s = add_red(f, "checkout", "", "", "SELECT", 3);
     add_calls(f, s, 1, 1200, 12, 2 * NS_PER_MS);
     get_ok(f, NATIVE "/services/checkout/operations?" WINDOW);
     assert_string_equal(f->engine.text, "checkout");
     assert_has("{\"name\":\"POST /pay\",\"kind\":\"server\",\"spans\":600,\"count\":600,"
-               "\"errors\":0,\"rate\":1,\"err\":0,\"est_rate\":10,\"p50\":");
+               "\"errors\":0,\"rate\":1,\"err\":0,\"est_count\":6000,\"est_errors\":50,\"est_"
+               "rate\":10,\"p50\":");
     assert_has("\"time\":6000000000,\"share\":1,");
     assert_has("{\"name\":\"SELECT\",\"kind\":\"client\",\"spans\":1200,");
     assert_has("\"time\":2400000000,\"share\":0.4,");

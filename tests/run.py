@@ -16,12 +16,15 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOGS = ROOT / "build" / "test-logs"
 SUMMARY = re.compile(r"^(?:\w+: )?(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", re.M)
 CTEST = re.compile(r"^(\d+)% tests passed, (\d+) tests failed out of (\d+)", re.M)
+
+WAITING = {"prometheus"}  # steps that need the release build alone, and hardly a processor
 
 
 class Totals:
@@ -65,10 +68,26 @@ def show_tail(output):
     print("\n".join("   | " + line for line in output.splitlines()[-80:]), flush=True)
 
 
-def run(name, command, env, timeout, again=False):
+class Beside(threading.Thread):
+    """A step that mostly waits, begun early: it runs beside others, and its turn takes what is left of it."""
+
+    def __init__(self, *step):
+        super().__init__(daemon=True)
+        self.step = step
+        self.start()
+
+    def run(self):
+        self.said = attempt(*self.step)
+
+    def result(self):
+        self.join()
+        return self.said
+
+
+def run(name, command, env, timeout, again=False, beside=None):
     print(f"-- {name} ... ", end="", flush=True)
     start = time.monotonic()
-    output, (passed, failed, skipped) = attempt(name, command, env, timeout)
+    output, (passed, failed, skipped) = beside.result() if beside else attempt(name, command, env, timeout)
     if failed and again:
         print(f"{failed} failed, once more ... ", flush=True)
         show_tail(output)
@@ -143,7 +162,7 @@ def main():
     options = parser.parse_args()
     only = set(filter(None, options.only.split(",")))
     LOGS.mkdir(parents=True, exist_ok=True)
-    broken = set()
+    broken, beside = set(), {}
     for name, command, env, timeout in steps(options.long):
         if options.list:
             print(name)
@@ -154,8 +173,10 @@ def main():
         if name.startswith("unit-") and kind in broken:
             skip(name, f"build-{kind} failed")
             continue
-        if not run(name, command, env, timeout, options.again) and name.startswith("build-"):
+        if not run(name, command, env, timeout, options.again, beside.get(name)) and name.startswith("build-"):
             broken.add(kind)
+        if name == "build-release" and kind not in broken:
+            beside = {step[0]: Beside(*step) for step in steps(options.long) if step[0] in WAITING and (not only or step[0] in only)}
     for line in Totals.unsteady:
         print(f"unsteady: {line}")
     if not options.list:

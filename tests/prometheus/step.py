@@ -4,7 +4,10 @@
 
 Prometheus is Debian's; where it is not installed its package is unpacked into build/prometheus. Every expression of
 the dashboards is asked, so are the queries that Jaeger's Monitor tab and Grafana's service graph send, the rules are
-checked, and pages with a defect are refused.
+checked, and pages with a defect are refused. It scrapes for two minutes, and mostly waits: run.py lets it run beside others.
+
+A second server shows the bounds: of more names than a service may have 2,000 are series, and the rest is one; and when nothing
+comes any more, all of them leave the page and Prometheus.
 """
 import json
 import pathlib
@@ -21,7 +24,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from lib.spindle import ROOT, Report, Server, binary, free_ports  # noqa: E402
 
-SCRAPED_S = 20
+SCRAPED_S = 120
+PATIENCE_S = 60  # for what comes within seconds on a machine that is not busy
 DASHBOARDS = sorted((ROOT / "packaging" / "grafana").glob("*.json"))
 RULES = sorted((ROOT / "packaging" / "prometheus").glob("*.rules.yml"))
 VARIABLES = ("instance", "environment", "service", "client", "server")
@@ -67,7 +71,7 @@ class Prometheus:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="spindle-prometheus-"))
         self.url = f"http://127.0.0.1:{free_ports(1)[0]}"
         (self.folder / "config.yml").write_text(
-            f"global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: {[str(r) for r in RULES]}\n"
+            f"global: {{scrape_interval: 2s, evaluation_interval: 2s}}\nrule_files: {[str(r) for r in RULES]}\n"
             f"scrape_configs:\n- job_name: spindle\n  static_configs: [{{targets: ['{target}']}}]\n")
         command = [tool("prometheus"), f"--config.file={self.folder}/config.yml", f"--storage.tsdb.path={self.folder}/data",
                    "--web.listen-address=" + self.url[7:], "--log.level=warn"]
@@ -87,9 +91,20 @@ class Prometheus:
         result = self.query(expr, at)
         return float(result[0]["value"][1]) if result else float("nan")
 
+    def wait_value(self, expr, wanted):
+        """Until an expression has this value (None: none at all), for a while; the last value."""
+        end, have = time.monotonic() + PATIENCE_S, float("nan")
+        while time.monotonic() < end:
+            rows = self.query(expr)
+            have = float(rows[0]["value"][1]) if rows else None
+            if have == wanted:
+                break
+            time.sleep(0.5)
+        return have
+
     def wait_scraped(self):
         """Until the beginning has been scraped."""
-        end = time.monotonic() + 15
+        end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             try:
                 if self.value("up") == 1:
@@ -179,6 +194,7 @@ def check_equal_to_api(report, name, prometheus, server):
     asked = {(r["metric"]["client"], r["metric"]["server"]): float(r["value"][1]) for r in prometheus.query(
         'sum by (client, server) (traces_service_graph_request_total{connection_type=~"|messaging_system"})')}
     asked = {pair: n for pair, n in asked.items() if pair[0] != pair[1]}
+    check_edges_equal(report, name, prometheus, server)
     report.check(f"{name}: edges between services", asked == links and len(links) >= 10,
                  str({k: (asked.get(k), links.get(k)) for k in asked.keys() | links.keys() if asked.get(k) != links.get(k)} or len(links)))
     q = f"histogram_quantile(0.95, sum by (le) (traces_span_metrics_duration_milliseconds_bucket{{{of}}}))"
@@ -194,6 +210,31 @@ def check_equal_to_api(report, name, prometheus, server):
                      f"{have:.3f} ms, Spindle says {ours['p95'] / 1e6:.3f} ms")
 
 
+def check_edges_equal(report, name, prometheus, server):
+    """Each edge of the map between services and to databases: calls, failures, p95. Calls of who sends no spans are counters only
+    when no span can come any more, which is after the test."""
+    answer, kinds = server.json("/api/spindle/v1/map?from=now-30m"), {"direct": "", "database": "database"}
+    ours = {(answer["nodes"][e["s"]]["name"], answer["nodes"][e["t"]]["name"], kinds[e["type"]]): e
+            for e in answer["edges"] if e["type"] in kinds}
+
+    def asked(expr):
+        rows = prometheus.query(expr)
+        rows = {(r["metric"]["client"], r["metric"]["server"], r["metric"].get("connection_type", "")): float(r["value"][1]) for r in rows}
+        return {key: value for key, value in rows.items() if key[2] in kinds.values()}
+
+    by = "sum by (client, server, connection_type)"
+    calls, failed = asked(f"{by} (traces_service_graph_request_total)"), asked(f"{by} (traces_service_graph_request_failed_total)")
+    marked = asked(f'{by} (traces_service_graph_request_total{{failed="true"}})')
+    report.check(f"{name}: calls of each edge", calls == {key: e["count"] for key, e in ours.items()} and len(ours) > 20, f"{len(ours)} edges")
+    report.check(f"{name}: failures of each edge", failed == marked == {key: e["errors"] for key, e in ours.items()} and sum(failed.values()) > 0,
+                 f"{sum(failed.values()):.0f} of {sum(calls.values()):.0f}")
+    if name == "native":
+        p95 = asked(f"histogram_quantile(0.95, {by} (traces_service_graph_request_server_seconds))")
+        wrong = {key: (p95.get(key), wanted) for key, e in ours.items() if (seen := e.get("server", e)) and seen["n"] >= 20
+                 and not near(p95.get(key, 0), wanted := seen["p95"] / 1e9, 0.05)}
+        report.check(f"{name}: p95 of each edge is ours within 5 %", not wrong, str(wrong))
+
+
 def check_asked_by_others(report, name, prometheus, middle, after, seconds):
     """The queries of Jaeger's Monitor tab and of Grafana's service graph, as these send them."""
     now, suffix = time.time(), "" if name == "native" else "_bucket"
@@ -204,7 +245,7 @@ def check_asked_by_others(report, name, prometheus, middle, after, seconds):
         f"sum(rate(traces_span_metrics_calls_total{{{of}}}{window})) by (service_name)", now)}
     grown = {s: sum(sample(p, "traces_span_metrics_calls_total", service_name=s, span_kind="SPAN_KIND_SERVER") * sign
                     for p, sign in ((after, 1), (middle, -1))) for s in ("checkout", "cart")}
-    report.check(f"{name}: Jaeger's call rates", calls.keys() == grown.keys() and all(near(calls[s] * seconds, grown[s], 0.35) for s in calls),
+    report.check(f"{name}: Jaeger's call rates", calls.keys() == grown.keys() and all(near(calls[s] * seconds, grown[s], 0.15) for s in calls),
                  f"{ {s: round(r * seconds, 1) for s, r in calls.items()} }, Spindle's pages say {grown}")
     queries = {
         "Jaeger's latencies": f"histogram_quantile(0.95, sum(rate(traces_span_metrics_duration_milliseconds{suffix}{{{of}}}{window})) by (service_name{by}))",
@@ -226,9 +267,35 @@ def check_asked_by_others(report, name, prometheus, middle, after, seconds):
     report.check(f"{name}: an edge between services has an empty connection_type", {"", "database", "messaging_system"} <= kinds, str(kinds))
 
 
+def check_bounds(report, server, prometheus):
+    """More names than may be: they are bounded, counted, and leave."""
+    def send(names):
+        now = time.time_ns()
+        spans = [{"traceId": f"{i + 1:032x}", "spanId": f"{now + i:016x}", "name": name, "kind": 2, "startTimeUnixNano": str(now),
+                  "endTimeUnixNano": str(now + 10**6)} for i, name in enumerate(names)]
+        resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "burst"}}]}
+        body = {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}
+        return server.post("/v1/traces", json.dumps(body).encode(), "application/json")[0]
+
+    calls = 'traces_span_metrics_calls_total{service_name="burst"}'
+    names = ["op" + "".join(chr(97 + i // 26**k % 26) for k in range(3)) for i in range(2100)]
+    report.check("2,100 names are taken", send(names) == 200)
+    have = prometheus.wait_value(f"count({calls})", 2001)
+    report.check("2,000 of them are series, the rest is one", have == 2001, str(have))
+    report.check("none is lost", prometheus.value(f"sum({calls})") == 2100)
+    rest = prometheus.value('traces_span_metrics_calls_total{span_name="(other)"}')
+    over = prometheus.value('spindle_rollup_overflowed_total{of="series"}')
+    report.check("and what is over the bound is counted", rest == over == 100, f"{rest:.0f}, {over:.0f}")
+    have = prometheus.wait_value(f"count({calls})", None)
+    report.check("when nothing comes any more all of them leave", have is None, str(have))
+    report.check("one that comes again is taken", send(names[:1]) == 200)
+    have = prometheus.wait_value(f"sum({calls})", 1)
+    report.check("and begins at 0", have == 1, str(have))
+
+
 def settle(server):
     """Until all is in row groups: that is what the metrics count."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end and server.json("/api/spindle/v1/meta")["stored"]["journal_items"] > 0:
         time.sleep(0.2)
 
@@ -239,7 +306,7 @@ def check_dashboards(report, prometheus):
         dashboard, asked = json.loads(path.read_text()), 0
         for panel in dashboard["panels"]:
             for target in panel["targets"]:
-                expr = target["expr"].replace("$__rate_interval", "15s")
+                expr = target["expr"].replace("$__rate_interval", f"{SCRAPED_S}s")
                 for variable in VARIABLES:
                     expr = expr.replace("$" + variable, ".*")
                 rows = prometheus.query(expr)
@@ -264,33 +331,40 @@ def main():
     with Server(options=["--span-metrics", "both", "--row-group-age", "1s"]) as server:
         check_pages(report, server)
         check_rules(report)
+        bounded = Server(options=["--span-metrics-idle", "10s", "--row-group-age", "1s"]).start()
+        watcher = Prometheus(bounded.http[7:], False)
         servers = {"classic": Prometheus(server.http[7:], False), "native": Prometheus(server.http[7:], True)}
         try:
             for prometheus in servers.values():
                 prometheus.wait_scraped()
             before, begin = server.get("/metrics")[1], time.time() - 2
             load = subprocess.Popen([str(binary()), "demo", "--endpoint", server.grpc, "--seed", "1", "--duration",
-                                     f"{SCRAPED_S - 5}s"], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+                                     f"{SCRAPED_S - 5}s", "--rate", "10"], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
             end, middle, middle_at = time.monotonic() + SCRAPED_S, None, 0
+            watcher.wait_scraped()
+            check_bounds(report, bounded, watcher)
             while time.monotonic() < end:
                 server.get("/api/services")
                 time.sleep(0.5)
                 if middle is None and time.monotonic() > end - SCRAPED_S * 0.6:
                     middle, middle_at = server.get("/metrics")[1], time.time()
-            report.check("the load ended well", load.wait(timeout=10) == 0)
+            report.check("the load ended well", load.wait(timeout=PATIENCE_S) == 0)
             settle(server)
             after = server.get("/metrics")[1]
             said = [line for line in promtool_metrics(after)[1].splitlines() if line and not UNIT_OF_THE_COLLECTOR.match(line)]
             report.check("promtool finds nothing in the page with spans and edges but the Collector's unit", not said, str(said)[:300])
-            time.sleep(2.5)  # both have scraped the end
+            for prometheus in servers.values():  # until both have scraped the end
+                prometheus.wait_value(f'sum({ITEMS}{{signal="traces"}})', sample(after, ITEMS, signal="traces"))
+                prometheus.wait_value("sum(traces_span_metrics_calls_total)", sample(after, "traces_span_metrics_calls_total"))
             for name, prometheus in servers.items():
                 check_numbers(report, name, prometheus, before, after, begin, name == "native")
                 check_equal_to_api(report, name, prometheus, server)
                 check_asked_by_others(report, name, prometheus, middle, after, int(time.time() - middle_at))
             check_dashboards(report, servers["classic"])
         finally:
-            for prometheus in servers.values():
+            for prometheus in [watcher, *servers.values()]:
                 prometheus.close()
+            bounded.close()
     report.end()
 
 

@@ -460,5 +460,6 @@ def main():
         demo.close()
     report.end()
 
+
 if __name__ == "__main__":
     main()
