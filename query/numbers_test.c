@@ -15,7 +15,8 @@ static void without_a_window_lists_are_as_ever(void **state)
     struct fixture *f = *state;
     set_services(f);
     get_ok(f, NATIVE "/services");
-    assert_has("{\"rows\":[{\"name\":\"batch\"},{\"name\":\"checkout\"},{\"name\":\"Silent\"}]");
+    assert_has("{\"rows\":[{\"name\":\"batch\",\"color\":5},{\"name\":\"checkout\",\"color\":12},"
+               "{\"name\":\"Silent\",\"color\":4}]");
     assert_has_not("rate");
     get_ok(f, NATIVE "/services/checkout/operations");
     assert_has_not("rate");
