@@ -17,7 +17,8 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 
-#define HISTOGRAM_SCALE 6 /* what is recorded */
+#define HISTOGRAM_SCALE   6    /* what is recorded */
+#define HISTOGRAM_BUCKETS 4097 /* that a value may fall into at that scale: from -1 to 4095 */
 /* Relative error of histogram_quantile() at that scale: (base - 1) / (base + 1), rounded up. */
 #define HISTOGRAM_ERROR 0.0055
 

@@ -143,29 +143,50 @@ enum err tally_values_grow(struct tally *t)
     return ERR_OK;
 }
 
-static enum err values_count(const struct tally *t, struct histogram *h, struct tally_values *list)
+/* The buckets of a list, at the histogram's scale. Its other facts are not touched. */
+static enum err values_add(const struct tally *t, const struct tally_values *list,
+                           struct histogram *into)
 {
     if (list->last_plus_one == 0)
         return ERR_OK;
-    enum err e = histogram_cover(h, list->low, list->high);
+    int shift = HISTOGRAM_SCALE - into->scale;
+    enum err e = histogram_cover(into, list->low >> shift, list->high >> shift);
     for (uint32_t at = list->last_plus_one; at != 0 && e == ERR_OK;
          at = t->values[at - 1].before_plus_one)
-        e = histogram_bucket_count(h, t->values[at - 1].bucket);
-    *list = (struct tally_values){ 0 };
+        e = histogram_bucket_count(into, t->values[at - 1].bucket >> shift);
     return e;
 }
 
-enum err tally_settle(struct tally *t)
+enum err tally_window_init(struct tally_window *w)
 {
-    enum err e = ERR_OK;
-    for (uint32_t i = 0; i < t->points_count && t->values_count > 0 && e == ERR_OK; i++) {
-        struct tally_point *p = tally_point(t, i);
-        e = values_count(t, &p->first, &p->first_values);
-        if (e == ERR_OK)
-            e = values_count(t, &p->second, &p->second_values);
+    w->counts = mem_alloc_array(HISTOGRAM_BUCKETS, sizeof *w->counts);
+    return w->counts == NULL ? ERR_NOMEM : ERR_OK;
+}
+
+void tally_window_deinit(struct tally_window *w)
+{
+    mem_free(w->counts);
+}
+
+enum err tally_window_show(struct tally_window *w, const struct tally *t, struct histogram *h,
+                           struct tally_values *list, struct histogram *out)
+{
+    if (list->last_plus_one != 0 && h->length != 0) { /* counted here, and added from elsewhere */
+        enum err e = values_add(t, list, h);
+        if (e != ERR_OK)
+            return e;
+        *list = (struct tally_values){ 0 };
     }
-    t->values_count = 0;
-    return e;
+    *out = *h;
+    if (list->last_plus_one == 0)
+        return ERR_OK;
+    out->first = list->low;
+    out->length = out->capacity = (uint32_t)(list->high - list->low) + 1;
+    out->counts = w->counts;
+    memset(w->counts, 0, out->length * sizeof *w->counts);
+    for (uint32_t at = list->last_plus_one; at != 0; at = t->values[at - 1].before_plus_one)
+        w->counts[t->values[at - 1].bucket - list->low]++;
+    return ERR_OK;
 }
 
 /* ---- Exemplars ------------------------------------------------------------------------------- */
@@ -199,11 +220,19 @@ static uint64_t add_saturating(uint64_t a, uint64_t b)
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-enum err tally_point_add(struct tally_point *into, const struct tally_point *from)
+static enum err histogram_add(struct histogram *into, const struct tally *of,
+                              const struct histogram *from, const struct tally_values *list)
 {
-    enum err e = histogram_merge(&into->first, &from->first);
+    enum err e = histogram_merge(into, from);
+    return e == ERR_OK ? values_add(of, list, into) : e;
+}
+
+enum err tally_point_add(struct tally_point *into, const struct tally *of,
+                         const struct tally_point *from)
+{
+    enum err e = histogram_add(&into->first, of, &from->first, &from->first_values);
     if (e == ERR_OK)
-        e = histogram_merge(&into->second, &from->second);
+        e = histogram_add(&into->second, of, &from->second, &from->second_values);
     if (e != ERR_OK)
         return e;
     into->calls = add_saturating(into->calls, from->calls);

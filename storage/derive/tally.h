@@ -25,7 +25,7 @@
 /* Estimates are counted in parts of 2^-16, so that sums do not depend on their order. */
 #define TALLY_ONE (UINT64_C(1) << 16)
 
-/* Durations of a point whose buckets are not counted yet: a list of struct tally_value, newest first. */
+/* Durations of a point whose buckets are not in its histogram: a list of struct tally_value, newest first. */
 struct tally_values {
     uint32_t last_plus_one;
     int16_t low, high; /* buckets */
@@ -55,7 +55,7 @@ struct tally {
     uint32_t last_capacity;
     struct tally_point **pages; /* of TALLY_PAGE points each, so that points do not move */
     uint32_t points_count, pages_capacity;
-    struct tally_value *values; /* of all points, waiting for tally_settle() */
+    struct tally_value *values; /* of all points */
     uint32_t values_count, values_capacity;
     uint32_t *slots; /* open addressing by (series, start): number of the point + 1 */
     uint32_t slot_mask;
@@ -88,8 +88,9 @@ static inline struct bytes tally_key(const struct tally *t, uint32_t series)
     return intern_get(&t->keys, series);
 }
 NODISCARD enum err tally_values_grow(struct tally *t); /* room for one more */
-/* Count a duration in the point's first or second histogram. Its bucket waits for tally_settle(): a histogram that
- * grows value by value is moved again and again, and a row group's are many and small (ten times the cost). */
+/* Count a duration in the point's first or second histogram. Its bucket is only listed: the histograms of a row
+ * group are many and small, so that a window for each would be more to clear and to look through than there are
+ * durations. */
 NODISCARD static inline enum err tally_duration(struct tally *t, struct tally_point *p,
                                                 bool is_second, uint64_t duration_ns)
 {
@@ -111,10 +112,19 @@ NODISCARD static inline enum err tally_duration(struct tally *t, struct tally_po
     histogram_note(h, duration_ns);
     return ERR_OK;
 }
-/* Bring all histograms up to date; tally_encode() does it too. */
-NODISCARD enum err tally_settle(struct tally *t);
-/* Add what another point has, which is settled. */
-NODISCARD enum err tally_point_add(struct tally_point *into, const struct tally_point *from);
+/* A histogram as it is with the durations that are listed beside it, in one window that is used for one after the
+ * other: *out borrows it until the next. */
+struct tally_window {
+    uint32_t *counts;
+};
+NODISCARD enum err tally_window_init(struct tally_window *w);
+void tally_window_deinit(struct tally_window *w);
+NODISCARD enum err tally_window_show(struct tally_window *w, const struct tally *t,
+                                     struct histogram *h, struct tally_values *list,
+                                     struct histogram *out);
+/* Add what another point has; of: the tally that it is in. */
+NODISCARD enum err tally_point_add(struct tally_point *into, const struct tally *of,
+                                   const struct tally_point *from);
 /* Whether an exemplar takes the place of another: the longer call; the later failure. Ties go by IDs, so that
  * the order in which they come does not matter. */
 bool tally_is_slower(const struct derived_exemplar *a, const struct derived_exemplar *than);

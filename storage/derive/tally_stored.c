@@ -44,8 +44,10 @@ static uint64_t whole(uint64_t count)
     return count > UINT64_MAX / TALLY_ONE ? UINT64_MAX : count * TALLY_ONE;
 }
 
-static void point_put(struct buffer *out, const struct tally_point *p, uint64_t steps)
+static enum err point_put(struct buffer *out, const struct tally *t, struct tally_window *w,
+                          struct tally_point *p, uint64_t steps)
 {
+    struct histogram shown;
     bool is_estimated =
         p->estimated_calls != whole(p->calls) || p->estimated_errors != whole(p->errors);
     unsigned flags =
@@ -60,13 +62,21 @@ static void point_put(struct buffer *out, const struct tally_point *p, uint64_t 
         varint_put(out, p->estimated_calls);
         varint_put(out, p->estimated_errors);
     }
-    histogram_encode(&p->first, out);
-    if (p->second.count > 0)
-        histogram_encode(&p->second, out);
+    enum err e = tally_window_show(w, t, &p->first, &p->first_values, &shown);
+    if (e != ERR_OK)
+        return e;
+    histogram_encode(&shown, out);
+    if (p->second.count > 0) {
+        e = tally_window_show(w, t, &p->second, &p->second_values, &shown);
+        if (e != ERR_OK)
+            return e;
+        histogram_encode(&shown, out);
+    }
     if (p->slowest.is_set)
         exemplar_put(out, &p->slowest);
     if (p->failed.is_set)
         exemplar_put(out, &p->failed);
+    return buffer_error(out);
 }
 
 static void key_put(struct buffer *out, struct bytes before, struct bytes key)
@@ -81,9 +91,10 @@ static void key_put(struct buffer *out, struct bytes before, struct bytes key)
 enum err tally_encode(struct tally *t, struct buffer *out, struct tally_span *out_span)
 {
     struct tally_point **points = NULL;
-    enum err e = tally_settle(t);
+    struct tally_window window;
+    enum err e = tally_sorted(t, &points);
     if (e == ERR_OK)
-        e = tally_sorted(t, &points);
+        e = tally_window_init(&window);
     if (e != ERR_OK)
         return e;
     uint32_t filled = 0;
@@ -103,19 +114,20 @@ enum err tally_encode(struct tally *t, struct buffer *out, struct tally_span *ou
         uint32_t begin = i;
         uint64_t at = 0;
         buffer_reset(&one);
-        for (; i < t->points_count && points[i]->series == points[begin]->series; i++) {
+        for (; i < t->points_count && points[i]->series == points[begin]->series && e == ERR_OK;
+             i++) {
             uint64_t start = points[i]->start_unix_ns;
-            point_put(&one, points[i], start / step - at);
+            e = point_put(&one, t, &window, points[i], start / step - at);
             at = start / step;
             span.min_unix_ns = start < span.min_unix_ns ? start : span.min_unix_ns;
             span.max_unix_ns = start > span.max_unix_ns ? start : span.max_unix_ns;
         }
         key_put(out, before, key);
         varint_put_bytes(out, buffer_bytes(&one));
-        e = buffer_error(&one);
         before = key;
     }
     buffer_deinit(&one);
+    tally_window_deinit(&window);
     uint8_t sum[8];
     if (e == ERR_OK)
         e = buffer_error(out);

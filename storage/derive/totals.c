@@ -344,9 +344,10 @@ static void histogram_narrow(struct histogram *h)
             return; /* no memory: the next time */
 }
 
-static void point_count(struct totals *t, struct bytes key, const struct tally_point *p,
+static void point_count(struct totals *t, const struct tally *tally, const struct tally_point *p,
                         uint64_t now_unix_ns)
 {
+    struct bytes key = tally_key(tally, p->series);
     struct unpaired_key gap;
     if (unpaired_key_read(key, &gap)) {
         t->unpaired[gap.reason] += p->calls;
@@ -360,7 +361,7 @@ static void point_count(struct totals *t, struct bytes key, const struct tally_p
         e = series_entry(t, &red, service_entry(t, &red), false, true);
     else if (e == NULL)
         e = total_make(t, key, hash);
-    if (e == NULL || tally_point_add(&e->sum, p) != ERR_OK)
+    if (e == NULL || tally_point_add(&e->sum, tally, p) != ERR_OK)
         return;
     histogram_narrow(&e->sum.first);
     histogram_narrow(&e->sum.second);
@@ -418,7 +419,7 @@ void totals_add(struct totals *t, const struct tally *tally, uint64_t now_unix_n
     t->names.epoch++;
     for (uint32_t i = 0; i < tally->points_count; i++) {
         const struct tally_point *p = tally_point(tally, i);
-        point_count(t, tally_key(tally, p->series), p, now_unix_ns);
+        point_count(t, tally, p, now_unix_ns);
     }
     sweep_when_due(t);
     (void)pthread_mutex_unlock(&t->lock);
