@@ -217,12 +217,18 @@ static void node_add(struct columns *c, uint32_t parent, uint32_t key, uint32_t 
     if (c->nodes_count == c->nodes_capacity &&
         !grow(&c->nodes, &c->nodes_capacity, sizeof *c->nodes, &c->error))
         return;
-    c->nodes[c->nodes_count++] = (struct shape_node){ .key = key,
-                                                      .parent = parent,
-                                                      .depth = depth,
-                                                      .is_wanted = is_wanted,
-                                                      .shape = NONE,
-                                                      .last_child = NONE };
+    uint32_t number = c->nodes_count++, last = parent == NONE ? NONE : c->nodes[parent].last_child;
+    c->nodes[number] = (struct shape_node){ .key = key,
+                                            .parent = parent,
+                                            .depth = depth,
+                                            .is_wanted = is_wanted,
+                                            .shape = NONE,
+                                            .last_child = NONE,
+                                            .sibling = number };
+    if (last != NONE) {
+        c->nodes[number].sibling = c->nodes[last].sibling;
+        c->nodes[last].sibling = number;
+    }
 }
 
 enum err columns_init(struct columns *c, enum signal signal)
@@ -494,6 +500,20 @@ uint32_t columns_value(struct columns *c, uint32_t node, uint32_t table, struct 
         columns_int(c, column, 0);
     }
     return next;
+}
+
+#define SIBLINGS_MAX 8 /* that are compared with, before the key is looked up */
+
+uint32_t columns_child(struct columns *c, uint32_t node, struct bytes message)
+{
+    uint32_t last = c->nodes[node].last_child, child = c->nodes[last].sibling;
+    for (unsigned i = 0; i < SIBLINGS_MAX && child != last; i++, child = c->nodes[child].sibling) {
+        if (columns_is_like(&c->nodes[child], message)) {
+            c->nodes[node].last_child = child;
+            return child;
+        }
+    }
+    return NONE;
 }
 
 /* What columns_attribute() compares the next one with, where it is of the form that it takes. */

@@ -62,8 +62,8 @@ struct shape_node {
     /* Of a plain attribute with a string or a number: its bytes up to the value's length, and the value's tag. */
     struct bytes head;
     uint8_t value_tag;
-    uint32_t
-        last_child; /* where the walk went on from here the last time; UINT32_MAX before that */
+    uint32_t last_child; /* where the walk went on from here the last time, or UINT32_MAX */
+    uint32_t sibling;    /* children of a node form a ring */
 };
 
 struct attribute_name {
@@ -154,35 +154,43 @@ uint32_t columns_value(struct columns *c, uint32_t node, uint32_t table, struct 
 uint32_t columns_attribute_slow(struct columns *c, uint32_t node, uint32_t table,
                                 struct bytes message);
 
-/* Nearly every attribute has the key and the type of the one that followed on `node` before: then one comparison
- * tells where its value goes. */
+/* Whether a plain attribute has the key and the type of the one that made a node; and content that is all there. */
+static inline __attribute__((always_inline)) bool columns_is_like(const struct shape_node *n,
+                                                                  struct bytes message)
+{
+    size_t head = n->head.len, left = message.len - head;
+    if (message.len < head + 3 || head == 0)
+        return false;
+    const uint8_t *value = message.data + head; /* its length, its tag, its content */
+    return left <= 0x80 && value[0] == left - 1 && value[1] == n->value_tag &&
+           (n->value_tag != WIRE_TAG(OTLP_STRING, WIRE_LENGTH) || value[2] == left - 3) &&
+           wire_equal(bytes_of(message.data, head), n->head);
+}
+
+/* The child of a node that an attribute is like, or UINT32_MAX; the last child is not. */
+uint32_t columns_child(struct columns *c, uint32_t node, struct bytes message);
+
+/* Nearly every attribute is like one that followed on `node` before, most often the last: then one comparison tells
+ * where its value goes. */
 static inline __attribute__((always_inline)) uint32_t
 columns_attribute(struct columns *c, uint32_t node, uint32_t table, struct bytes message)
 {
     uint32_t child = c->nodes[node].last_child;
+    if (child != UINT32_MAX && !columns_is_like(&c->nodes[child], message))
+        child = columns_child(c, node, message);
     if (child == UINT32_MAX)
         return columns_attribute_slow(c, node, table, message);
     const struct shape_node *n = &c->nodes[child];
-    size_t head = n->head.len;
-    if (message.len < head + 3)
-        return columns_attribute_slow(c, node, table, message);
-    const uint8_t *value = message.data + head, *end = message.data + message.len;
-    size_t left = message.len - head; /* the value's length, tag and content */
+    const uint8_t *content = message.data + n->head.len + 2, *end = message.data + message.len;
     uint64_t number;
-    if (left > 0x80 || value[0] != left - 1 || value[1] != n->value_tag ||
-        !wire_equal(bytes_of(message.data, head), n->head))
-        return columns_attribute_slow(c, node, table, message);
-    if (n->value_tag == WIRE_TAG(OTLP_STRING, WIRE_LENGTH) && value[2] == left - 3) {
-        columns_bytes(c, COLUMN_FIXED_COUNT + n->key, bytes_of(value + 3, left - 3));
-        return child;
-    }
-    value += 2;
-    if (n->value_tag == WIRE_TAG(OTLP_INT, WIRE_VARINT) && wire_varint(&value, end, &number) &&
-        value == end) {
+    if (n->value_tag == WIRE_TAG(OTLP_STRING, WIRE_LENGTH))
+        columns_bytes(c, COLUMN_FIXED_COUNT + n->key,
+                      bytes_of(content + 1, (size_t)(end - content) - 1));
+    else if (wire_varint(&content, end, &number) && content == end)
         columns_int(c, COLUMN_FIXED_COUNT + n->key, int_to_ordered((int64_t)number));
-        return child;
-    }
-    return columns_attribute_slow(c, node, table, message);
+    else
+        return columns_attribute_slow(c, node, table, message);
+    return child;
 }
 
 /* The number of the shape that ends at `node`. */

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-enum { DIGIT_BITS = 11, DIGITS = 6, BUCKETS = 1 << DIGIT_BITS };
+/* A pass over a digit goes through all buckets: for the spans of one trace that is more than sorting them. */
+enum { DIGIT_BITS = 11, DIGITS = 6, BUCKETS = 1 << DIGIT_BITS, INSERTION_MAX = 128 };
 
 static struct sort_entry *insertion_sort(struct sort_entry *entries, size_t count)
 {
@@ -19,7 +20,7 @@ static struct sort_entry *insertion_sort(struct sort_entry *entries, size_t coun
 
 struct sort_entry *sort_by_key(struct sort_entry *entries, struct sort_entry *scratch, size_t count)
 {
-    if (count <= 24)
+    if (count <= INSERTION_MAX)
         return insertion_sort(entries, count);
     uint64_t any = 0, all = UINT64_MAX;
     for (size_t i = 0; i < count; i++) {
