@@ -11,7 +11,7 @@
 #include <stddef.h>
 
 /* About what a row group's bodies hold: they are freed together, and filled again by the next ones. */
-#define PAGE_CACHE_BYTES ((size_t)16 << 20)
+#define PAGE_CACHE_BYTES ((size_t)32 << 20)
 
 /* What a mapping of `size` bytes occupies: rounded up by an eighth at most, so that bodies of nearly equal
  * size can follow each other. 0: too large a number. */
