@@ -292,14 +292,18 @@ static void give_u64(sqlite3_context *out, uint64_t v)
     sqlite3_result_int64(out, v > INT64_MAX ? INT64_MAX : (int64_t)v);
 }
 
-static void give_buffer(sqlite3_context *out, const struct buffer *b)
+/* What was written to r->text. */
+static void give_written(struct row *r, sqlite3_context *out)
 {
-    if (buffer_error(b) == ERR_OK)
-        give_text(out, buffer_bytes(b));
-    else if (buffer_error(b) == ERR_TOO_LARGE)
+    enum err e = buffer_error(&r->text);
+    if (e == ERR_OK) {
+        give_text(out, buffer_bytes(&r->text));
+    } else if (e == ERR_TOO_LARGE) {
         sqlite3_result_error_toobig(out);
-    else
+    } else {
+        r->failure = e;
         sqlite3_result_error_nomem(out);
+    }
 }
 
 /* A word, or the number where there is none for it. */
@@ -370,7 +374,7 @@ static void give_attributes(struct row *r, struct bytes message, uint32_t number
         write_json(&j, &value);
     }
     json_object_end(&j);
-    give_buffer(out, &r->text);
+    give_written(r, out);
 }
 
 /* Text as it is; of other types the text that tags have, for lists JSON. */
@@ -389,7 +393,7 @@ static void give_body(struct row *r, sqlite3_context *out)
     }
     buffer_reset(&r->text);
     otlp_value_text(&r->text, &v);
-    give_buffer(out, &r->text);
+    give_written(r, out);
 }
 
 /* By what it consists of: the same in every table, today and after a restart. */

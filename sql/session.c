@@ -83,7 +83,10 @@ enum err session_open(struct session *s, struct engine *engine, const struct que
     session_leave();
     if (rc == SQLITE_OK)
         return ERR_OK;
-    return s->charge.is_refused ? ERR_BUDGET : ERR_NOMEM;
+    enum err e = query_check(q); /* past its deadline it gets no memory either */
+    if (e == ERR_OK && s->charge.is_refused)
+        e = atomic_load(&s->memory.has_refused) ? ERR_TOO_LARGE : ERR_BUDGET;
+    return e == ERR_OK ? ERR_NOMEM : e;
 }
 
 void session_close(struct session *s)

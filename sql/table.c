@@ -243,7 +243,7 @@ static int cursor_column(sqlite3_vtab_cursor *base, sqlite3_context *out, int co
 {
     struct cursor *c = cursor_from(base);
     row_value(&c->row, &c->vtab->table->columns[column], out);
-    return SQLITE_OK;
+    return session_fail(c->vtab->session, c->row.failure);
 }
 
 static int cursor_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *out)

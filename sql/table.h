@@ -64,6 +64,7 @@ struct row {
     uint32_t child_number;
     struct bytes resource, schema_url; /* of the table of resources */
     struct buffer text;                /* scratch */
+    enum err failure;                  /* of a value: no memory for it */
 };
 void row_init(struct row *r, const struct table *table, struct budget *budget);
 void row_deinit(struct row *r);

@@ -476,24 +476,37 @@ enum err search_rows_read(const struct segment_source *source, const struct quer
 
 /* ---- Resources ---- */
 
+struct visiting {
+    row_resource_fn *on_resource;
+    void *context;
+    bool is_stopped;
+};
+
+static bool on_each(void *context, struct bytes resource, struct bytes schema_url)
+{
+    struct visiting *v = context;
+    v->is_stopped = !v->on_resource(v->context, resource, schema_url);
+    return !v->is_stopped;
+}
+
 enum err search_resources(const struct segment_source *source, const struct query_context *q,
                           struct find_progress *progress, enum signal signal,
                           row_resource_fn *on_resource, void *context)
 {
     struct search s;
+    struct visiting v = { .on_resource = on_resource, .context = context };
     struct search_order *order = NULL;
     size_t count = 0;
     search_init(&s, source, q);
     enum err e = search_segments(&s, signal, (struct time_range){ 0, UINT64_MAX }, FIND_NEWEST,
                                  &order, &count);
-    for (size_t i = 0; e == ERR_OK && i < count; i++) {
+    for (size_t i = 0; e == ERR_OK && i < count && !v.is_stopped; i++) {
         struct segment *segment;
         e = search_open(&s, order[i].index, &segment);
         if (e != ERR_OK || segment == NULL)
             continue;
         progress->scanned_groups++;
-        e = search_pass_damage(&s, order[i].index,
-                               segment->ops->resources(segment, on_resource, context));
+        e = search_pass_damage(&s, order[i].index, segment->ops->resources(segment, on_each, &v));
         search_close_all(&s);
     }
     if (s.has_damage)
