@@ -236,6 +236,8 @@ static enum err minutes_add(struct collect *c, struct row_reader *r, struct part
         e = stored_add(c, db_column_bytes(s, 0), w->min, w->end, hole_min, hole_end);
     }
     (void)sqlite3_finalize(s);
+    if (db != NULL)
+        reader_set_leave(&r->readers, db);
     return e;
 }
 

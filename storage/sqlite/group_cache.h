@@ -30,6 +30,7 @@
 #define GROUP_CACHE_VALUES_NS                                                                      \
     (300 * NS_PER_S) /* digests of values: somebody looks at the answer, and asks again */
 
+struct db;
 struct query_source;
 struct group;
 
@@ -42,6 +43,7 @@ struct opened_group {
     struct query_source *by;
     const struct group *group;
     struct rowgroup_source inner; /* opened when something is read */
+    struct db *reader;            /* with this one of the query's connections */
     bool has_inner, wants_values, wants_traces;
     /* While the cache has it: */
     struct opened_group *bucket_next, *newer, *older;

@@ -15,9 +15,11 @@
 #include <stdarg.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -205,6 +207,61 @@ static void partitions_roll_and_are_sealed(void **state)
     assert_int_equal(sqlite_engine_verify(s.directory, report, &complaints), ERR_OK);
     assert_int_equal(store_open(&s, &e), ERR_OK);
     assert_true(ledger_check(&l, e));
+    engine_close(e);
+    ledger_deinit(&l);
+    store_remove(&s);
+}
+
+static size_t descriptors(void)
+{
+    size_t count = 0;
+    DIR *d = opendir("/proc/self/fd");
+    assert_non_null(d);
+    while (readdir(d) != NULL)
+        count++;
+    (void)closedir(d);
+    return count;
+}
+
+/* Every partition is read by one question, and there are not as many descriptors as that would take. */
+static void many_partitions_need_few_descriptors(void **state)
+{
+    (void)state;
+    enum { PARTITIONS = 120, SPARE = 170 };
+    struct store s;
+    struct ledger l;
+    struct engine_statistics statistics;
+    store_init(&s);
+    ledger_init(&l, 12, PARTITIONS * 4);
+    s.options.partition_bytes_max = 1;
+    s.options.durability = DURABILITY_PROCESS;
+    struct engine *e = NULL;
+    assert_int_equal(store_open(&s, &e), ERR_OK);
+    engine_statistics(e, &statistics);
+    for (size_t i = 0; i < PARTITIONS * 4 && statistics.partitions < PARTITIONS; i++) {
+        assert_int_equal(ledger_batch(&l, e, i), ERR_OK);
+        assert_int_equal(engine_settle(e), ERR_OK);
+        engine_statistics(e, &statistics);
+    }
+    assert_true(statistics.partitions >= PARTITIONS);
+    engine_close(e);
+    assert_int_equal(store_open(&s, &e), ERR_OK);
+    struct rlimit before, few;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = descriptors() + SPARE;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    bool is_right = ledger_check(&l, e);
+    struct arena arena;
+    arena_init(&arena, (size_t)64 << 20, NULL);
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
+    struct trace_query all = { .range = { 0, UINT64_MAX }, .limit = 1000 };
+    struct trace_result found = { 0 };
+    enum err searched = engine_traces_find(e, &q, &all, &found);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    arena_deinit(&arena);
+    assert_true(is_right);
+    assert_int_equal(searched, ERR_OK);
     engine_close(e);
     ledger_deinit(&l);
     store_remove(&s);
@@ -404,6 +461,7 @@ int main(void)
         cmocka_unit_test(second_engine_is_refused),
         cmocka_unit_test(newer_file_is_refused_unchanged),
         cmocka_unit_test(partitions_roll_and_are_sealed),
+        cmocka_unit_test(many_partitions_need_few_descriptors),
         cmocka_unit_test(damaged_partition_is_set_aside),
         cmocka_unit_test(poison_is_set_aside_and_readable),
         cmocka_unit_test(flipped_bits_are_never_believed),

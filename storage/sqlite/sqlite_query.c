@@ -45,9 +45,13 @@ static enum err group_reader_open(struct opened_group *o)
     if (o->has_inner)
         return ERR_OK;
     enum err e = reader_set_take(&o->by->readers, &o->group->partition->readers, &db);
-    if (e == ERR_OK)
-        e = partition_group_open(db, o->group, &o->inner);
+    if (e != ERR_OK)
+        return e;
+    e = partition_group_open(db, o->group, &o->inner);
     o->has_inner = e == ERR_OK;
+    o->reader = db;
+    if (e != ERR_OK)
+        reader_set_leave(&o->by->readers, db);
     return e;
 }
 
@@ -61,8 +65,10 @@ static enum err group_source_read(void *context, uint64_t offset, size_t len, ui
 static void group_source_close(void *context)
 {
     struct opened_group *o = context;
-    if (o->has_inner)
-        o->inner.close(o->inner.context);
+    if (!o->has_inner)
+        return;
+    o->inner.close(o->inner.context);
+    reader_set_leave(&o->by->readers, o->reader);
     o->has_inner = false;
 }
 
