@@ -22,6 +22,34 @@
 #define SERVICE_NAME   "cart"
 #define SERVICE_ABSENT "nowhere"
 
+/* ---- Asking for a trace ---- */
+
+static bool trace_is_there(struct engine *e, const struct trace_id *id)
+{
+    struct arena arena;
+    arena_init(&arena, ARENA_MAX, NULL);
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
+    struct bytes data;
+    enum err error = engine_trace_get(e, &q, id, &data);
+    arena_deinit(&arena);
+    return error == ERR_OK;
+}
+
+static bool misses(struct engine *e, const char *stage)
+{
+    size_t false_hits = 0;
+    (void)trace_is_there(e, &(struct trace_id){ { 1 } }); /* opens files, makes filters */
+    stage_begin(stage);
+    for (size_t i = 0; i < MISSES; i++) {
+        struct trace_id id;
+        store_le64(id.b, (i + 1) * UINT64_C(0x9e3779b97f4a7c15));
+        store_le64(id.b + 8, (i + 1) * UINT64_C(0xbf58476d1ce4e5b9));
+        false_hits += trace_is_there(e, &id);
+    }
+    stage_end(MISSES);
+    return false_hits == 0;
+}
+
 /* ---- Storing ---- */
 
 struct sent {
@@ -89,6 +117,8 @@ static bool round_store(struct engine *e, const struct stages_work *work, size_t
             is_ok = is_ok && write_again(work->requests[i].gzip);
     }
     stage_end(spans);
+    if (end == work->count) /* the last round: some are in row groups, the others not */
+        is_ok = is_ok && misses(e, "lookup miss, pending");
     stage_begin("build");
     is_ok = is_ok && engine_settle(e) == ERR_OK;
     stage_end(spans);
@@ -114,17 +144,6 @@ static bool store(struct engine *e, const struct stages_work *work, enum stages_
 
 /* ---- Asking ---- */
 
-static bool trace_is_there(struct engine *e, const struct trace_id *id)
-{
-    struct arena arena;
-    arena_init(&arena, ARENA_MAX, NULL);
-    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
-    struct bytes data;
-    enum err error = engine_trace_get(e, &q, id, &data);
-    arena_deinit(&arena);
-    return error == ERR_OK;
-}
-
 /* The first trace of evenly spaced requests. */
 static struct trace_id present_id(const struct stages_work *work, size_t number)
 {
@@ -137,7 +156,7 @@ static struct trace_id present_id(const struct stages_work *work, size_t number)
 
 static bool lookups(struct engine *e, const struct stages_work *work)
 {
-    size_t hits = 0, false_hits = 0;
+    size_t hits = 0;
     (void)trace_is_there(e, &(struct trace_id){ { 1 } }); /* opens the files */
     stage_begin("lookup hit");
     for (size_t i = 0; i < LOOKUPS; i++) {
@@ -145,15 +164,7 @@ static bool lookups(struct engine *e, const struct stages_work *work)
         hits += trace_is_there(e, &id);
     }
     stage_end(LOOKUPS);
-    stage_begin("lookup miss");
-    for (size_t i = 0; i < MISSES; i++) {
-        struct trace_id id;
-        store_le64(id.b, (i + 1) * UINT64_C(0x9e3779b97f4a7c15));
-        store_le64(id.b + 8, (i + 1) * UINT64_C(0xbf58476d1ce4e5b9));
-        false_hits += trace_is_there(e, &id);
-    }
-    stage_end(MISSES);
-    return hits == LOOKUPS && false_hits == 0;
+    return hits == LOOKUPS && misses(e, "lookup miss");
 }
 
 static struct expr *equals(struct arena *a, enum expr_scope scope, const char *key,

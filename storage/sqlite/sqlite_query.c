@@ -209,7 +209,8 @@ static bool source_may_contain(void *context, size_t index, const struct trace_i
 {
     struct query_source *s = context;
     if (index >= s->snapshot.groups->count)
-        return true;
+        return pending_may_contain(s->bodies[index - s->snapshot.groups->count],
+                                   probe_hash(s, index, id));
     const struct group *g = s->snapshot.groups->groups[index];
     if (!trace_filter_may_contain_hash(g->trace_filter, probe_hash(s, index, id)))
         return false;

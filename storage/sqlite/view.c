@@ -3,9 +3,15 @@
 
 #include "base/budget.h"
 #include "base/mem.h"
+#include "storage/rowgroup/rowgroup.h"
 #include "storage/sqlite/partition.h"
 
 #include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Gathering trace IDs takes 16 bytes an item for a moment; larger bodies are rare, and walked over. */
+#define TRACES_ITEMS_MAX 65536u
 
 /* ---- Pending bodies -------------------------------------------------------------------------- */
 
@@ -112,6 +118,7 @@ void pending_release(struct pending *p)
         struct pending *next = p->next; /* its reference passes to this loop */
         if (p->charged_bytes != 0)
             budget_release(p->budget, p->charged_bytes);
+        mem_free(atomic_load_explicit(&p->traces, memory_order_relaxed));
         arena_deinit(&p->arena);
         mem_free(p);
         p = next;
@@ -151,6 +158,87 @@ void pending_bounds(struct pending *p, uint64_t *out_min_unix_ns, uint64_t *out_
     }
     *out_min_unix_ns = atomic_load_explicit(&p->start_min_unix_ns, memory_order_relaxed);
     *out_max_unix_ns = atomic_load_explicit(&p->start_max_unix_ns, memory_order_relaxed);
+}
+
+/* ---- Which traces a body has ------------------------------------------------------------------ */
+
+struct pending_traces {
+    size_t len; /* of the filter; 0: no item has a trace ID */
+    uint8_t filter[];
+};
+
+static int trace_id_order(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct trace_id));
+}
+
+/* The items' trace IDs, each once. False: the body has more items than it says. */
+static bool traces_gather(const struct pending *p, struct trace_id *out, size_t *out_count)
+{
+    size_t items = 0, count = 0, distinct = 0;
+    struct otlp_items it = otlp_items(p->body);
+    while (otlp_items_next(&it)) {
+        if (items++ == p->items)
+            return false;
+        if (p->signal == SIGNAL_TRACES) {
+            struct otlp_span span;
+            otlp_span_read(it.item, &span);
+            out[count] = span.trace_id;
+        } else {
+            struct otlp_log log;
+            otlp_log_read(it.item, &log);
+            out[count] = log.trace_id;
+        }
+        count += !trace_id_is_zero(&out[count]);
+    }
+    qsort(out, count, sizeof *out, trace_id_order);
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || trace_id_order(&out[i], &out[i - 1]) != 0)
+            out[distinct++] = out[i];
+    *out_count = distinct;
+    return true;
+}
+
+static struct pending_traces *traces_make(const struct pending *p)
+{
+    struct pending_traces *made = NULL;
+    struct buffer filter;
+    size_t count = 0;
+    if (p->items > TRACES_ITEMS_MAX)
+        return NULL;
+    buffer_init(&filter, (size_t)1 << 20);
+    struct trace_id *ids = mem_alloc_array(p->items, sizeof *ids);
+    enum err error = ids != NULL && traces_gather(p, ids, &count) ? ERR_OK : ERR_NOMEM;
+    if (error == ERR_OK && count > 0)
+        error = trace_filter_build(ids, count, &filter);
+    if (error == ERR_OK)
+        made = mem_alloc(sizeof *made + filter.len);
+    if (made != NULL) {
+        made->len = filter.len;
+        if (filter.len > 0)
+            memcpy(made->filter, filter.data, filter.len);
+    }
+    mem_free(ids);
+    buffer_deinit(&filter);
+    return made;
+}
+
+bool pending_may_contain(struct pending *p, uint64_t trace_hash)
+{
+    struct pending_traces *traces = atomic_load_explicit(&p->traces, memory_order_acquire);
+    if (traces == NULL) {
+        struct pending_traces *made = traces_make(p);
+        if (made == NULL)
+            return true;
+        /* Pairs with the load above. Of two threads that made one, the first has it. */
+        if (atomic_compare_exchange_strong_explicit(&p->traces, &traces, made, memory_order_acq_rel,
+                                                    memory_order_acquire))
+            traces = made;
+        else
+            mem_free(made);
+    }
+    return traces->len > 0 &&
+           trace_filter_may_contain_hash(bytes_of(traces->filter, traces->len), trace_hash);
 }
 
 /* ---- Chains: all under the view's lock ------------------------------------------------------- */

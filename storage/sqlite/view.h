@@ -39,6 +39,7 @@ struct pending {
     /* Start times of its items: found when first asked for. */
     _Atomic bool has_bounds;
     _Atomic uint64_t start_min_unix_ns, start_max_unix_ns;
+    _Atomic(struct pending_traces *) traces; /* likewise: a filter of its items' trace IDs */
 };
 
 /* A request as it will be pending. The body is copied when the arena is much larger than it, else
@@ -55,6 +56,9 @@ struct pending *pending_copy(const struct pending *p);
 /* Drop one reference. */
 void pending_release(struct pending *p);
 void pending_bounds(struct pending *p, uint64_t *out_min_unix_ns, uint64_t *out_max_unix_ns);
+/* False: no item of it has this trace ID, whose trace_filter_hash() is given. True for one in a hundred of the others.
+ * Walks over the body when it is first asked. */
+bool pending_may_contain(struct pending *p, uint64_t trace_hash);
 
 struct pending_range {
     struct pending *first; /* a counted reference, or NULL */
