@@ -172,6 +172,8 @@ static int check_options(struct serving *s, struct option_settings *settings, st
     }
     if (o->retention_age != 0 && o->retention_age < RETENTION_AGE_MIN)
         return complain("--retention-age must be at least 1m");
+    if (o->retention_rollups != 0 && o->retention_rollups < RETENTION_AGE_MIN)
+        return complain("--retention-rollups must be at least 1m");
     if (o->retention_size != 0 && o->retention_size < RETENTION_SIZE_MIN)
         return complain("--retention-size must be at least 64MiB");
     if (!split_host_names(s, arena))
@@ -275,6 +277,7 @@ static int open_engine(struct serving *s)
         .partition_bytes_max = s->options.partition_size,
         .partition_age_ns = s->options.partition_age,
         .retention_age_ns = s->options.retention_age,
+        .retention_rollups_ns = s->options.retention_rollups,
         .retention_bytes = s->options.retention_size,
         .min_free_bytes = s->options.min_free_disk,
         .ballast_bytes = s->options.disk_ballast,

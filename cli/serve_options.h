@@ -84,6 +84,9 @@
     X(DURATION, retention_age, "retention-age", "0s", "TIME",                                      \
       "Remove spans and log records this long after they were received, a partition at a time; "   \
       "time that passes counts, the wall clock does not. 0s: keep them.")                          \
+    X(DURATION, retention_rollups, "retention-rollups", "400d", "TIME",                            \
+      "Remove what was counted in spans that are gone, by hours, this long after their partition " \
+      "was sealed; sooner, when it takes a quarter of --retention-size. 0s: keep it.")             \
     X(SIZE, min_free_disk, "min-free-disk", "0", "SIZE",                                           \
       "With less than this free, requests are refused until there is more. Where it or "           \
       "--retention-size is given, the oldest partitions go when less than twice that is free. "    \

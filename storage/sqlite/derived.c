@@ -9,9 +9,10 @@
 #include <assert.h>
 #include <stdio.h>
 
-#define INTAKE_BYTES_MAX ((size_t)512 << 20)
-#define BLOB_BYTES_MAX   ((size_t)256 << 20)
-#define MERGE_BYTES_MAX  ((size_t)512 << 20) /* of memory for one merge */
+#define INTAKE_BYTES_MAX        ((size_t)512 << 20)
+#define BLOB_BYTES_MAX          ((size_t)256 << 20)
+#define MERGE_BYTES_MAX         ((size_t)512 << 20) /* of memory for one merge */
+#define DERIVED_RETIREMENT_ROWS 2u                  /* of the group, and merged ones */
 
 static void delta_init(struct derived_delta *d)
 {
@@ -159,6 +160,11 @@ static void pairs_stored(struct derived *d, struct partition *p)
     l->count += l->counts[l->rows++];
 }
 
+enum err derived_reserve(struct sqlite_engine *e)
+{
+    return rows_reserve(e, 1 + DERIVED_RETIREMENT_ROWS);
+}
+
 enum err derived_build_end(struct sqlite_engine *e, struct retirement *r)
 {
     struct derived *d = &e->derived;
@@ -167,7 +173,7 @@ enum err derived_build_end(struct sqlite_engine *e, struct retirement *r)
         return ERR_OK;
     enum err error = intake_error(&d->intake);
     if (error == ERR_OK)
-        error = rows_reserve(e, 2);
+        error = rows_reserve(e, DERIVED_RETIREMENT_ROWS);
     if (error == ERR_OK)
         error = pairing_run(&d->intake, &d->halves, r->built_unix_ns, &d->delta.pairing);
     if (error == ERR_OK)
@@ -327,6 +333,10 @@ static void rows_unite(struct derived *d, const struct partition *p, bool is_kep
             d->rows[kept++] = d->rows[i];
             continue;
         }
+        if (d->rows[i].level == DERIVED_LEVEL_SEALED) {
+            united.days = d->rows[i].days;
+            united.bytes = d->rows[i].bytes;
+        }
         if (span->min_unix_ns < united.span.min_unix_ns)
             united.span.min_unix_ns = span->min_unix_ns;
         if (span->max_unix_ns > united.span.max_unix_ns)
@@ -343,11 +353,16 @@ void derived_forget(struct sqlite_engine *e, const struct partition *p)
                (struct derived_row){ .id = (int64_t)p->id });
 }
 
-void derived_sealed(struct sqlite_engine *e, struct partition *p)
+void derived_sealed(struct sqlite_engine *e, struct partition *p, enum derived_days days,
+                    uint64_t bytes)
 {
     (void)pthread_rwlock_wrlock(&e->operations_lock);
     rows_unite(&e->derived, p, true,
-               (struct derived_row){ .partition = p, .level = DERIVED_LEVEL_SEALED });
+               (struct derived_row){ .partition = p,
+                                     .id = (int64_t)p->id,
+                                     .level = DERIVED_LEVEL_SEALED,
+                                     .days = days,
+                                     .bytes = bytes });
     (void)pthread_rwlock_unlock(&e->operations_lock);
 }
 
@@ -515,16 +530,22 @@ enum err derived_catalog_load(struct sqlite_engine *e)
     enum err error = catalog_readers_init(e);
     if (error == ERR_OK)
         error = db_prepare(catalog_db(e->catalog),
-                           "SELECT partition, start_min_unix_ns, start_max_unix_ns FROM rollup"
-                           " ORDER BY partition",
+                           "SELECT partition, start_min_unix_ns, start_max_unix_ns,"
+                           " length(hours) + length(days), length(days) > 0, 0 FROM rollup"
+                           " UNION ALL SELECT id, start_min_unix_ns, start_max_unix_ns,"
+                           " length(days), 1, level FROM rollup_merged ORDER BY 6, 1",
                            &s);
     while (error == ERR_OK) {
         error = db_step(catalog_db(e->catalog), s, &is_row);
         if (error != ERR_OK || !is_row)
             break;
-        struct partition *p = shown(e, db_column_u64(s, 0));
+        uint64_t bytes = db_column_u64(s, 3);
+        uint32_t level = (uint32_t)db_column_u64(s, 5);
+        enum derived_days days =
+            sqlite3_column_int(s, 4) != 0 ? DERIVED_DAYS_OWN : DERIVED_DAYS_MERGED;
+        struct partition *p = level > 0 ? NULL : shown(e, db_column_u64(s, 0));
         if (p != NULL && p->state == PARTITION_SEALED)
-            derived_sealed(e, p);
+            derived_sealed(e, p, days, bytes);
         if (p != NULL)
             continue;
         error = rows_reserve(e, 1);
@@ -532,6 +553,9 @@ enum err derived_catalog_load(struct sqlite_engine *e)
             break;
         e->derived.rows[e->derived.rows_count++] = (struct derived_row){
             .id = sqlite3_column_int64(s, 0),
+            .level = level,
+            .days = days,
+            .bytes = bytes,
             .span = { db_column_u64(s, 1), db_column_u64(s, 2) },
         };
     }

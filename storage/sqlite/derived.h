@@ -19,14 +19,19 @@ struct partition;
 struct sqlite_engine;
 struct retirement;
 
-/* How long the catalogue keeps what it has of partitions, after they were sealed. */
-#define DERIVED_RETENTION_NS (400 * TALLY_DAY_NS)
+/* Where the days of a partition are, of which the catalogue has a row. */
+enum derived_days {
+    DERIVED_DAYS_OWN,    /* in that row */
+    DERIVED_DAYS_MERGED, /* in one of `rollup_merged`, with those of others */
+    DERIVED_DAYS_ABSENT  /* there is no such row, or it is damaged */
+};
 
-/* A row of the table `derived`, or of the catalogue's `rollup` (then without minutes). */
+/* A row of the table `derived`; or all of a sealed partition, which the catalogue has too; or only the catalogue. */
 struct derived_row {
-    struct partition *partition; /* NULL: in the catalogue */
-    int64_t id;                  /* in the catalogue: of the partition that it was copied from */
-    uint32_t level;              /* 0: of one row group; else merged, with hours and days; or: */
+    struct partition *partition; /* NULL: only in the catalogue */
+    int64_t id;     /* of the row; of the partition where it is sealed, or gone and level is 0 */
+    uint32_t level; /* 0: of one row group; else merged, in the catalogue of others' days; or: */
+    enum derived_days days; /* of a partition that is sealed, or gone */
     uint64_t bytes;
     struct tally_span span;
 };
@@ -36,6 +41,8 @@ struct derived_row {
 #define DERIVED_LEVELS_MAX 6u
 /* All rows of a sealed partition, whose hours and days the catalogue has in one. */
 #define DERIVED_LEVEL_SEALED UINT32_MAX
+/* Partitions' rows in the catalogue, and rows of their days, that are merged into one. */
+#define DERIVED_ROLLUPS_MERGED 8u
 /* But no more bytes than these, as merging must fit beside building; then so many rows will do. */
 #define DERIVED_MERGE_BYTES ((uint64_t)8 << 20)
 #define DERIVED_MERGE_LEAST 4u
@@ -118,11 +125,21 @@ NODISCARD enum err derived_store(struct partition *p, struct derived_delta *d,
 void derived_publish(struct sqlite_engine *e, struct partition *p, const struct derived_delta *d);
 /* Under the operations_lock: a partition is no longer shown. What the catalogue has of it takes its place. */
 void derived_forget(struct sqlite_engine *e, const struct partition *p);
-/* A partition was sealed: its rows are one from here on. Takes that lock. */
-void derived_sealed(struct sqlite_engine *e, struct partition *p);
+/* A partition was sealed: its rows are one from here on, of which the catalogue has `bytes`, about. Takes that
+ * lock. */
+void derived_sealed(struct sqlite_engine *e, struct partition *p, enum derived_days days,
+                    uint64_t bytes);
 /* Copy a partition's hours and days to the catalogue, inside the transaction in which it is sealed: so they
  * outlive the file. Doing it twice changes nothing. */
-NODISCARD enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partition_id);
+NODISCARD enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partition_id,
+                                uint64_t sealed_clock_ns);
+/* Room in the index for one row more, beside those that a retirement has reserved. */
+NODISCARD enum err derived_reserve(struct sqlite_engine *e);
+
+/* ---- Maintenance ----------------------------------------------------------------------------- */
+
+/* Merge rows of the catalogue where there are many, and let go of what is too old or too much. */
+void derived_rollups_run(struct sqlite_engine *e);
 
 /* ---- The opener ------------------------------------------------------------------------------ */
 

@@ -126,11 +126,10 @@ enum err derived_merge_plan(struct sqlite_engine *e, struct partition *p, struct
 
 /* ---- In the catalogue ------------------------------------------------------------------------ */
 
-static enum err rollup_put(struct db *catalog, uint64_t partition_id, struct merge *m,
-                           struct buffer *hours, struct buffer *days)
+static enum err rollup_put(struct db *catalog, uint64_t partition_id, uint64_t sealed_clock_ns,
+                           struct merge *m, struct buffer *hours, struct buffer *days)
 {
     struct tally_span span, unused;
-    uint64_t now = clock_unix_ns();
     sqlite3_stmt *s = NULL;
     enum err e = tally_encode(&m->hours, hours, &span);
     if (e == ERR_OK)
@@ -147,23 +146,15 @@ static enum err rollup_put(struct db *catalog, uint64_t partition_id, struct mer
         db_bind_u64(s, 3, span.max_unix_ns);
         db_bind_bytes(s, 4, buffer_bytes(hours));
         db_bind_bytes(s, 5, buffer_bytes(days));
-        db_bind_u64(s, 6, now);
+        db_bind_u64(s, 6, sealed_clock_ns);
         e = db_run(catalog, s);
     }
     (void)sqlite3_finalize(s);
-    s = NULL;
-    if (e == ERR_OK && now > DERIVED_RETENTION_NS) {
-        e = db_prepare(catalog, "DELETE FROM rollup WHERE sealed_unix_ns < ?1", &s);
-        if (e == ERR_OK) {
-            db_bind_u64(s, 1, now - DERIVED_RETENTION_NS);
-            e = db_run(catalog, s);
-        }
-        (void)sqlite3_finalize(s);
-    }
     return e;
 }
 
-enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partition_id)
+enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partition_id,
+                      uint64_t sealed_clock_ns)
 {
     struct merge m;
     struct buffer hours, days;
@@ -183,7 +174,7 @@ enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partiti
     }
     (void)sqlite3_finalize(s);
     if (e == ERR_OK && m.hours.points_count > 0)
-        e = rollup_put(catalog, partition_id, &m, &hours, &days);
+        e = rollup_put(catalog, partition_id, sealed_clock_ns, &m, &hours, &days);
     buffer_deinit(&hours);
     buffer_deinit(&days);
     merge_deinit(&m);

@@ -119,7 +119,7 @@ static enum err stored_add(struct collect *c, struct bytes stored, uint64_t min,
 }
 
 /* A row's columns: minutes, hours, days; empty where it has none. */
-static enum err row_add(struct collect *c, sqlite3_stmt *s, bool has_minutes)
+static enum err row_add(struct collect *c, sqlite3_stmt *s)
 {
     const struct window *w = &c->window;
     struct bytes hours = db_column_bytes(s, 1), days = db_column_bytes(s, 2);
@@ -129,15 +129,10 @@ static enum err row_add(struct collect *c, sqlite3_stmt *s, bool has_minutes)
              hours_end = has_hours ? w->hours_end : w->end;
     uint64_t days_min = has_days ? w->days_min : w->end, days_end = has_days ? w->days_end : w->end;
     enum err e = ERR_OK;
-    if (has_minutes) {
-        uint64_t hole_min = has_hours ? hours_min : days_min;
-        uint64_t hole_end = has_hours ? hours_end : days_end;
-        if (w->min < hole_min || hole_end < w->end) /* not even read where these cover all */
-            e = stored_add(c, db_column_bytes(s, 0), w->min, w->end, hole_min, hole_end);
-    } else { /* the finest there is: widened to it */
-        hours_min = floor_to(w->min, TALLY_HOUR_NS);
-        hours_end = ceil_to(w->end, TALLY_HOUR_NS);
-    }
+    uint64_t hole_min = has_hours ? hours_min : days_min;
+    uint64_t hole_end = has_hours ? hours_end : days_end;
+    if (w->min < hole_min || hole_end < w->end) /* not even read where these cover all */
+        e = stored_add(c, db_column_bytes(s, 0), w->min, w->end, hole_min, hole_end);
     if (e == ERR_OK)
         e = stored_add(c, hours, hours_min, hours_end, days_min, days_end);
     if (e == ERR_OK)
@@ -145,10 +140,12 @@ static enum err row_add(struct collect *c, sqlite3_stmt *s, bool has_minutes)
     return e;
 }
 
+enum catalog_column { ROLLUP_HOURS, ROLLUP_DAYS, MERGED_DAYS, CATALOG_COLUMNS };
+
 struct row_reader {
     struct reader_set readers;
     struct partition *open; /* that `by_id` reads */
-    sqlite3_stmt *by_id, *catalog;
+    sqlite3_stmt *by_id, *catalog[CATALOG_COLUMNS];
 };
 
 static enum err file_row_add(struct collect *c, struct row_reader *r, const struct derived_row *row)
@@ -168,35 +165,86 @@ static enum err file_row_add(struct collect *c, struct row_reader *r, const stru
     (void)sqlite3_bind_int64(r->by_id, 1, row->id);
     e = db_step(db, r->by_id, &is_row);
     if (e == ERR_OK)
-        e = is_row ? row_add(c, r->by_id, true) : ERR_NOT_FOUND;
+        e = is_row ? row_add(c, r->by_id) : ERR_NOT_FOUND;
     (void)sqlite3_reset(r->by_id);
     return e;
 }
 
-/* What the catalogue has of a partition: all that there is of it, or only whole hours inside the window. */
-static enum err catalog_row_add(struct collect *c, struct row_reader *r, int64_t id, bool is_all,
-                                bool *out_found)
+/* Whether a row has points in [from, to); ends are whole steps of the row's points, which its span need not be. */
+static bool meets(const struct derived_row *row, uint64_t from, uint64_t to)
 {
-    const struct window *w = &c->window;
+    return from < to && row->span.min_unix_ns < to && row->span.max_unix_ns >= from;
+}
+
+/* Add one column of one row of the catalogue. */
+static enum err catalog_column_add(struct collect *c, struct row_reader *r,
+                                   enum catalog_column column, int64_t id, uint64_t min,
+                                   uint64_t end, uint64_t hole_min, uint64_t hole_end,
+                                   bool *out_found)
+{
+    static const char *const sql[CATALOG_COLUMNS] = {
+        [ROLLUP_HOURS] = "SELECT hours FROM rollup WHERE tenant = 0 AND partition = ?1",
+        [ROLLUP_DAYS] = "SELECT days FROM rollup WHERE tenant = 0 AND partition = ?1",
+        [MERGED_DAYS] = "SELECT days FROM rollup_merged WHERE id = ?1",
+    };
     struct db *db = NULL;
     enum err e = reader_set_take(&r->readers, &c->engine->derived.catalog_readers, &db);
-    if (e == ERR_OK && r->catalog == NULL)
-        e = db_prepare(db,
-                       "SELECT x'', hours, days FROM rollup WHERE tenant = 0 AND partition = ?1",
-                       &r->catalog);
+    if (e == ERR_OK && r->catalog[column] == NULL)
+        e = db_prepare(db, sql[column], &r->catalog[column]);
     if (e != ERR_OK)
         return e;
-    (void)sqlite3_bind_int64(r->catalog, 1, id);
-    e = db_step(db, r->catalog, out_found);
-    if (e == ERR_OK && *out_found && is_all)
-        e = row_add(c, r->catalog, false);
-    else if (e == ERR_OK && *out_found)
-        e = stored_add(c, db_column_bytes(r->catalog, 1), w->hours_min, w->hours_end, w->days_min,
-                       w->days_end);
-    if (e == ERR_OK && *out_found && !is_all)
-        e = stored_add(c, db_column_bytes(r->catalog, 2), w->days_min, w->days_end, 0, 0);
-    (void)sqlite3_reset(r->catalog);
+    sqlite3_stmt *s = r->catalog[column];
+    (void)sqlite3_bind_int64(s, 1, id);
+    e = db_step(db, s, out_found);
+    if (e == ERR_OK && *out_found) {
+        struct bytes stored = db_column_bytes(s, 0);
+        /* Merged since the snapshot was taken. */
+        e = stored.len == 0 ? ERR_NOT_FOUND : stored_add(c, stored, min, end, hole_min, hole_end);
+    }
+    (void)sqlite3_reset(s);
     return e;
+}
+
+/* Hours from `hours_min` to `hours_end`, and days within them, of a partition's row. *out_found: false where there
+ * is none. */
+static enum err rollup_add(struct collect *c, struct row_reader *r, const struct derived_row *row,
+                           uint64_t hours_min, uint64_t hours_end, bool *out_found)
+{
+    const struct window *w = &c->window;
+    bool has_days = w->days_min < w->days_end;
+    uint64_t days_min = has_days ? w->days_min : hours_end;
+    uint64_t days_end = has_days ? w->days_end : hours_end;
+    enum err e = ERR_OK;
+    *out_found = true;
+    if (row->days != DERIVED_DAYS_MERGED && meets(row, days_min, days_end))
+        e = catalog_column_add(c, r, ROLLUP_DAYS, row->id, days_min, days_end, 0, 0, out_found);
+    if (e == ERR_OK && *out_found &&
+        (meets(row, hours_min, days_min) || meets(row, days_end, hours_end)))
+        e = catalog_column_add(c, r, ROLLUP_HOURS, row->id, hours_min, hours_end, days_min,
+                               days_end, out_found);
+    return e;
+}
+
+/* A partition that is gone, in hours, which are the finest there is: the window is widened to them. Without a row
+ * it is older than the catalogue keeps them. */
+static enum err gone_row_add(struct collect *c, struct row_reader *r, const struct derived_row *row)
+{
+    bool is_found = false;
+    return rollup_add(c, r, row, floor_to(c->window.min, TALLY_HOUR_NS),
+                      ceil_to(c->window.end, TALLY_HOUR_NS), &is_found);
+}
+
+/* The days of many partitions, which are sealed or gone. */
+static enum err merged_row_add(struct collect *c, struct row_reader *r,
+                               const struct derived_row *row)
+{
+    const struct window *w = &c->window;
+    bool is_found = true;
+    enum err e = ERR_OK;
+    if (meets(row, w->days_min, w->days_end))
+        e = catalog_column_add(c, r, MERGED_DAYS, row->id, w->days_min, w->days_end, 0, 0,
+                               &is_found);
+    return e == ERR_OK && !is_found ? ERR_NOT_FOUND : e;
 }
 
 static void bind_time(sqlite3_stmt *s, int parameter, uint64_t unix_ns)
@@ -250,12 +298,12 @@ static enum err sealed_row_add(struct collect *c, struct row_reader *r,
     bool is_found = false;
     enum err e = ERR_OK;
     if (w->hours_min < w->hours_end)
-        e = catalog_row_add(c, r, (int64_t)row->partition->id, false, &is_found);
+        e = rollup_add(c, r, row, w->hours_min, w->hours_end, &is_found);
     if (is_found) {
         hole_min = w->hours_min;
         hole_end = w->hours_end;
     }
-    if (e == ERR_OK && (w->min < hole_min || hole_end < w->end))
+    if (e == ERR_OK && (meets(row, w->min, hole_min) || meets(row, hole_end, w->end)))
         e = minutes_add(c, r, row->partition, hole_min, hole_end);
     return e;
 }
@@ -266,19 +314,20 @@ static enum err rows_add(struct collect *c)
     enum err e = ERR_OK;
     for (size_t i = 0; e == ERR_OK && i < c->rows_count; i++) {
         const struct derived_row *row = &c->rows[i];
-        bool is_found = false; /* when not, it is older than the catalogue keeps them */
         e = query_check(c->q);
-        if (e == ERR_OK)
-            e = row->partition == NULL ? catalog_row_add(c, &r, row->id, true, &is_found)
-                : row->level == DERIVED_LEVEL_SEALED ? sealed_row_add(c, &r, row)
-                                                     : file_row_add(c, &r, row);
+        if (e == ERR_OK && row->partition == NULL)
+            e = row->level == 0 ? gone_row_add(c, &r, row) : merged_row_add(c, &r, row);
+        else if (e == ERR_OK)
+            e = row->level == DERIVED_LEVEL_SEALED ? sealed_row_add(c, &r, row)
+                                                   : file_row_add(c, &r, row);
         if (e == ERR_CORRUPT) {
             metric_add(c->engine->metrics.damaged_rollups, 1);
             e = ERR_OK; /* its hash is looked at first: nothing of it was counted */
         }
     }
     (void)sqlite3_finalize(r.by_id);
-    (void)sqlite3_finalize(r.catalog);
+    for (size_t i = 0; i < CATALOG_COLUMNS; i++)
+        (void)sqlite3_finalize(r.catalog[i]);
     reader_set_deinit(&r.readers);
     return e;
 }

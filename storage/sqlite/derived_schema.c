@@ -20,4 +20,9 @@ const char derived_catalog_sql[] =
     " tenant INTEGER NOT NULL, partition INTEGER NOT NULL, sealed_unix_ns INTEGER NOT NULL,"
     " start_min_unix_ns INTEGER NOT NULL,"
     " start_max_unix_ns INTEGER NOT NULL, hours BLOB NOT NULL, days BLOB NOT NULL,"
-    " PRIMARY KEY (tenant, partition)) STRICT;";
+    " PRIMARY KEY (tenant, partition)) STRICT;"
+    "CREATE TABLE IF NOT EXISTS rollup_merged ("
+    " id INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, level INTEGER NOT NULL,"
+    " first_partition INTEGER NOT NULL, last_partition INTEGER NOT NULL,"
+    " sealed_unix_ns INTEGER NOT NULL, start_min_unix_ns INTEGER NOT NULL,"
+    " start_max_unix_ns INTEGER NOT NULL, days BLOB NOT NULL) STRICT;";

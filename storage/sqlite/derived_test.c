@@ -233,6 +233,85 @@ static void windows_count_what_starts_in_them(void **state)
         }
     }
     assert_true(statistics(&s).partitions > 2);
+    char path[160];
+    (void)snprintf(path, sizeof path, "%s/catalog.db", s.directory);
+    assert_true(integer(path, "SELECT count(*) FROM rollup_merged") > 0);
+    store_deinit(&s);
+}
+
+/* ---- The catalogue's rows -------------------------------------------------------------------- */
+
+/* The catalogue's row count once it is `wanted`, or what it is after a long wait. */
+static int64_t rows_once(struct store *s, const char *sql, int64_t wanted)
+{
+    char path[160];
+    int64_t now = 0;
+    (void)snprintf(path, sizeof path, "%s/catalog.db", s->directory);
+    for (int look = 0; look < 3000; look++) {
+        now = integer(path, sql);
+        if (now == wanted)
+            break;
+        (void)usleep(10000);
+    }
+    return now;
+}
+
+/* Days of partitions, also of those that are gone, are merged again and again, and say the same. */
+static void days_are_merged_and_say_the_same(void **state)
+{
+    (void)state;
+    static uint64_t starts[SPANS_EACH];
+    uint64_t spans = 0;
+    struct random r;
+    struct store s;
+    random_init(&r, 78);
+    store_init(&s, 6);
+    s.options.partition_bytes_max = 1;
+    reopen(&s);
+    enum { PARTITIONS = 70 };
+    for (size_t n = 0; n < PARTITIONS; n++) {
+        spans_send(&s, &r, n, starts);
+        for (size_t i = 0; i < SPANS_EACH; i++)
+            spans += starts[i] < UINT64_MAX / 2;
+        assert_int_equal(engine_settle(s.engine), ERR_OK);
+        for (int look = 0; look < 3000 && statistics(&s).partitions < n + 2; look++)
+            (void)usleep(5000); /* a new one is open */
+        if (n == 40)
+            reopen(&s);
+    }
+    /* 70 are sealed but for the last ones: 8 times 8 in one row of level 2. */
+    assert_int_equal(rows_once(&s, "SELECT count(*) FROM rollup_merged WHERE level = 2", 1), 1);
+    assert_true(rows_once(&s, "SELECT count(*) < 8 FROM rollup WHERE length(days) > 0", 1));
+    all_steps_count(&s, spans);
+    s.options.retention_bytes = 1 << 20; /* of partitions of a hundred KiB: most go */
+    reopen(&s);
+    for (int look = 0; look < 3000 && statistics(&s).partitions > 20; look++)
+        (void)usleep(10000);
+    assert_true(statistics(&s).partitions <= 20);
+    all_steps_count(&s, spans);
+    s.options.retention_bytes = 0;
+    reopen(&s);
+    all_steps_count(&s, spans);
+    /* What is counted of the gone ones goes at last, and what is kept stays whole. */
+    s.options.retention_rollups_ns = 1;
+    reopen(&s);
+    assert_int_equal(rows_once(&s,
+                               "SELECT count(*) FROM rollup WHERE partition NOT IN"
+                               " (SELECT id FROM partition)",
+                               0),
+                     0);
+    uint64_t left = calls(&s, TALLY_MINUTE_NS, 0, UINT64_MAX / 2);
+    assert_true(left > 0 && left < spans);
+    assert_int_equal(calls(&s, TALLY_HOUR_NS, 0, UINT64_MAX / 2), left);
+    /* Days leave when the last of those that they were merged with has. */
+    s.options.retention_bytes = 1;
+    reopen(&s);
+    for (int look = 0; look < 3000 && statistics(&s).partitions > 2; look++)
+        (void)usleep(10000);
+    s.options.retention_bytes = 0;
+    reopen(&s);
+    assert_int_equal(rows_once(&s, "SELECT count(*) FROM rollup_merged", 0), 0);
+    all_steps_count(&s, calls(&s, TALLY_MINUTE_NS, 0, UINT64_MAX / 2));
     store_deinit(&s);
 }
 
@@ -242,6 +321,7 @@ int main(void)
         cmocka_unit_test(many_rows_become_few_and_say_the_same),
         cmocka_unit_test(rollups_outlive_their_spans),
         cmocka_unit_test(windows_count_what_starts_in_them),
+        cmocka_unit_test(days_are_merged_and_say_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

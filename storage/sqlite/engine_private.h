@@ -174,7 +174,7 @@ struct maintain {
     pthread_cond_t changed;
     _Atomic bool is_stopping;
     /* The thread's own. */
-    uint64_t clock_stored_mono_ns;
+    uint64_t clock_stored_mono_ns, rollups_expired_mono_ns;
     struct group **replaced; /* merged into others, and not deleted yet; references */
     size_t replaced_count, replaced_capacity;
     unsigned merge_refusals; /* how often in a row there was no memory to merge with */
@@ -187,7 +187,7 @@ struct sqlite_engine {
     enum durability durability;
     size_t memory_bytes, builder_rows;
     uint64_t builder_age_ns, partition_bytes_max, partition_age_ns;
-    uint64_t retention_age_ns, retention_bytes; /* 0: without end */
+    uint64_t retention_age_ns, retention_rollups_ns, retention_bytes; /* 0: without end */
     uint64_t maintain_interval_ns;
     int lock_fd;
 

@@ -164,6 +164,8 @@ enum err schema_upgrade_catalog(struct db *db)
         e = catalog_tables_upgrade(db);
     if (e == ERR_OK && version == SCHEMA_VERSION) /* of while version 2 was in the making */
         e = db_exec(db, catalog_tables_2_sql);
+    if (e == ERR_OK && version == SCHEMA_VERSION)
+        e = db_exec(db, derived_catalog_sql);
     if (e == ERR_OK)
         e = db_exec(db, "COMMIT");
     if (e != ERR_OK) {

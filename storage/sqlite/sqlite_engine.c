@@ -458,6 +458,7 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
         o->partition_bytes_max != 0 ? o->partition_bytes_max : (uint64_t)1 << 30;
     e->partition_age_ns = o->partition_age_ns != 0 ? o->partition_age_ns : 3600 * NS_PER_S;
     e->retention_age_ns = o->retention_age_ns;
+    e->retention_rollups_ns = o->retention_rollups_ns;
     e->retention_bytes = o->retention_bytes;
     e->maintain_interval_ns = o->maintain_interval_ns != 0 ? o->maintain_interval_ns : NS_PER_S;
     e->disk.min_bytes = o->min_free_bytes;

@@ -123,7 +123,7 @@ enum err summary_seal(struct sqlite_engine *e, struct partition *p)
     if (error == ERR_OK)
         error = operations_put(e, p);
     if (error == ERR_OK)
-        error = derived_seal(db, &p->db, p->id);
+        error = derived_seal(db, &p->db, p->id, retention_clock_now(&e->clock));
     if (error == ERR_OK)
         error = catalog_partition_set(e->catalog, &listed, "");
     CRASH_POINT("seal_summarised");

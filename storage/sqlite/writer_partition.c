@@ -313,7 +313,7 @@ static void partition_seal(struct sqlite_engine *e, struct partition *p)
         return;
     }
     p->state = PARTITION_SEALED;
-    derived_sealed(e, p);
+    derived_sealed(e, p, DERIVED_DAYS_OWN, 0);
     partition_close_writer(p);
 }
 
