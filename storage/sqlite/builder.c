@@ -382,7 +382,10 @@ static enum err group_finish(struct sqlite_engine *e, struct build *b)
 static enum err group_count(struct sqlite_engine *e, struct retirement *r)
 {
     enum err error = derived_build_end(e, r);
-    if (error == ERR_OK || is_transient(error))
+    /* Of fewer requests it may have room, and when others give back what they took. */
+    bool is_alone = budget_used(&e->background) <= e->derived.intake.arena.held_bytes;
+    bool is_all = error == ERR_BUDGET && r->entries.count == 1 && is_alone;
+    if (error == ERR_OK || (is_transient(error) && !is_all))
         return error;
     log_line(LOG_ERROR, "storage", "%llu spans are stored and not counted in rollups: %s",
              (unsigned long long)r->summary.rows, err_text(error));
@@ -556,11 +559,13 @@ static size_t build_bytes_max(const struct sqlite_engine *e)
 }
 
 /* Make one row group of the oldest entries of a signal; ERR_OK also when there are none. */
-static enum err build_oldest(struct sqlite_engine *e, enum signal signal)
+static enum err build_some(struct sqlite_engine *e, enum signal signal, uint64_t items_max,
+                           size_t bytes_max, size_t *out_entries)
 {
     struct build b = { .retirement = { .signal = signal } };
-    view_oldest(&e->view, signal, e->builder_rows, build_bytes_max(e), &b.retirement.entries);
+    view_oldest(&e->view, signal, items_max, bytes_max, &b.retirement.entries);
     enum err error = ERR_OK;
+    *out_entries = b.retirement.entries.count;
     if (b.retirement.entries.count > 0) {
         buffer_init(&b.group, (size_t)1 << 30);
         buffer_init(&b.requests, (size_t)64 << 20);
@@ -575,6 +580,20 @@ static enum err build_oldest(struct sqlite_engine *e, enum signal signal)
     mem_free(b.aside);
     mem_free(b.aside_reasons);
     pending_range_release(&b.retirement.entries);
+    return error;
+}
+
+/* Of as many as there is memory for. */
+static enum err build_oldest(struct sqlite_engine *e, enum signal signal)
+{
+    uint64_t items = e->builder_rows;
+    size_t bytes = build_bytes_max(e), entries = 0;
+    enum err error = build_some(e, signal, items, bytes, &entries);
+    while (error == ERR_BUDGET && entries > 1) {
+        items /= 2;
+        bytes /= 2;
+        error = build_some(e, signal, items, bytes, &entries);
+    }
     return error;
 }
 

@@ -35,9 +35,10 @@ static void delta_deinit(struct derived_delta *d)
     buffer_deinit(&d->merged_days);
 }
 
-static void building_init(struct derived *d)
+static void building_init(struct derived *d, struct budget *background)
 {
     intake_init(&d->intake, INTAKE_BYTES_MAX);
+    d->intake.arena.budget = background;
     delta_init(&d->delta);
     d->intake.admit = totals_admit_series;
     d->intake.admit_service = totals_admit_service;
@@ -45,10 +46,10 @@ static void building_init(struct derived *d)
     d->intake.admit_context = &d->totals;
 }
 
-enum err derived_init(struct derived *d)
+enum err derived_init(struct derived *d, struct budget *background)
 {
     *d = (struct derived){ 0 };
-    building_init(d);
+    building_init(d, background);
     enum err e = totals_init(&d->totals);
     enum err halves_error = half_table_init(&d->halves); /* both, so that deinit finds them made */
     return e != ERR_OK ? e : halves_error;
@@ -73,9 +74,10 @@ void derived_deinit(struct derived *d)
 
 void derived_build_rest(struct derived *d)
 {
+    struct budget *background = d->intake.arena.budget;
     intake_deinit(&d->intake);
     delta_deinit(&d->delta);
-    building_init(d);
+    building_init(d, background);
 }
 
 void derived_build_begin(struct derived *d)

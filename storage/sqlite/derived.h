@@ -93,8 +93,8 @@ struct derived {
     struct derived_pairs pairs;
 };
 
-/* Empty; deinit is safe twice. */
-NODISCARD enum err derived_init(struct derived *d);
+/* Empty; deinit is safe twice. What counting a row group takes is charged to the budget. */
+NODISCARD enum err derived_init(struct derived *d, struct budget *background);
 void derived_deinit(struct derived *d);
 
 /* ---- Builder --------------------------------------------------------------------------------- */

@@ -16,9 +16,9 @@ struct merge {
     struct tally minutes, hours, days;
 };
 
-static void merge_init(struct merge *m)
+static void merge_init(struct merge *m, struct budget *budget)
 {
-    arena_init(&m->arena, MERGE_MEMORY_MAX, NULL);
+    arena_init(&m->arena, MERGE_MEMORY_MAX, budget);
     tally_init(&m->minutes, &m->arena, TALLY_MINUTE_NS);
     tally_init(&m->hours, &m->arena, TALLY_HOUR_NS);
     tally_init(&m->days, &m->arena, TALLY_DAY_NS);
@@ -105,7 +105,7 @@ enum err derived_merge_plan(struct sqlite_engine *e, struct partition *p, struct
         return ERR_OK;
     struct merge m;
     struct tally_span unused;
-    merge_init(&m);
+    merge_init(&m, &e->background);
     enum err error = rows_merge(p, &m, d);
     if (error == ERR_OK)
         error = tally_encode(&m.minutes, &d->merged_minutes, &d->merged_span);
@@ -121,7 +121,11 @@ enum err derived_merge_plan(struct sqlite_engine *e, struct partition *p, struct
         (d->merged_hours.len > 0 ? d->merged_hours.len : d->merged_minutes.len) / 2)
         buffer_reset(&d->merged_days);
     d->merged_in = error == ERR_OK ? p : NULL;
-    return error == ERR_CORRUPT || error == ERR_TOO_LARGE || error == ERR_TOO_MANY ? ERR_OK : error;
+    /* They stay as they are: questions take longer. */
+    return error == ERR_CORRUPT || error == ERR_TOO_LARGE || error == ERR_TOO_MANY ||
+                   error == ERR_BUDGET
+               ? ERR_OK
+               : error;
 }
 
 /* ---- In the catalogue ------------------------------------------------------------------------ */
@@ -160,7 +164,7 @@ enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partiti
     struct buffer hours, days;
     sqlite3_stmt *s = NULL;
     bool is_row = true;
-    merge_init(&m);
+    merge_init(&m, NULL); /* what it does not hold would not outlive the partition */
     buffer_init(&hours, BLOB_BYTES_MAX);
     buffer_init(&days, BLOB_BYTES_MAX);
     enum err e = db_prepare(partition, "SELECT minutes, hours, days FROM derived ORDER BY id", &s);

@@ -536,7 +536,7 @@ enum err sqlite_engine_open(const struct sqlite_engine_options *options, struct 
     enum err error = writer_init(e);
     enum err builder_error = builder_init(e); /* all of them, so that closing finds them made */
     enum err view_error = view_init(&e->view);
-    enum err derived_error = derived_init(&e->derived);
+    enum err derived_error = derived_init(&e->derived, &e->background);
     e->derived.totals.rules = options->name_rules;
     if (options->totals_idle_ns != 0)
         e->derived.totals.idle_ns = options->totals_idle_ns;
