@@ -28,8 +28,9 @@ struct sqlite_engine_options {
     uint64_t partition_bytes_max,
         partition_age_ns; /* a partition is closed at either; 0: 1 GiB, 1 h; less where retention is short */
     uint64_t retention_age_ns; /* partitions go this long after they were closed; 0: never */
-    uint64_t retention_rollups_ns; /* what was counted in those that are gone, after they were sealed; 0: never */
-    uint64_t retention_bytes;  /* the oldest goes when all are larger than this; 0: any size */
+    uint64_t
+        retention_rollups_ns; /* what was counted in those that are gone, after they were sealed; 0: never */
+    uint64_t retention_bytes; /* the oldest goes when all are larger than this; 0: any size */
     uint64_t
         min_free_bytes; /* of the disk: with less, requests are refused; 0: see disk_min_bytes().
                                 When set, and when retention_bytes is, the oldest partitions go when
