@@ -24,6 +24,7 @@ function(spindle_test source)
     if(NOT TEST_TIMEOUT)
         set(TEST_TIMEOUT 300)
     endif()
+    math(EXPR TEST_TIMEOUT "${TEST_TIMEOUT} * 4") # it finds what hangs, not who is busy
     add_executable(${name} ${source} ${TEST_SOURCES})
     target_link_libraries(${name} PRIVATE ${TEST_USES} ${TEST_LIBS} PkgConfig::CMOCKA Threads::Threads)
     add_test(NAME ${name} COMMAND ${name})

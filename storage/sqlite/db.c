@@ -194,8 +194,81 @@ enum err db_unlink(const char *path, const char *vfs_name)
     return ERR_OK;
 }
 
-/* Offsets in the header of an SQLite file: https://sqlite.org/fileformat2.html, section 1.3. */
+/* ---- Headers --------------------------------------------------------------------------------- */
+
+/* Offsets in the header of an SQLite file and in those of its log:
+ * https://sqlite.org/fileformat2.html, sections 1.3 and 4.1. */
 enum { HEADER_BYTES = 100, HEADER_USER_VERSION = 60, HEADER_APPLICATION_ID = 68 };
+enum { LOG_HEADER_BYTES = 32, LOG_PAGE_SIZE = 8, LOG_SALTS = 16, SALTS_BYTES = 8 };
+enum { FRAME_HEADER_BYTES = 24, FRAME_PAGE = 0, FRAME_SALTS = 8 };
+#define LOG_MAGIC 0x377f0682u /* the last bit says how its checksums are made */
+
+/* A file that is read and not opened as a database. */
+struct raw_file {
+    sqlite3_file *file;
+    char *name;
+    sqlite3_int64 size;
+};
+
+static void raw_close(struct raw_file *f)
+{
+    if (f->file != NULL && f->file->pMethods != NULL)
+        (void)f->file->pMethods->xClose(f->file);
+    mem_free(f->file);
+    mem_free(f->name);
+}
+
+/* On failure too, raw_close() is the caller's. */
+static enum err raw_open(sqlite3_vfs *vfs, const char *path, const char *suffix, int kind,
+                         struct raw_file *out)
+{
+    /* SQLite passes names that end in two NULs to xOpen, and so must we. */
+    size_t len = strlen(path) + strlen(suffix);
+    *out =
+        (struct raw_file){ .file = mem_zalloc((size_t)vfs->szOsFile), .name = mem_zalloc(len + 4) };
+    if (out->file == NULL || out->name == NULL)
+        return ERR_NOMEM;
+    (void)snprintf(out->name, len + 1, "%s%s", path, suffix);
+    int rc = vfs->xOpen(vfs, out->name, out->file, SQLITE_OPEN_READONLY | kind, NULL);
+    if (rc == SQLITE_OK)
+        rc = out->file->pMethods->xFileSize(out->file, &out->size);
+    struct db unused = { 0 };
+    return db_result(&unused, rc);
+}
+
+static bool raw_read(const struct raw_file *f, sqlite3_int64 offset, void *out, int n)
+{
+    return offset + n <= f->size && f->file->pMethods->xRead(f->file, out, n, offset) == SQLITE_OK;
+}
+
+static bool is_header(const uint8_t header[HEADER_BYTES])
+{
+    return memcmp(header, "SQLite format 3", 16) == 0;
+}
+
+/* The file's header as the log has it last. Who opens the database has the log's checksums checked. */
+static bool header_from_log(sqlite3_vfs *vfs, const char *path, uint8_t header[HEADER_BYTES])
+{
+    uint8_t log[LOG_HEADER_BYTES], frame[FRAME_HEADER_BYTES], page[HEADER_BYTES];
+    struct raw_file f;
+    bool is_found = false;
+    if (raw_open(vfs, path, "-wal", SQLITE_OPEN_WAL, &f) == ERR_OK &&
+        raw_read(&f, 0, log, sizeof log) && (load_be32(log) & ~1u) == LOG_MAGIC) {
+        sqlite3_int64 step = FRAME_HEADER_BYTES + (sqlite3_int64)load_be32(log + LOG_PAGE_SIZE);
+        for (sqlite3_int64 at = LOG_HEADER_BYTES; raw_read(&f, at, frame, sizeof frame);
+             at += step) {
+            if (memcmp(frame + FRAME_SALTS, log + LOG_SALTS, SALTS_BYTES) != 0)
+                break; /* left from before */
+            if (load_be32(frame + FRAME_PAGE) == 1 &&
+                raw_read(&f, at + FRAME_HEADER_BYTES, page, sizeof page) && is_header(page)) {
+                memcpy(header, page, sizeof page);
+                is_found = true;
+            }
+        }
+    }
+    raw_close(&f);
+    return is_found;
+}
 
 enum err db_peek(const char *path, const char *vfs_name, bool *out_is_empty,
                  uint32_t *out_application_id, uint32_t *out_user_version)
@@ -208,38 +281,21 @@ enum err db_peek(const char *path, const char *vfs_name, bool *out_is_empty,
         return ERR_IO;
     if (!db_exists(path, vfs_name))
         return ERR_NOT_FOUND;
-    sqlite3_file *file = mem_zalloc((size_t)vfs->szOsFile);
-    if (file == NULL)
-        return ERR_NOMEM;
-
-    /* SQLite passes names that end in two NULs to xOpen, and so must we. */
-    size_t len = strlen(path);
-    char *name = mem_zalloc(len + 4);
-    int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB;
-    sqlite3_int64 size = 0;
-    uint8_t header[HEADER_BYTES];
-    enum err e = ERR_NOMEM;
-    if (name != NULL) {
-        memcpy(name, path, len);
-        struct db unused = { 0 };
-        int rc = vfs->xOpen(vfs, name, file, flags, NULL);
-        if (rc == SQLITE_OK)
-            rc = file->pMethods->xFileSize(file, &size);
-        if (rc == SQLITE_OK && size >= HEADER_BYTES)
-            rc = file->pMethods->xRead(file, header, HEADER_BYTES, 0);
-        e = db_result(&unused, rc);
-        if (file->pMethods != NULL)
-            (void)file->pMethods->xClose(file);
-    }
-    mem_free(name);
-    mem_free(file);
+    uint8_t header[HEADER_BYTES] = { 0 };
+    struct raw_file f;
+    enum err e = raw_open(vfs, path, "", SQLITE_OPEN_MAIN_DB, &f);
+    bool is_empty = f.size == 0;
+    if (e == ERR_OK && f.size >= HEADER_BYTES && !raw_read(&f, 0, header, sizeof header))
+        e = ERR_IO;
+    raw_close(&f);
     if (e != ERR_OK)
         return e;
-    if (size == 0) {
+    if (is_empty) {
         *out_is_empty = true;
         return ERR_OK;
     }
-    if (size < HEADER_BYTES || memcmp(header, "SQLite format 3", 16) != 0)
+    /* Power may go while the log is copied into the file: then the log alone has the first page whole. */
+    if (!is_header(header) && !header_from_log(vfs, path, header))
         return ERR_CORRUPT;
     *out_is_empty = false;
     *out_application_id = load_be32(header + HEADER_APPLICATION_ID);

@@ -50,7 +50,8 @@ NODISCARD enum err db_open(const char *path, const char *vfs, enum db_role role,
                            enum durability durability, struct db *out);
 void db_close(struct db *db); /* safe on a zeroed one, and twice; never checkpoints */
 
-/* What a file's header says, read without opening it as a database, so that nothing is changed.
+/* What a file's header says, read without opening it as a database, so that nothing is changed. Where
+ * the file's first page is torn, by a cut in a checkpoint, it is what the log has of that page.
  * ERR_NOT_FOUND: no such file; ERR_OK with *out_is_empty: it has no header yet. ERR_CORRUPT: it is
  * not an SQLite file. ERR_IO. */
 NODISCARD enum err db_peek(const char *path, const char *vfs, bool *out_is_empty,

@@ -3,6 +3,7 @@ set(ENGINE_TESTING testing/ledger.c testing/scratch.c)
 if(SPINDLE_FAULTS) # it counts blocks
     spindle_test(sqlite/group_cache_test.c USES rowgroup_testing)
 endif()
+spindle_test(sqlite/db_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
 spindle_test(sqlite/dedup_test.c USES storage)
 spindle_test(sqlite/first_seen_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
 spindle_test(sqlite/journal_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
