@@ -29,8 +29,10 @@ struct context {
 
 struct rowgroup_builder {
     struct rowgroup_options options;
-    struct item *items;
+    struct item *items; /* as they came */
     uint32_t count, capacity;
+    struct item *rows; /* those that are kept, in their final order */
+    uint32_t rows_capacity;
     uint64_t body_bytes;
     struct dictionary texts;
     struct intern contexts;     /* of struct context, as bytes */
@@ -79,8 +81,7 @@ static inline struct trace_id trace_id_of(const struct item *item)
     return id;
 }
 
-/* Push the values of rows order[0..rows) to the columns, and fill the summary's times and traces. */
-NODISCARD enum err builder_walk_rows(struct rowgroup_builder *b, const struct sort_entry *order,
-                                     uint32_t rows);
+/* Push the values of the rows to the columns, and fill the summary's times and traces. */
+NODISCARD enum err builder_walk_rows(struct rowgroup_builder *b, uint32_t rows);
 
 #endif

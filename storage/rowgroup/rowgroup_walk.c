@@ -97,8 +97,7 @@ struct place {
     uint64_t time_before;        /* of the row before in the chunk */
 };
 
-static uint64_t parent_code(struct rowgroup_builder *b, const struct sort_entry *order,
-                            const struct place *at, struct bytes parent)
+static uint64_t parent_code(struct rowgroup_builder *b, const struct place *at, struct bytes parent)
 {
     if (parent.len == 0)
         return 0;
@@ -108,7 +107,7 @@ static uint64_t parent_code(struct rowgroup_builder *b, const struct sort_entry 
         row = int_map_find(&b->ids, id);
     } else if (id != 0) {
         for (uint32_t i = at->run_begin; i < at->run_end; i++) {
-            if (b->items[order[i].value].span_id == id) {
+            if (b->rows[i].span_id == id) {
                 row = i;
                 break;
             }
@@ -121,11 +120,10 @@ static uint64_t parent_code(struct rowgroup_builder *b, const struct sort_entry 
     return 2 + zigzag((uint64_t)row - at->row);
 }
 
-static void walk_span(struct rowgroup_builder *b, const struct sort_entry *order,
-                      const struct place *place)
+static void walk_span(struct rowgroup_builder *b, const struct place *place)
 {
     struct columns *c = &b->columns;
-    const struct item *item = &b->items[order[place->row].value];
+    const struct item *item = &b->rows[place->row];
     const uint8_t *at = item->data, *end = at + item->len;
     uint32_t tag, node = TABLE_ITEM, events = 0, links = 0;
     uint64_t v, finish = 0, kind = 0, status = 0, flags = 0, dropped[3] = { 0 };
@@ -184,7 +182,7 @@ static void walk_span(struct rowgroup_builder *b, const struct sort_entry *order
     columns_int(c, COLUMN_SHAPE, columns_shape(c, TABLE_ITEM, node));
     columns_int(c, COLUMN_DURATION, finish - item->time);
     columns_bytes(c, COLUMN_SPAN_ID, bytes_of(&item->span_id, sizeof item->span_id));
-    columns_int(c, COLUMN_PARENT, parent_code(b, order, place, parent));
+    columns_int(c, COLUMN_PARENT, parent_code(b, place, parent));
     columns_bytes(c, COLUMN_TRACE_STATE, state);
     columns_bytes(c, COLUMN_NAME, name);
     columns_int(c, COLUMN_KIND, kind);
@@ -321,8 +319,7 @@ static void item_prefetch(const struct item *item)
         __builtin_prefetch(item->data + i);
 }
 
-static enum err run_walk(struct rowgroup_builder *b, const struct sort_entry *order, uint32_t begin,
-                         uint32_t end, uint32_t rows)
+static enum err run_walk(struct rowgroup_builder *b, uint32_t begin, uint32_t end, uint32_t rows)
 {
     struct columns *c = &b->columns;
     struct place at = { .run_begin = begin,
@@ -330,14 +327,14 @@ static enum err run_walk(struct rowgroup_builder *b, const struct sort_entry *or
                         .is_large = end - begin > SCAN_RUN_MAX };
     enum err e = ERR_OK;
     if (b->options.signal == SIGNAL_TRACES) {
-        b->traces[b->summary.traces++] = trace_id_of(&b->items[order[begin].value]);
+        b->traces[b->summary.traces++] = trace_id_of(&b->rows[begin]);
         for (uint32_t i = begin; at.is_large && i < end && e == ERR_OK; i++)
-            (void)int_map_put(&b->ids, b->items[order[i].value].span_id, i, &e);
+            (void)int_map_put(&b->ids, b->rows[i].span_id, i, &e);
     }
     for (uint32_t row = begin; row < end && e == ERR_OK; row++) {
-        const struct item *item = &b->items[order[row].value];
+        const struct item *item = &b->rows[row];
         if (row + PREFETCH_ROWS < rows)
-            item_prefetch(&b->items[order[row + PREFETCH_ROWS].value]);
+            item_prefetch(&b->rows[row + PREFETCH_ROWS]);
         bool is_first = row % ROWGROUP_CHUNK_ROWS == 0;
         if (is_first) {
             if (row > 0)
@@ -348,10 +345,10 @@ static enum err run_walk(struct rowgroup_builder *b, const struct sort_entry *or
         summary_time(&b->summary, item->time);
         if (b->options.signal == SIGNAL_TRACES) {
             span_times(b, item, &at, is_first || row == begin);
-            walk_span(b, order, &at);
+            walk_span(b, &at);
             at.time_before = item->time;
         } else {
-            walk_log(b, item, is_first ? 0 : b->items[order[row - 1].value].time);
+            walk_log(b, item, is_first ? 0 : b->rows[row - 1].time);
         }
         e = c->error;
     }
@@ -359,8 +356,7 @@ static enum err run_walk(struct rowgroup_builder *b, const struct sort_entry *or
     return e;
 }
 
-enum err builder_walk_rows(struct rowgroup_builder *b, const struct sort_entry *order,
-                           uint32_t rows)
+enum err builder_walk_rows(struct rowgroup_builder *b, uint32_t rows)
 {
     if (b->traces_capacity < rows || b->traces == NULL) {
         mem_free(b->traces);
@@ -373,10 +369,9 @@ enum err builder_walk_rows(struct rowgroup_builder *b, const struct sort_entry *
     enum err e = ERR_OK;
     for (uint32_t begin = 0, end; begin < rows && e == ERR_OK; begin = end) {
         for (end = begin + 1; end < rows; end++)
-            if (!same_run(b->options.signal, &b->items[order[begin].value],
-                          &b->items[order[end].value]))
+            if (!same_run(b->options.signal, &b->rows[begin], &b->rows[end]))
                 break;
-        e = run_walk(b, order, begin, end, rows);
+        e = run_walk(b, begin, end, rows);
     }
     if (rows > 0)
         columns_chunk_end(&b->columns);

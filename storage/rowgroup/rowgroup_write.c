@@ -14,6 +14,7 @@
  *   W2  blocks lie in the order of their numbers; a section's pool is its last block
  *   W3  after an error nothing more is written, and group_writer_end() returns it */
 
+#define PREFETCH_VALUES 8u
 #define GROUP_BYTES_MAX (UINT32_MAX / 2) /* lengths and offsets in the directory are u32 */
 
 static void *zstd_alloc(void *context, size_t size)
@@ -390,6 +391,9 @@ void group_writer_bytes(struct group_writer *w, uint32_t column, const struct by
         }
         for (size_t i = 0; i < count && len > 0; i++) {
             struct bytes v = values[order == NULL ? i : order[i]];
+            if (i + PREFETCH_VALUES < count) /* they lie anywhere in the bodies */
+                __builtin_prefetch(
+                    values[order == NULL ? i + PREFETCH_VALUES : order[i + PREFETCH_VALUES]].data);
             if ((v.len > ROWGROUP_VALUE_INLINE_MAX) == (part == 1) && v.len > 0) {
                 memcpy(to, v.data, v.len);
                 to += v.len;
