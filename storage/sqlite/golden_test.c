@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "codec/codec.h"
 #include "storage/sqlite/backup.h"
+#include "storage/sqlite/schema.h"
 #include "storage/sqlite/sqlite_engine.h"
 #include "storage/testing/ledger.h"
 #include "storage/testing/scratch.h"
@@ -17,6 +18,7 @@
 #include <stdarg.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,19 +91,27 @@ static void unpack(const char *packed, const char *to)
     arena_deinit(&arena);
 }
 
-static void directory_unpack(unsigned version, const char *directory)
+/* Every file of the version; returns how many partitions there are. */
+static size_t directory_unpack(unsigned version, const char *directory)
 {
-    static const char *const files[] = {
-        "catalog.db", "catalog.db-wal", "p000001.db", "p000002.db",     "p000003.db",
-        "p000004.db", "p000005.db",     "p000006.db", "p000007.db",     "p000008.db",
-        "p000009.db", "p000010.db",     "acked",      "p000010.db-wal",
-    };
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        char packed[128], to[512];
-        (void)snprintf(packed, sizeof packed, "v%u-%s.zst", version, files[i]);
-        (void)snprintf(to, sizeof to, "%s/%s", directory, files[i]);
-        unpack(packed, to);
+    char prefix[8];
+    size_t partitions = 0;
+    const struct dirent *entry;
+    DIR *d = opendir(SPINDLE_SOURCE_DIR "/storage/sqlite/golden");
+    assert_non_null(d);
+    (void)snprintf(prefix, sizeof prefix, "v%u-", version);
+    while ((entry = readdir(d)) != NULL) {
+        const char *name = entry->d_name + strlen(prefix), *end = strstr(entry->d_name, ".zst");
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0 || end == NULL)
+            continue;
+        char to[512];
+        (void)snprintf(to, sizeof to, "%s/%.*s", directory, (int)(end - name), name);
+        unpack(entry->d_name, to);
+        partitions += name[0] == 'p' && strncmp(end - 3, ".db", 3) == 0;
     }
+    (void)closedir(d);
+    assert_true(partitions > 1);
+    return partitions;
 }
 
 static void report(void *context, const char *file, const char *what)
@@ -164,7 +174,7 @@ static void golden_opens(unsigned version, const char *killed_at)
 {
     char directory[128];
     scratch_make(directory);
-    directory_unpack(version, directory);
+    (void)directory_unpack(version, directory);
     directory_verifies(directory);
     if (killed_at != NULL) {
         open_and_die(directory, killed_at);
@@ -174,10 +184,21 @@ static void golden_opens(unsigned version, const char *killed_at)
     scratch_remove(directory);
 }
 
-static void version_1_opens(void **state)
+static void each_version_opens(void **state)
 {
     (void)state;
-    golden_opens(1, NULL);
+    for (unsigned version = 1; version <= SCHEMA_VERSION; version++)
+        golden_opens(version, NULL);
+}
+
+static void version_2_opens_after_a_kill(void **state)
+{
+    (void)state;
+#if SPINDLE_FAULTS
+    golden_opens(2, "replay_entry");
+#else
+    skip();
+#endif
 }
 
 /* The catalogue is upgraded and the journal moved in steps; whatever is the last, the next start goes on. */
@@ -196,23 +217,25 @@ static void version_1_opens_after_a_kill(void **state)
 }
 
 /* Copied as it is, what is in its log too, and brought to this version where it is restored. */
-static void version_1_is_backed_up(void **state)
+static void each_version_is_backed_up(void **state)
 {
     (void)state;
-    char directory[128], backup[128], restored[128];
-    struct backup_result result;
-    scratch_make(directory);
-    scratch_make(backup);
-    scratch_make(restored);
-    directory_unpack(1, directory);
-    assert_int_equal(sqlite_backup(directory, backup, NULL, NULL, &result, NULL), ERR_OK);
-    assert_int_equal(result.partitions, 10);
-    assert_int_equal(sqlite_restore(backup, restored, NULL, NULL, &result, NULL), ERR_OK);
-    directory_verifies(restored);
-    directory_serves(restored);
-    scratch_remove(directory);
-    scratch_remove(backup);
-    scratch_remove(restored);
+    for (unsigned version = 1; version <= SCHEMA_VERSION; version++) {
+        char directory[128], backup[128], restored[128];
+        struct backup_result result;
+        scratch_make(directory);
+        scratch_make(backup);
+        scratch_make(restored);
+        size_t partitions = directory_unpack(version, directory);
+        assert_int_equal(sqlite_backup(directory, backup, NULL, NULL, &result, NULL), ERR_OK);
+        assert_int_equal(result.partitions, partitions);
+        assert_int_equal(sqlite_restore(backup, restored, NULL, NULL, &result, NULL), ERR_OK);
+        directory_verifies(restored);
+        directory_serves(restored);
+        scratch_remove(directory);
+        scratch_remove(backup);
+        scratch_remove(restored);
+    }
 }
 
 int main(void)
@@ -221,9 +244,10 @@ int main(void)
     if (directory != NULL)
         return golden_make(directory);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(version_1_opens),
+        cmocka_unit_test(each_version_opens),
         cmocka_unit_test(version_1_opens_after_a_kill),
-        cmocka_unit_test(version_1_is_backed_up),
+        cmocka_unit_test(version_2_opens_after_a_kill),
+        cmocka_unit_test(each_version_is_backed_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

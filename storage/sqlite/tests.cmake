@@ -20,7 +20,7 @@ spindle_test(sqlite/operations_test.c USES storage SOURCES testing/scratch.c LIB
 spindle_test(sqlite/background_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3 TIMEOUT 60)
 spindle_test(sqlite/damage_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 120)
 spindle_test(sqlite/backup_test.c USES storage SOURCES ${ENGINE_TESTING} TIMEOUT 180)
-spindle_test(sqlite/golden_test.c USES storage codec SOURCES ${ENGINE_TESTING} TIMEOUT 60)
+spindle_test(sqlite/golden_test.c USES storage codec SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 60)
 if(TARGET golden_test)
     target_compile_definitions(golden_test PRIVATE SPINDLE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
 endif()
