@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import time
@@ -163,13 +164,13 @@ def check_command(report, server, preset, shops):
 
 # ---- Hostile statements ----
 
-def hostile_failures(server, report=None):
+def hostile_failures(server, statements, report=None):
     """What was neither refused nor stopped, with the words it should have been."""
     failures = []
-    for name, body, statuses, words in HOSTILE:
+    for name, body, statuses, words in statements:
         body = body if isinstance(body, dict) else {"query": body}
         begin = time.monotonic()
-        status, answer = ask(server, {**body, "timeout": "2s"})
+        status, answer = ask(server, {**body, "timeout": "500ms"})
         took = time.monotonic() - begin
         try:
             parsed = json.loads(answer)
@@ -184,9 +185,29 @@ def hostile_failures(server, report=None):
     return failures
 
 
+def check_leaving(report, server):
+    """Who hangs up is no longer worked for."""
+    cancelled, asked = 'spindle_queries_failed_total{code="cancelled"}', 'spindle_queries_total{api="native"}'
+    before, asked_before = server.metric(cancelled), server.metric(asked)
+    query = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n"
+    body = json.dumps({"query": query}).encode()
+    begin = time.monotonic()
+    with socket.create_connection(("127.0.0.1", server.http_port)) as connection:
+        connection.sendall(b"POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+                           % (PATH.encode(), server.http_port, len(body), body))
+        while server.metric(asked) == asked_before and time.monotonic() - begin < 60:
+            time.sleep(0.01)
+    left = time.monotonic()
+    while time.monotonic() - left < 60 and server.metric(cancelled) == before:
+        time.sleep(0.05)
+    # Its deadline would end it too, but not as this.
+    report.check("who leaves is not worked for", server.metric(cancelled) - before == 1,
+                 f"after {left - begin:.1f} s it left, {time.monotonic() - left:.1f} s later it was noticed")
+
+
 def check_hostile(report, server, spans):
     before = rss_mib(server)
-    hostile_failures(server, report)
+    hostile_failures(server, HOSTILE, report)
     after = rss_mib(server)
     high = int(next(x.split()[1] for x in pathlib.Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
                     if x.startswith("VmHWM:"))) // 1024
@@ -199,7 +220,7 @@ def check_hostile(report, server, spans):
 def check_checker(report):
     """Without the authorizer something that must be refused is answered."""
     with Server("dev", env={"SPINDLE_DEFECT": "sql-anything-goes"}) as server:
-        missed = hostile_failures(server)
+        missed = hostile_failures(server, HOSTILE[:12])
         report.check("without its authorizer the server is found out", len(missed) >= 3, f"{len(missed)} answered: {', '.join(missed)}")
 
 
@@ -225,6 +246,7 @@ def main():
         check_known(report, server, shops, begin, hour)
         check_pushed(report, server, shops, begin, hour)
         check_forms(report, server)
+        check_leaving(report, server)
         check_hostile(report, server, sum(len(s.spans) for s in shops))
         check_command(report, server, a.preset, shops)
     if binary("dev").exists():
