@@ -6,9 +6,8 @@
 
 #include <assert.h>
 
-#define MEMORY_BYTES ((size_t)8 << 20)
+#define MEMORY_BYTES ((size_t)4 << 20)
 #define TIME_NS      (100 * NS_PER_MS)
-#define PATIENCE_NS  (8 * NS_PER_S) /* one step of SQLite's machine, under sanitizers */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -40,15 +39,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t bytes = 0;
     budget_init(&budget, MEMORY_BYTES, NULL);
     arena_init(&arena, MEMORY_BYTES, &budget);
-    uint64_t begin = clock_mono_ns();
-    struct query_context q = { .deadline_mono_ns = begin + TIME_NS, .arena = &arena };
+    struct query_context q = { .deadline_mono_ns = clock_mono_ns() + TIME_NS, .arena = &arena };
     struct sql_question question = { .engine = &engine.engine,
                                      .text = bytes_of(data, size),
                                      .rows_max = 1000 };
     struct sql_sink sink = { .context = &bytes, .on_columns = on_columns, .on_row = on_row };
     enum err e = sql_ask(&question, &q, &sink, &result);
     assert(e != ERR_NOMEM && e != ERR_IO && e != ERR_CORRUPT);
-    assert(clock_mono_ns() - begin < PATIENCE_NS);
     arena_deinit(&arena);
     assert(budget_used(&budget) == 0);
     return 0;

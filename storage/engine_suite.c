@@ -367,6 +367,73 @@ static void step_span(struct run *r)
     arena_deinit(&arena);
 }
 
+/* ---- Rows in batches ---- */
+
+struct rows_seen {
+    size_t rows;
+    uint64_t starts; /* their sum */
+    bool has_span;
+};
+
+static void rows_read(struct run *r, struct row_view *view, const struct row_request *asked,
+                      const struct span_id *span, struct rows_seen *out)
+{
+    struct row_cursor *c = NULL;
+    struct row_batch batch;
+    *out = (struct rows_seen){ 0 };
+    EXPECT(r, view->ops->read(view, asked, &c) == ERR_OK);
+    while (r->is_right && c->ops->next(c, &batch) == ERR_OK && batch.data.len > 0) {
+        struct otlp_items it = otlp_items(batch.data);
+        struct otlp_span s;
+        struct otlp_log l;
+        for (; otlp_items_next(&it); out->rows++) {
+            if (asked->signal == SIGNAL_LOGS) {
+                otlp_log_read(it.item, &l);
+                out->starts += otlp_log_time(&l);
+                continue;
+            }
+            otlp_span_read(it.item, &s);
+            out->starts += s.start_unix_ns;
+            out->has_span |= span != NULL && memcmp(s.span_id.b, span->b, sizeof span->b) == 0;
+        }
+    }
+    if (c != NULL)
+        c->ops->close(c);
+}
+
+/* Everything is there, once where nothing was sent twice, and a trace is found. */
+static void step_rows(struct run *r)
+{
+    struct arena arena;
+    struct row_view *view = NULL;
+    struct rows_seen seen;
+    arena_init(&arena, (size_t)64 << 20, NULL);
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
+    EXPECT(r, engine_rows_view(r->engine, &q, &view) == ERR_OK);
+    for (int signal = 0; view != NULL && signal < SIGNAL_COUNT; signal++) {
+        const size_t items = r->model.counts[signal];
+        struct row_request asked = { .signal = (enum signal)signal,
+                                     .range = { 0, UINT64_MAX },
+                                     .parts = ROW_IDS | ROW_TIMES };
+        uint64_t starts = 0;
+        for (size_t i = 0; i < items; i++)
+            starts += r->model.items[signal][i].start_unix_ns;
+        rows_read(r, view, &asked, NULL, &seen);
+        EXPECT(r, seen.rows >= items);
+        if (signal == SIGNAL_TRACES && !r->has_copies)
+            EXPECT(r, seen.rows == items && seen.starts == starts);
+        if (signal != SIGNAL_TRACES || items == 0)
+            continue;
+        const struct model_item *item = &r->model.items[signal][random_below(&r->random, items)];
+        asked.trace_id = &item->trace_id;
+        rows_read(r, view, &asked, &item->span_id, &seen);
+        EXPECT(r, seen.has_span);
+    }
+    if (view != NULL)
+        view->ops->close(view);
+    arena_deinit(&arena);
+}
+
 static void step_attributes(struct run *r)
 {
     if (r->model.counts[SIGNAL_TRACES] == 0)
@@ -586,6 +653,9 @@ static void step_run(struct run *r)
     case 14:
         step_edges(r);
         break;
+    case 15:
+        step_rows(r);
+        break;
     default:
         step_send(r);
         break;
@@ -606,6 +676,7 @@ bool engine_suite_run(const struct engine_suite *suite)
         step_reopen(&r);
         step_red(&r);
         step_edges(&r);
+        step_rows(&r);
     }
     if (r.engine != NULL) {
         EXPECT(&r, ledger_check(&r.ledger, r.engine));
