@@ -4,7 +4,8 @@
 
 The browser is Chromium. The server is the release, on free ports, fed by `spindle demo`; it begins empty, so that the
 first run is seen as well. `--shots DIR` writes pictures of every page there (docs/images is made so) instead of
-build/ui-shots; `--only PHASE,...` runs some of: static, serving, empty, full, canned, axe, tokens, hostile, shots.
+build/ui-shots; `--only PHASE,...` runs some of: static, serving, empty, full, canned, budgets,
+axe, layout, tokens, hostile, shots.
 """
 import argparse
 import contextlib
@@ -145,7 +146,7 @@ def browser(report, phase, timeout=600, **options):
     for name, why in re.findall(r"^skip ([^:]*): (.*)$", output, re.M):
         report.skip(name, why)
     for verdict, text in lines:
-        name, _, why = text.partition(": ") if not text.startswith(("axe: ", "hostile strings: ")) else re.match(r"(\w[\w ]*: [^:]*(?:: [^:]*)?)(: |$)(.*)", text).groups()
+        name, _, why = text.partition(": ") if not text.startswith(("axe: ", "layout: ", "hostile strings: ")) else re.match(r"(\w[\w ]*: [^:]*(?:: [^:]*)?)(: |$)(.*)", text).groups()
         report.check(name, verdict == "ok  ", why)
     if not lines or not ended:
         report.check(f"{phase}: ends", False, detail)
@@ -175,8 +176,9 @@ def live(report, wanted, shots):
             serving(report, server)
         if "shots" in wanted:
             browser(report, "shots", base=base, which="empty", folder=str(folder))
-        if "axe" in wanted:
-            browser(report, "axe", base=base, which="empty")
+        for phase in ("axe", "layout"):
+            if phase in wanted:
+                browser(report, phase, base=base, which="empty")
         try:
             began = time.monotonic()
             if "empty" in wanted:
@@ -184,7 +186,7 @@ def live(report, wanted, shots):
             if not pid_file.exists():
                 pid_file.write_text(str(subprocess.Popen(demo, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True).pid))
             time.sleep(max(0, DEMO_S - (time.monotonic() - began)))
-            for phase in ("full", "axe", "shots"):
+            for phase in ("full", "axe", "layout", "shots"):
                 if phase in wanted:
                     browser(report, phase, timeout=900, base=base, which="full", folder=str(folder))
         finally:
@@ -197,6 +199,12 @@ def with_canned(report):
     with tempfile.TemporaryDirectory() as scratch:
         run(["node", "build.mjs", "--out", scratch], 120, check=True)
         browser(report, "canned", timeout=300, dist=scratch)
+
+
+def with_large_data(report):
+    with tempfile.TemporaryDirectory() as scratch, Server() as server:
+        run(["node", "build.mjs", "--out", scratch], 120, check=True)
+        browser(report, "budgets", timeout=900, dist=scratch, base=server.http + "/", otlp=server.otlp)
 
 
 def with_tokens(report):
@@ -219,7 +227,7 @@ def main():
     parser.add_argument("--shots", help="write pictures of every page into this folder")
     parser.add_argument("--only", default="")
     options = parser.parse_args()
-    phases = ["static", "serving", "empty", "full", "canned", "axe", "tokens", "hostile"] + (["shots"] if options.long or options.shots else [])
+    phases = ["static", "serving", "empty", "full", "canned", "budgets", "axe", "layout", "tokens", "hostile"] + (["shots"] if options.long or options.shots else [])
     wanted = [p for p in options.only.split(",") if p] or phases
     report = Report()
     if not shutil.which("node") or not shutil.which("npm"):
@@ -232,10 +240,12 @@ def main():
     if not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
         report.skip("the page in a browser", "Chromium is not installed")
         report.end()
-    if set(wanted) & {"serving", "empty", "full", "axe", "shots"}:
+    if set(wanted) & {"serving", "empty", "full", "axe", "layout", "shots"}:
         live(report, wanted, options.shots)
     if "canned" in wanted:
         with_canned(report)
+    if "budgets" in wanted:
+        with_large_data(report)
     if "tokens" in wanted:
         with_tokens(report)
     if "hostile" in wanted:

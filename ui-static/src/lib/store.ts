@@ -11,6 +11,7 @@ export interface Preferences {
   panel_px: number;
   nav: 'wide' | 'narrow';
   pins: readonly string[]; // attribute keys shown first
+  columns: readonly string[]; // of tables, that are not shown as they are at first: see ui/columns.tsx
 }
 
 const initial: Preferences = {
@@ -22,6 +23,7 @@ const initial: Preferences = {
   panel_px: 440,
   nav: 'wide',
   pins: [],
+  columns: [],
 };
 
 const KEY = 'spindle.preferences';

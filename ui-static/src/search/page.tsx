@@ -14,6 +14,7 @@ import { meta } from '../shell/server.tsx';
 import { Button, Chip, Choice } from '../ui/button.tsx';
 import { Icon } from '../ui/icons.tsx';
 import { Answer, Empty, Note, reasonText, Skeleton } from '../ui/states.tsx';
+import { ColumnsMenu, shownColumns } from '../ui/columns.tsx';
 import { Table, type Column } from '../ui/table.tsx';
 import { serviceClass, Time } from '../ui/text.tsx';
 import { Differs } from './differs.tsx';
@@ -229,9 +230,10 @@ function settledEnd(r: Range, p: { to: string; young: boolean }): bigint | undef
 function List({ traces, q, isCut, canCut }: { traces: Loaded<TracesAnswer>; q: string; isCut: boolean; canCut: boolean }) {
   const p = params('traces');
   const asked = BigInt(traces.at_ms) * MS;
-  const isYoung = (r: TraceRow): boolean => BigInt(r.start) > asked - ARRIVING;
+  // Where young ones were left out, all had their time: the server's clock was further when it answered than ours when it asked.
+  const isYoung = (r: TraceRow): boolean => !isCut && BigInt(r.start) > asked - ARRIVING;
   const longest = (traces.data?.rows ?? []).reduce((m, r) => Math.max(m, Number(r.dur)), 1);
-  const columns: Column<TraceRow>[] = [
+  const all: Column<TraceRow>[] = [
     { key: 'newest', head: 'Start', width: '168px', sorts: true, cell: (r) => <Time ns={r.start} /> },
     {
       key: 'root',
@@ -282,7 +284,10 @@ function List({ traces, q, isCut, canCut }: { traces: Loaded<TracesAnswer>; q: s
     },
     { key: 'errors', head: 'Errors', width: '68px', align: 'right', cell: (r) => (r.errors > 0 ? <span class="err-text">✖ {formatCount(r.errors)}</span> : <span class="dim">0</span>) },
     { key: 'services', head: 'Services', width: '30%', cell: (r) => <Services row={r} /> },
+    { key: 'matched', head: 'Matching', title: 'Spans that match the filter', width: '84px', align: 'right', optional: true, cell: (r) => formatCount(r.matched) },
+    { key: 'id', head: 'Trace ID', width: '264px', class: 'mono', optional: true, cell: (r) => r.id },
   ];
+  const columns = shownColumns('traces', all);
   return (
     <Answer of={traces} class="search-list" skeleton={<Skeleton rows={12} />}>
       {(t) => (
@@ -315,6 +320,7 @@ function List({ traces, q, isCut, canCut }: { traces: Loaded<TracesAnswer>; q: s
               </span>
             )}
             <span class="grow" />
+            <ColumnsMenu table="traces" all={all} />
             <Choice
               label="Order"
               value={p.sort}

@@ -5,6 +5,7 @@ import { useApi } from '../api/client.ts';
 import { Spark, topOf } from '../charts/spark.tsx';
 import { fromPercentile, type SpanCriteria, tracesHref } from '../lib/links.ts';
 import { href, navigate, params } from '../lib/route.ts';
+import { preferences } from '../lib/store.ts';
 import { rangeQuery } from '../lib/time.ts';
 import { formatCount, formatDuration, formatPercent, formatRate, plural } from '../lib/units.ts';
 import { countedAs, rateOf } from '../map/words.ts';
@@ -12,6 +13,7 @@ import { hasData } from '../shell/server.tsx';
 import { Page } from '../shell/page.tsx';
 import { Button, Chip, FindField, Select } from '../ui/button.tsx';
 import { Answer, Empty, reasonText } from '../ui/states.tsx';
+import { ColumnsMenu, shownColumns } from '../ui/columns.tsx';
 import { Table, type Column } from '../ui/table.tsx';
 import { ErrorShare, ServiceName, Time } from '../ui/text.tsx';
 import type { RedRow, ServiceRow, ServicesAnswer } from './answer.ts';
@@ -68,6 +70,7 @@ const spansOf = (row: ServiceRow): SpanCriteria => ({ service: row.name, isEntry
 const columns: readonly Column<ServiceRow>[] = [
   { key: 'name', head: 'Service', sorts: true, cell: (row) => <ServiceLink row={row} /> },
   { key: 'ns', head: 'Namespace', sorts: true, width: '112px', class: 'dim', cell: (row) => row.ns },
+  { key: 'envs', head: 'Environments', width: '140px', class: 'dim', optional: true, cell: (row) => <span title={row.envs.join(', ')}>{row.envs.join(', ')}</span> },
   {
     key: 'rate', head: 'Rate', sorts: true, align: 'right', width: '104px',
     cell: (row) => (row.count === 0 ? <span class="dim">–</span> : <a class="door" href={tracesHref(spansOf(row))} title={row.basis === 'all' ? `${plural(row.count, 'span')}: it answers no calls, all its spans are counted` : plural(row.count, 'call')}>{rateOf(row)}</a>),
@@ -119,6 +122,8 @@ function download(rows: readonly ServiceRow[], answer: ServicesAnswer): void {
 }
 
 export default function ServicesPage() {
+  const chosen = preferences.value.columns;
+  const shown = useMemo(() => shownColumns('services', columns), [chosen]);
   const p = params('services');
   const answer = useApi<ServicesAnswer>('/services', { ...rangeQuery(), env: p.env, limit: 1000 });
   const order = readOrder(p.sort);
@@ -137,6 +142,7 @@ export default function ServicesPage() {
           onChange={(ns) => navigate('services', { ns }, 'replace')} />
       )}
       {p.ns !== '' && !namespaces.includes(p.ns) && <Chip label="namespace" onRemove={() => navigate('services', { ns: '' }, 'replace')}>{p.ns}</Chip>}
+      {rows.length > 0 && <ColumnsMenu table="services" all={columns} names={{ 'rate-line': 'Rate over time', 'p95-line': 'p95 over time' }} />}
       {rows.length > 0 && <Button kind="quiet" icon="download" onClick={() => download(rows, answer.data!)}>CSV</Button>}
     </>
   );
@@ -161,7 +167,7 @@ export default function ServicesPage() {
             );
           }
           return (
-            <div class="services-wide"><Table label="Services" columns={columns} rows={rows} rowKey={(row) => `${row.ns}/${row.name}`} sort={order.key}
+            <div class="services-wide"><Table label="Services" columns={shown} rows={rows} rowKey={(row) => `${row.ns}/${row.name}`} sort={order.key}
               descending={isDescending(order, order.key === 'name' || order.key === 'ns')}
               onSort={(key) => navigate('services', { sort: nextOrder(p.sort, key) }, 'replace')} rowHref={hrefOf}
               rowClass={(row) => (row.count === 0 ? 'silent' : '')} /></div>

@@ -2,26 +2,29 @@
 // The trace's spans by service and operation: where the time goes, when there are too many to look at.
 import { useComputed, useSignal } from '@preact/signals';
 import { formatCount, formatDuration, formatPercent } from '../lib/units.ts';
+import { ColumnsMenu, shownColumns } from '../ui/columns.tsx';
 import { Icon } from '../ui/icons.tsx';
 import { ServiceName } from '../ui/text.tsx';
 import { groupSpans, type SpanGroup } from './model.ts';
 import type { TraceView } from './view.ts';
 
 type Column = 'count' | 'errors' | 'total' | 'self' | 'p50' | 'p95' | 'max';
-const COLUMNS: readonly (readonly [Column, string])[] = [
-  ['count', 'Spans'],
-  ['errors', 'Errors'],
-  ['self', 'Own time'],
-  ['total', 'Total'],
-  ['p50', 'p50'],
-  ['p95', 'p95'],
-  ['max', 'Longest'],
+const ALL: readonly { key: Column | 'name'; head: string }[] = [
+  { key: 'name', head: 'Service and operation' },
+  { key: 'count', head: 'Spans' },
+  { key: 'errors', head: 'Errors' },
+  { key: 'self', head: 'Own time' },
+  { key: 'total', head: 'Total' },
+  { key: 'p50', head: 'p50' },
+  { key: 'p95', head: 'p95' },
+  { key: 'max', head: 'Longest' },
 ];
 const MAX_ROWS = 500;
 
 export function SpansTab({ view }: { view: TraceView }) {
   const sort = useSignal<Column>('self');
   const groups = useComputed(() => groupSpans(view.trace)).value;
+  const columns = shownColumns('spans', ALL).flatMap((c) => (c.key === 'name' ? [] : [[c.key, c.head] as const]));
   const by = sort.value;
   const rows = [...groups].sort((a, b) => b[by] - a[by]);
   const allSelf = groups.reduce((sum, g) => sum + g.self, 0);
@@ -33,7 +36,7 @@ export function SpansTab({ view }: { view: TraceView }) {
         <thead>
           <tr>
             <th scope="col">Service and operation</th>
-            {COLUMNS.map(([key, text]) => (
+            {columns.map(([key, text]) => (
               <th key={key} scope="col" class="num" aria-sort={by === key ? 'descending' : undefined}>
                 <button type="button" class="sort" onClick={() => (sort.value = key)}>
                   {text}
@@ -41,7 +44,10 @@ export function SpansTab({ view }: { view: TraceView }) {
                 </button>
               </th>
             ))}
-            <th scope="col">Share of own time</th>
+            <th scope="col" class="with-menu">
+              <span>Share of own time</span>
+              <ColumnsMenu table="spans" all={ALL} />
+            </th>
           </tr>
         </thead>
         <tbody>
@@ -57,7 +63,7 @@ export function SpansTab({ view }: { view: TraceView }) {
                     </button>
                   </span>
                 </td>
-                {COLUMNS.map(([key]) => (
+                {columns.map(([key]) => (
                   <td key={key} class={`num ${key === 'errors' && g.errors > 0 ? 'err-text' : ''} ${g[key] === 0 ? 'dim' : ''}`}>
                     {value(g, key)}
                   </td>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A table of rows of one height. Past 100 rows only those in sight are in the document, so 10,000 scroll as well as 10.
 // It scrolls with its nearest ".scroll" ancestor. Keys: j k or arrows move, Enter opens, o opens a new tab.
-import type { ComponentChildren } from 'preact';
+import type { ComponentChildren, VNode } from 'preact';
 import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { openHref } from '../lib/route.ts';
@@ -13,6 +13,7 @@ export interface Column<Row> {
   readonly title?: string; // of the head, on hover
   readonly align?: 'left' | 'right';
   readonly width?: string; // '96px', '20%'; without one it takes what is left
+  readonly optional?: boolean; // see columns.tsx
   readonly grows?: boolean; // on a wide window it is some times as wide: for pictures
   readonly sorts?: boolean;
   readonly class?: string;
@@ -85,12 +86,19 @@ export function Table<Row>({
     body.current?.querySelector<HTMLElement>(`tr[data-row="${cursor.value}"]`)?.focus();
   });
 
+  // Scrolling draws the rows anew that come into sight, and no others: their elements are kept while nothing but the
+  // place changes.
+  const made = useRef<{ of: readonly unknown[]; rows: Map<Row, { index: number; isAt: boolean; node: VNode }>; linked: WeakMap<Element, Row> }>({ of: [], rows: new Map(), linked: new WeakMap() });
+  const of = [columns, rows, rowKey, rowHref, onOpen, rowClass, rowHeight];
+  if (of.some((x, i) => x !== made.current.of[i])) made.current = { of, rows: new Map(), linked: new WeakMap() };
+
   // The row is the stop of the Tab key; its own link again inside it would be a second one.
   useLayoutEffect(() => {
     if (rowHref === undefined || body.current === null) return;
     for (const tr of body.current.querySelectorAll<HTMLElement>('tr[data-row]')) {
       const row = rows[Number(tr.dataset.row)];
-      if (row === undefined) continue;
+      if (row === undefined || made.current.linked.get(tr) === row) continue;
+      made.current.linked.set(tr, row);
       const link = rowHref(row);
       for (const a of tr.querySelectorAll('a')) if (a.getAttribute('href') === link) a.tabIndex = -1;
     }
@@ -169,14 +177,17 @@ export function Table<Row>({
       <tbody ref={body} onKeyDown={onKey}>
         {first > 0 && <tr class="spacer" aria-hidden="true" style={{ height: `${first * rowHeight}px` }} />}
         {rows.slice(first, last).map((row, i) => {
-          const index = first + i;
-          return (
+          const index = first + i, isAt = index === at;
+          const kept = made.current.rows.get(row);
+          if (kept !== undefined && kept.index === index && kept.isAt === isAt) return kept.node;
+          if (made.current.rows.size > 4 * WHOLE_MAX) made.current.rows.clear();
+          const node = (
             <tr
               key={rowKey(row, index)}
               data-row={index}
               aria-rowindex={index + 2}
               class={rowClass?.(row) ?? ''}
-              tabIndex={index === at ? 0 : -1}
+              tabIndex={isAt ? 0 : -1}
               style={{ height: `${rowHeight}px` }}
               onFocus={() => (cursor.value = index)}
               onClick={(e) => onClick(e, row, index)}
@@ -188,6 +199,8 @@ export function Table<Row>({
               ))}
             </tr>
           );
+          made.current.rows.set(row, { index, isAt, node });
+          return node;
         })}
         {last < rows.length && (
           <tr class="spacer" aria-hidden="true" style={{ height: `${(rows.length - last) * rowHeight}px` }} />

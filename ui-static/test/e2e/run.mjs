@@ -5,14 +5,18 @@
 //   canned   { dist }                                  the map and services before a server of seeded answers
 //   axe      { base, which: full|empty }
 //   tokens   { base, reader, writer }
+//   budgets  { dist, base, otlp }                    large data: before answers from a seed, and before an empty real server
+//   layout   { base, which: full|empty }
 //   hostile  { base, otlp, defective }                 `defective` serves a build with one innerHTML
 //   shots    { base, which, folder, places }          places: names, comma-separated; all when absent
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { axe, axeControl } from './axe.mjs';
 import { check, failed, launch } from './browser.mjs';
+import { budgets, budgetsLive } from './budgets.mjs';
 import * as flows from './flows.mjs';
 import * as hostile from './hostile.mjs';
+import { lint, lintControl } from './lint.mjs';
 import { map, mapLive } from './map.mjs';
 import * as places from './places.mjs';
 import { shots } from './shots.mjs';
@@ -53,6 +57,14 @@ const phases = {
   axe: async (browser) => {
     if (options.which === 'full') await axeControl(browser, options.base);
     await axe(browser, options.base, await placesOf());
+  },
+  budgets: async (browser) => {
+    await budgets(browser, options.dist);
+    await budgetsLive(browser, options.base, options.otlp);
+  },
+  layout: async (browser) => {
+    if (options.which === 'full') await lintControl(browser, options.base);
+    await lint(browser, options.base, await placesOf(), options.which);
   },
   hostile: async (browser) => {
     const sent = await hostile.send(options.otlp);
