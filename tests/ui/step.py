@@ -4,8 +4,8 @@
 
 The browser is Chromium. The server is the release, on free ports, fed by `spindle demo`; it begins empty, so that the
 first run is seen as well. `--shots DIR` writes pictures of every page there (docs/images is made so) instead of
-build/ui-shots; `--only PHASE,...` runs some of: static, serving, empty, full, canned, budgets,
-axe, layout, tokens, hostile, shots.
+build/ui-shots; `--only PHASE,...` runs some of: static, serving, empty, minute,
+full, canned, budgets, axe, layout, tokens, hostile, shots. `--places NAME,...` takes pictures of some pages only.
 """
 import argparse
 import contextlib
@@ -46,16 +46,16 @@ def run(command, timeout, **options):
 
 def static(report):
     """Types, modules' tests, the same bytes from the same sources, sizes."""
-    types = run(["node_modules/.bin/tsc", "--noEmit"], 120)
+    types = run(["node_modules/.bin/tsc", "--noEmit"], 600)
     report.check("types", types.returncode == 0, types.stdout[:500])
-    units = run(["node", "--test", "--test-reporter=tap", *map(str, sorted((PAGE / "test/unit").glob("*.test.mjs")))], 300)
+    units = run(["node", "--test", "--test-reporter=tap", *map(str, sorted((PAGE / "test/unit").glob("*.test.mjs")))], 900)
     counts = {word: int(n) for word, n in re.findall(r"^# (pass|fail) (\d+)$", units.stdout, re.M)}
     broken = re.findall(r"^\s*not ok \d+ - (.*)$", units.stdout, re.M)
     report.check("modules", units.returncode == 0 and counts.get("pass", 0) > 50, f"{counts.get('pass', 0)} tests" if units.returncode == 0 else "; ".join(broken[:5]) or units.stderr[-500:])
     with tempfile.TemporaryDirectory() as scratch:
         outs = [pathlib.Path(scratch) / name for name in ("one", "two")]
         for out in outs:
-            build = run(["node", "build.mjs", "--out", str(out)], 120)
+            build = run(["node", "build.mjs", "--out", str(out)], 600)
             if not report.check("bundle", build.returncode == 0, build.stderr[-500:]):
                 return
         same = all(filecmp.cmp(f, outs[1] / f.relative_to(outs[0]), shallow=False) for f in outs[0].rglob("*") if f.is_file())
@@ -156,7 +156,7 @@ def browser(report, phase, timeout=600, **options):
 def defective_page(server):
     """A build with one innerHTML, before the same server."""
     with tempfile.TemporaryDirectory() as scratch:
-        run(["node", "build.mjs", "--defect", "html", "--out", scratch], 120, check=True)
+        run(["node", "build.mjs", "--defect", "html", "--out", scratch], 600, check=True)
         process = subprocess.Popen(["node", "test/serve.mjs", "--dist", scratch, "--api", server.http], cwd=PAGE, stdout=subprocess.PIPE, text=True)
         try:
             yield process.stdout.readline().strip()
@@ -165,7 +165,7 @@ def defective_page(server):
             process.wait()
 
 
-def live(report, wanted, shots):
+def live(report, wanted, shots, places):
     """One server from its first span on."""
     folder = pathlib.Path(shots or ROOT / "build" / "ui-shots")
     with tempfile.TemporaryDirectory() as scratch, Server() as server:
@@ -175,7 +175,7 @@ def live(report, wanted, shots):
         if "serving" in wanted:
             serving(report, server)
         if "shots" in wanted:
-            browser(report, "shots", base=base, which="empty", folder=str(folder))
+            browser(report, "shots", base=base, which="empty", folder=str(folder), **places)
         for phase in ("axe", "layout"):
             if phase in wanted:
                 browser(report, phase, base=base, which="empty")
@@ -188,22 +188,34 @@ def live(report, wanted, shots):
             time.sleep(max(0, DEMO_S - (time.monotonic() - began)))
             for phase in ("full", "axe", "layout", "shots"):
                 if phase in wanted:
-                    browser(report, phase, timeout=900, base=base, which="full", folder=str(folder))
+                    browser(report, phase, timeout=1800, base=base, which="full", folder=str(folder), **places)
         finally:
             with contextlib.suppress(OSError, ValueError):
                 os.kill(int(pid_file.read_text()), signal.SIGTERM)
 
 
+def first_minute(report):
+    """What `scripts/run --demo` does once it has built: a server, a demo, and somebody who opens the page."""
+    began_ms = round(time.time() * 1000)
+    with Server() as server:
+        demo = subprocess.Popen([str(binary()), "demo", "--endpoint", server.grpc], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            browser(report, "minute", base=server.http + "/", began_ms=began_ms)
+        finally:
+            demo.terminate()
+            demo.wait()
+
+
 def with_canned(report):
     """The map and the services before a server of seeded answers: large systems, rare states."""
     with tempfile.TemporaryDirectory() as scratch:
-        run(["node", "build.mjs", "--out", scratch], 120, check=True)
+        run(["node", "build.mjs", "--out", scratch], 600, check=True)
         browser(report, "canned", timeout=300, dist=scratch)
 
 
 def with_large_data(report):
     with tempfile.TemporaryDirectory() as scratch, Server() as server:
-        run(["node", "build.mjs", "--out", scratch], 120, check=True)
+        run(["node", "build.mjs", "--out", scratch], 600, check=True)
         browser(report, "budgets", timeout=900, dist=scratch, base=server.http + "/", otlp=server.otlp)
 
 
@@ -225,9 +237,10 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--long", action="store_true", help="pictures too")
     parser.add_argument("--shots", help="write pictures of every page into this folder")
+    parser.add_argument("--places", help="names of pages to take pictures of; all when absent")
     parser.add_argument("--only", default="")
     options = parser.parse_args()
-    phases = ["static", "serving", "empty", "full", "canned", "budgets", "axe", "layout", "tokens", "hostile"] + (["shots"] if options.long or options.shots else [])
+    phases = ["static", "serving", "empty", "minute", "full", "canned", "budgets", "axe", "layout", "tokens", "hostile"] + (["shots"] if options.long or options.shots else [])
     wanted = [p for p in options.only.split(",") if p] or phases
     report = Report()
     if not shutil.which("node") or not shutil.which("npm"):
@@ -241,7 +254,9 @@ def main():
         report.skip("the page in a browser", "Chromium is not installed")
         report.end()
     if set(wanted) & {"serving", "empty", "full", "axe", "layout", "shots"}:
-        live(report, wanted, options.shots)
+        live(report, wanted, options.shots, {} if options.places is None else {"places": options.places})
+    if "minute" in wanted:
+        first_minute(report)
     if "canned" in wanted:
         with_canned(report)
     if "budgets" in wanted:

@@ -11,6 +11,7 @@ import { formatCount, formatDuration, plural } from '../lib/units.ts';
 import { meta } from '../shell/server.tsx';
 import { Page } from '../shell/page.tsx';
 import { Button, Choice, Chip, FindField, IconButton } from '../ui/button.tsx';
+import { ColumnsMenu } from '../ui/columns.tsx';
 import { Icon } from '../ui/icons.tsx';
 import { Menu } from '../ui/popup.tsx';
 import { Empty, Failure, Note, Skeleton } from '../ui/states.tsx';
@@ -22,7 +23,7 @@ import { Minimap } from './minimapview.tsx';
 import { findByName, isMissing, nameOf, spanId, type Header, type Warning } from './model.ts';
 import { SpanPanel } from './panel.tsx';
 import { MapTab } from './servicemap.tsx';
-import { SpansTab } from './spans.tsx';
+import { SPAN_COLUMNS, SpansTab } from './spans.tsx';
 import { TraceView } from './view.ts';
 import { describeZoom, Waterfall, type LogMarks } from './waterfall.tsx';
 
@@ -265,6 +266,7 @@ function Bar({ view, header, logs }: { view: TraceView; header: Header; logs: nu
         />
       )}
       <span class="grow" />
+      {p.tab === 'spans' && <ColumnsMenu table="spans" all={SPAN_COLUMNS} />}
       <Menu
         label="Copy or export"
         text="Copy, export"

@@ -2,14 +2,14 @@
 // The trace's spans by service and operation: where the time goes, when there are too many to look at.
 import { useComputed, useSignal } from '@preact/signals';
 import { formatCount, formatDuration, formatPercent } from '../lib/units.ts';
-import { ColumnsMenu, shownColumns } from '../ui/columns.tsx';
+import { shownColumns } from '../ui/columns.tsx';
 import { Icon } from '../ui/icons.tsx';
 import { ServiceName } from '../ui/text.tsx';
 import { groupSpans, type SpanGroup } from './model.ts';
 import type { TraceView } from './view.ts';
 
 type Column = 'count' | 'errors' | 'total' | 'self' | 'p50' | 'p95' | 'max';
-const ALL: readonly { key: Column | 'name'; head: string }[] = [
+export const SPAN_COLUMNS: readonly { key: Column | 'name'; head: string }[] = [
   { key: 'name', head: 'Service and operation' },
   { key: 'count', head: 'Spans' },
   { key: 'errors', head: 'Errors' },
@@ -24,7 +24,7 @@ const MAX_ROWS = 500;
 export function SpansTab({ view }: { view: TraceView }) {
   const sort = useSignal<Column>('self');
   const groups = useComputed(() => groupSpans(view.trace)).value;
-  const columns = shownColumns('spans', ALL).flatMap((c) => (c.key === 'name' ? [] : [[c.key, c.head] as const]));
+  const columns = shownColumns('spans', SPAN_COLUMNS).flatMap((c) => (c.key === 'name' ? [] : [[c.key, c.head] as const]));
   const by = sort.value;
   const rows = [...groups].sort((a, b) => b[by] - a[by]);
   const allSelf = groups.reduce((sum, g) => sum + g.self, 0);
@@ -44,10 +44,7 @@ export function SpansTab({ view }: { view: TraceView }) {
                 </button>
               </th>
             ))}
-            <th scope="col" class="with-menu">
-              <span>Share of own time</span>
-              <ColumnsMenu table="spans" all={ALL} />
-            </th>
+            <th scope="col">Share of own time</th>
           </tr>
         </thead>
         <tbody>

@@ -297,3 +297,23 @@ export async function tokens(browser, base, { reader, writer }) {
   check('tokens: no complaints', complaints.length === 0, complaints.slice(0, 5).join(' | '));
   await context.close();
 }
+
+/** A person's first minute: `scripts/run --demo` has begun, the page is opened at once and left alone. */
+export async function minute(browser, base, began_ms) {
+  const { page, context, complaints } = await openPage(browser, base);
+  await attempt('first minute: a map with live numbers, without a touch', async () => {
+    await page.goto(base);
+    page.setDefaultTimeout(120_000);
+    await page.waitForFunction(() => document.querySelectorAll('.map-node').length >= 10);
+    // Its numbers live: those of a node change by themselves.
+    const told = () => page.locator('.map-node').evaluateAll((all) => all.map((e) => e.getAttribute('aria-label')).join('\n'));
+    const first = await told();
+    expect(/\d(\.\d+)?\/s/.test(first), first.slice(0, 200));
+    await page.waitForFunction((before) => [...document.querySelectorAll('.map-node')].map((e) => e.getAttribute('aria-label')).join('\n') !== before, first);
+    const seconds = (Date.now() - began_ms) / 1000;
+    check(`  a map of live numbers ${seconds.toFixed(0)} s after the start`, true);
+    expect(seconds <= 60, `${seconds} s`);
+    expect(complaints.length === 0, complaints.join(' | '));
+  });
+  await context.close();
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // node test/e2e/run.mjs PHASE JSON - one part of the browser's tests. Prints a line a check; exits 1 if one failed.
 //   empty    { base, demo: [command, ...], pidFile }   a server without data; begins the demo
+//   minute   { base, began_ms }                       a server and a demo that have just begun: how soon the map tells of them
 //   full     { base }                                  the same server, with the demo's traffic
 //   canned   { dist }                                  the map and services before a server of seeded answers
 //   axe      { base, which: full|empty }
@@ -46,6 +47,7 @@ const phases = {
       demo.unref();
       writeFileSync(options.pidFile, String(demo.pid));
     }),
+  minute: (browser) => flows.minute(browser, options.base, options.began_ms),
   full: async (browser) => {
     await speed(browser, options.base);
     await flows.full(browser, options.base);

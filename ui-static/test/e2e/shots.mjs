@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A picture of every page: light and dark, 1280 and 1920 wide.
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openPage, settled } from './browser.mjs';
+import { withPalette } from './palette.mjs';
 
 export async function shots(browser, base, places, folder, suffix) {
   mkdirSync(folder, { recursive: true });
@@ -18,7 +19,7 @@ export async function shots(browser, base, places, folder, suffix) {
           // The tests of flows say so; the picture shows what there is.
         }
         await page.waitForTimeout(400);
-        await page.screenshot({ path: join(folder, `${name}-${suffix}-${theme}-${width}.png`) });
+        writeFileSync(join(folder, `${name}-${suffix}-${theme}-${width}.png`), withPalette(await page.screenshot()));
       }
       await context.close();
     }
