@@ -39,3 +39,21 @@ test('points with few calls are drawn apart, joined to their neighbours', () => 
   assert.deepEqual(weak, [null, 2, 3, 4, null]);
   assert.deepEqual(c.parted([null, 2, 3], [0, 100, 100], 20).weak, [null, null, null]);
 });
+
+test('a canvas’ time axis says round times, inside of its width, whatever it begins with', () => {
+  const context = { measureText: (text) => ({ width: 6 * text.length }) };
+  for (const [begin, span_s, width] of [[T0 + 123456789n, 900, 1000], [T0 + 7n, 86_400 * 3, 600], [T0 + 999999999n, 20, 500], [T0, 3600, 300], [T0 + 5n, 2, 400], [T0, 0.004, 400]]) {
+    const span = BigInt(Math.round(span_s * 1e9)), labels = c.timeAxis(context, begin, begin + span, width);
+    assert.ok(labels.length >= 2, `${span_s} s: ${labels.length}`);
+    for (const [i, l] of labels.entries()) {
+      assert.ok(l.left >= 0 && l.left + 6 * l.text.length <= width + 0.01, JSON.stringify(l));
+      assert.ok(l.x >= 0 && l.x <= width);
+      if (i > 0) assert.ok(l.x - labels[i - 1].x >= 40, 'labels lie over each other');
+    }
+    if (span_s >= 20) {
+      const at = Number((begin % 60000000000n) + BigInt(Math.round((labels[0].x / width) * span_s * 1e9))) / 1e9;
+      assert.ok(Math.abs(at - Math.round(at)) < 1e-3, `${at} is no whole second`);
+    }
+  }
+  assert.deepEqual(c.timeAxis(context, T0, T0, 100), []);
+});

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { load } from '../load.mjs';
 import { answersOf, spansOf } from './spans.mjs';
 
-const m = await load('trace/anyvalue.ts', 'trace/scale.ts', 'trace/services.ts', 'trace/model.ts');
+const m = await load('trace/anyvalue.ts', 'trace/scale.ts', 'trace/services.ts', 'trace/model.ts', 'trace/panel.tsx', 'logs/record.tsx');
 
 test('values read as JSON would have them, and as a filter compares with them', () => {
   const cases = [
@@ -62,4 +62,18 @@ test('calls between services, through a missing span, circles included', () => {
   assert.deepEqual(g.nodes, [{ svc: 0, rank: 0 }, { svc: 1, rank: 1 }, { svc: 2, rank: 2 }]);
   assert.deepEqual(g.edges.map((e) => [e.from, e.to, e.count, e.errors]), [[0, 1, 2, 0], [1, 0, 1, 1], [1, 2, 1, 0]]);
   assert.equal(g.edges[0].slowest, 1);
+});
+
+test('a rank among peers says neither "all" nor "none" of what is only nearly so', () => {
+  assert.equal(m.rankText(1, 614), 'the slowest of 614 like it');
+  assert.equal(m.rankText(613 / 614, 614), 'slower than 99 % of 614 like it');
+  assert.equal(m.rankText(0.975, 1204), 'slower than 97 % of 1,204 like it');
+  assert.equal(m.rankText(0, 50), 'faster than 99 % of 50 like it');
+});
+
+test('a log record tells its environment by either name', () => {
+  const row = (...attributes) => ({ resource: { attributes: attributes.map(([key, stringValue]) => ({ key, value: { stringValue } })) } });
+  assert.equal(m.environmentOf(row(['deployment.environment', 'old'], ['deployment.environment.name', 'prod'])), 'prod');
+  assert.equal(m.environmentOf(row(['deployment.environment', 'stage'])), 'stage');
+  assert.equal(m.environmentOf({}), '');
 });
