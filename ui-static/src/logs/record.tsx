@@ -90,7 +90,7 @@ export function Record({ row }: { row: LogRow }) {
         )}
       </dl>
       <div class="logs-record-body">
-        <pre>{laid.value && pretty !== undefined ? pretty : body === '' ? '(no text)' : body}</pre>
+        <pre class={pretty === undefined ? '' : 'with-layout'}>{laid.value && pretty !== undefined ? pretty : body === '' ? '(no text)' : body}</pre>
         <span class="logs-record-acts">
           {pretty !== undefined && (
             <button type="button" class="linklike" onClick={() => (laid.value = !laid.value)}>
