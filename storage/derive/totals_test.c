@@ -8,6 +8,7 @@
 #include <stdarg.h>
 
 #include <cmocka.h>
+#include <malloc.h>
 #include <stdio.h>
 
 struct feed {
@@ -324,6 +325,72 @@ static void memory_stays_within_the_budget(void **state)
     feed_deinit(&f);
 }
 
+/* ---- All of it, as the heap counts ------------------------------------------------------------ */
+
+static size_t heap_bytes(void)
+{
+    struct mallinfo2 now = mallinfo2();
+    return now.uordblks + now.hblkhd; /* 0 where a sanitizer has the heap */
+}
+
+/* One row group's: `count` keys, with durations over four octaves, which is what a histogram keeps finely. */
+static void many_add(struct totals *t, unsigned count, bool is_edge)
+{
+    struct arena arena;
+    struct tally tally;
+    struct buffer key;
+    arena_init(&arena, (size_t)512 << 20, NULL);
+    tally_init(&tally, &arena, TALLY_MINUTE_NS);
+    buffer_init(&key, 4096);
+    for (unsigned i = 0; i < count; i++) {
+        char service[32], name[32];
+        int service_len = snprintf(service, sizeof service, "service-%u", i % 500);
+        int name_len = snprintf(name, sizeof name, is_edge ? "called-%u" : "GET /of/%u", i / 500);
+        struct bytes s = bytes_of(service, (size_t)service_len);
+        struct bytes n = bytes_of(name, (size_t)name_len);
+        buffer_reset(&key);
+        if (is_edge)
+            edge_key_put(&key, &(struct edge_key){ .client = { .kind = NODE_SERVICE, .name = s },
+                                                   .server = { .kind = NODE_SERVICE, .name = n } });
+        else
+            red_key_put(&key, &(struct red_key){ .service = s, .name = n, .kind = 2 });
+        uint32_t series = 0;
+        struct tally_point *p = NULL;
+        assert_int_equal(tally_series(&tally, buffer_bytes(&key), &series), ERR_OK);
+        assert_int_equal(tally_at(&tally, series, TALLY_HOUR_NS, &p), ERR_OK);
+        for (unsigned k = 0; k < 64; k++) {
+            p->calls++;
+            assert_int_equal(tally_duration(&tally, p, false, 1000000 + k * 230000), ERR_OK);
+            if (is_edge)
+                assert_int_equal(tally_duration(&tally, p, true, 900000 + k * 210000), ERR_OK);
+        }
+    }
+    totals_add(t, &tally, 1000, 1);
+    buffer_deinit(&key);
+    tally_deinit(&tally);
+    arena_deinit(&arena);
+}
+
+static void series_and_edges_and_halves_fit_32_mib(void **state)
+{
+    (void)state;
+    struct totals t;
+    struct half_table halves;
+    size_t before = heap_bytes();
+    assert_int_equal(totals_init(&t), ERR_OK);
+    assert_int_equal(half_table_init(&halves), ERR_OK);
+    many_add(&t, 10000, false);
+    many_add(&t, 2000, true);
+    size_t heap = heap_bytes() - before;
+    size_t mapped = HALVES_MAX * sizeof(struct half_entry); /* all of it, if all wait */
+    assert_int_equal(t.series_count, 10000);
+    assert_int_equal(t.edges_count, 2000);
+    print_message("heap %zu, halves %zu\n", heap, mapped);
+    assert_true(heap + mapped <= (size_t)32 << 20);
+    half_table_deinit(&halves);
+    totals_deinit(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -333,6 +400,7 @@ int main(void)
         cmocka_unit_test(services_over_the_bound_are_counted_together),
         cmocka_unit_test(idle_series_leave_and_begin_again),
         cmocka_unit_test(memory_stays_within_the_budget),
+        cmocka_unit_test(series_and_edges_and_halves_fit_32_mib),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
