@@ -210,7 +210,7 @@ def with_canned(report):
     """The map and the services before a server of seeded answers: large systems, rare states."""
     with tempfile.TemporaryDirectory() as scratch:
         run(["node", "build.mjs", "--out", scratch], 600, check=True)
-        browser(report, "canned", timeout=300, dist=scratch)
+        browser(report, "canned", timeout=900, dist=scratch)
 
 
 def with_large_data(report):

@@ -55,19 +55,16 @@ async function byKeyboard(browser, base) {
     await page.getByText('outside the focus').waitFor();
     const one = await page.locator('.map-node').count();
     await page.keyboard.press('2');
-    await written(page);
-    expect(query(page).get('hops') === '2', page.url());
+    await page.waitForURL((u) => u.searchParams.get('hops') === '2');
     await page.waitForFunction((n) => document.querySelectorAll('.map-node').length > n, one);
     await survives(page, () => drawn(page));
     await open(page, base);
     await page.locator('#page').focus();
     await page.keyboard.press('e');
-    await written(page);
-    expect(query(page).get('show') === 'errors', page.url());
+    await page.waitForURL((u) => u.searchParams.get('show') === 'errors');
     await survives(page, () => page.locator('.map-notes').innerText());
     await page.getByText('without errors hidden: show all').click();
-    await written(page);
-    expect(query(page).get('show') === null, page.url());
+    await page.waitForURL((u) => !u.searchParams.has('show'));
   });
   await attempt('keys: + - 0 move the camera', async () => {
     await open(page, base);
