@@ -357,6 +357,11 @@ static uint8_t *varint_at(uint8_t *p, uint64_t v)
 static bool get_varint(struct bytes *in, uint64_t *out)
 {
     uint64_t v = 0;
+    if (in->len > 0 && in->data[0] < 0x80) { /* nearly all */
+        *out = in->data[0];
+        *in = bytes_of(in->data + 1, in->len - 1);
+        return true;
+    }
     for (unsigned i = 0; i < 10 && i < in->len; i++) {
         v |= (uint64_t)(in->data[i] & 0x7F) << (7 * i);
         if (in->data[i] >= 0x80)
@@ -445,6 +450,16 @@ enum err histogram_skip(struct bytes *bytes)
     return body_take(bytes, &body);
 }
 
+/* Nearly always the window covers it, and the sum fits. */
+static inline enum err bucket_sum(struct histogram *h, int32_t index, uint64_t times)
+{
+    uint32_t *counts = h->counts, at = (uint32_t)(index - h->first);
+    if (h->is_wide || at >= h->length || times > UINT32_MAX - counts[at])
+        return histogram_bucket_add(h, index, times);
+    counts[at] += (uint32_t)times;
+    return ERR_OK;
+}
+
 static enum err buckets_add(struct bytes body, int shift, struct histogram *out,
                             uint64_t *out_count)
 {
@@ -461,7 +476,7 @@ static enum err buckets_add(struct bytes body, int shift, struct histogram *out,
         for (uint64_t i = 0; i < run; i++, index++) {
             if (!get_varint(&body, &times))
                 return ERR_CORRUPT;
-            enum err e = histogram_bucket_add(out, (int32_t)index >> shift, times);
+            enum err e = bucket_sum(out, (int32_t)index >> shift, times);
             if (e != ERR_OK)
                 return e;
             total = add_saturating(total, times);
