@@ -170,14 +170,15 @@ def hostile_failures(server, statements, report=None):
     for name, body, statuses, words in statements:
         body = body if isinstance(body, dict) else {"query": body}
         begin = time.monotonic()
-        status, answer = ask(server, {**body, "timeout": "500ms"})
+        # What time must stop is stopped soon; the others have the server's own patience, also on a busy machine.
+        status, answer = ask(server, {**body, "timeout": "500ms"} if 504 in statuses else body)
         took = time.monotonic() - begin
         try:
             parsed = json.loads(answer)
         except ValueError:
             parsed = {}
         text = parsed.get("error", {}).get("message", "") if isinstance(parsed, dict) else ""
-        ok = status in statuses and all(w in text for w in words) and took < 30
+        ok = status in statuses and all(w in text for w in words) and took < 60
         if report is not None:
             report.check(f"hostile: {name}", ok, f"{status} {text or answer[:200]!r} in {took:.2f} s")
         if not ok:
