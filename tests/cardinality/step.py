@@ -303,6 +303,8 @@ def check(report, server, book, start, names, attack_spans, memory):
     report.check("edges and halves too", entries["edges"] <= most["edges"] and entries["halves"] <= most["halves"], str(entries))
     overflowed = {labels["of"]: n for labels, n in series(page, "spindle_rollup_overflowed_total")}
     rest = sum(n for labels, n in calls if labels["service_name"] == "(other)")
+    names_of_rest = {labels["span_name"] for labels, _ in calls if labels["service_name"] == "(other)"}
+    report.check("and have one name, so that they take no series", names_of_rest == {"(other)"}, str(sorted(names_of_rest)[:3]))
     report.check("services over the bound are counted", overflowed["services"] == rest > 0, f"{rest:.0f} spans")
     unnamed = sum(n for labels, n in calls if labels["span_name"] == "(other)" and labels["service_name"] != "(other)")
     report.check("names over the bound are counted", overflowed["series"] == unnamed > 0, f"{unnamed:.0f} spans")
