@@ -186,6 +186,7 @@ struct sqlite_engine {
     char *vfs; /* or NULL */
     enum durability durability;
     size_t memory_bytes, builder_rows;
+    _Atomic bool seals_unmerged; /* retention waits for room: no partition waits to be merged */
     uint64_t builder_age_ns, partition_bytes_max, partition_age_ns;
     uint64_t retention_age_ns, retention_rollups_ns, retention_bytes; /* 0: without end */
     uint64_t maintain_interval_ns;
@@ -291,7 +292,8 @@ void retention_run(struct sqlite_engine *e);
 /* Merge small row groups, once a signal, and delete what was merged and nobody reads; maintenance's. */
 void merge_run(struct sqlite_engine *e);
 void merge_forget(struct sqlite_engine *e); /* at the end */
-/* Whether a closed partition has row groups to be merged or deleted; from any thread. */
+/* Whether a closed partition must not be sealed yet, as row groups of it are to be deleted, or merged where
+ * there is time for that; from any thread. */
 bool merge_is_due(struct sqlite_engine *e, const struct partition *p);
 
 /* ---- sqlite_query.c -------------------------------------------------------------------------- */

@@ -518,7 +518,8 @@ void merge_forget(struct sqlite_engine *e)
 bool merge_is_due(struct sqlite_engine *e, const struct partition *p)
 {
     bool is_due = atomic_load(&p->replaced) > 0 || atomic_load(&p->has_leftovers);
-    for (int s = 0; s < SIGNAL_COUNT && !is_due; s++) {
+    bool waits = !atomic_load(&e->seals_unmerged);
+    for (int s = 0; s < SIGNAL_COUNT && waits && !is_due; s++) {
         struct snapshot snapshot;
         struct merge m = { .signal = (enum signal)s };
         view_snapshot(&e->view, (enum signal)s, &snapshot);
@@ -596,14 +597,14 @@ static void merge_one(struct sqlite_engine *e, struct merge *m)
 void merge_run(struct sqlite_engine *e)
 {
     replaced_tend(e);
-    if (atomic_load(&e->not_writable) != NULL || atomic_load(&e->disk.state) == DISK_CRITICAL ||
-        atomic_load(&e->pending_bytes) > e->memory_bytes / 16)
+    if (atomic_load(&e->not_writable) != NULL || atomic_load(&e->disk.state) == DISK_CRITICAL)
         return;
+    bool has_time = atomic_load(&e->pending_bytes) <= e->memory_bytes / 16;
     for (int s = 0; s < SIGNAL_COUNT; s++) {
         struct snapshot snapshot;
         struct merge m = { .signal = (enum signal)s };
         view_snapshot(&e->view, (enum signal)s, &snapshot);
-        if (merge_choose(e, snapshot.groups, &m))
+        if (merge_choose(e, snapshot.groups, &m) && has_time)
             merge_one(e, &m); /* what failed is tried again, or marked */
         if (m.has_leftovers)
             (void)!writer_task_run(e, leftovers_delete, NULL);

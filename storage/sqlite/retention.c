@@ -71,6 +71,7 @@ static enum err expiry_choose(struct sqlite_engine *e, void *context)
     struct expiry_step *step = context;
     struct partition *p = oldest_removable(e);
     uint64_t now = retention_clock_now(&e->clock);
+    atomic_store(&e->seals_unmerged, p == NULL && is_too_much(e));
     if (p == NULL || catalog_db(e->catalog)->is_sync_failed)
         return ERR_OK;
     /* A damaged one may never have been closed, and what was read of its journal may wait for ever. */

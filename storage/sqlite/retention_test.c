@@ -22,7 +22,7 @@
 
 #define NS_PER_DAY (86400 * NS_PER_S)
 #define START_NS   (UINT64_C(1790000000) * NS_PER_S)
-#define PATIENCE   200 /* looks of 10 ms for what must happen; 40 for what must not */
+#define PATIENCE   3000 /* looks of 10 ms for what must happen; 40 for what must not */
 
 struct store {
     char directory[128];
