@@ -58,7 +58,7 @@ static bool is_mapped(void *block)
 static void more_than_the_bound_goes_back(void **state)
 {
     (void)state;
-    enum { BLOCK = 1 << 20, COUNT = 24 };
+    enum { BLOCK = 1 << 20, COUNT = PAGE_CACHE_BYTES / BLOCK + 8 };
     page_cache_drop();
     char *blocks[COUNT];
     for (size_t i = 0; i < COUNT; i++)

@@ -314,7 +314,7 @@ static bool expiry_check(struct ledger *l, const char *directory)
     options_expire(&options);
     if (sqlite_engine_open(&options, &e, NULL) != ERR_OK)
         return false;
-    for (int look = 0; look < 500; look++) {
+    for (int look = 0; look < 15000; look++) {
         engine_statistics(e, &s);
         if (s.disk_bytes <= EXPIRY_BYTES && s.partitions == partition_files(directory))
             break;
