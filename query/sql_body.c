@@ -5,8 +5,9 @@
 #include "proto/json_reader.h"
 #include "query/parameters.h"
 
+#include <strings.h>
+
 #define DEPTH_MAX 4
-#define TYPE_JSON "application/json"
 
 struct reading {
     struct call *c;
@@ -187,18 +188,27 @@ static enum rows_format accepted(const struct request *r)
     return accepts_coding(list, "application/x-ndjson") ? ROWS_LINES : ROWS_JSON;
 }
 
+/* Media types have no case, and parameters may follow them. */
+static bool is_type(struct bytes type, const char *wanted)
+{
+    size_t len = strlen(wanted);
+    return type.len >= len && strncasecmp((const char *)type.data, wanted, len) == 0 &&
+           (type.len == len || memchr("; \t", type.data[len], 3) != NULL);
+}
+
 enum err sql_body_read(struct call *c, struct sql_body *body)
 {
     static const char *const known[] = { "limit", "format", NULL };
     static const char *const formats[] = { "json", "ndjson", "csv", NULL };
     struct bytes type = request_header(c->request, "content-type");
     size_t format = accepted(c->request);
+    bool is_json = is_type(type, "application/json");
     enum err e = ERR_OK;
     /* A page of another site may send plain text, unasked and with its reader's rights. */
-    if (bytes_start_with(type, BYTES_LITERAL("text/plain")) &&
+    if (!is_json && !is_type(type, "application/sql") &&
         request_header(c->request, "origin").len > 0)
         return call_fail(c, ERR_DENIED, NULL, "pages send application/json or application/sql");
-    if (bytes_start_with(type, BYTES_LITERAL(TYPE_JSON)))
+    if (is_json)
         e = read_json(c, body);
     else
         body->query = c->request->body;

@@ -33,9 +33,9 @@ PATH = "/api/spindle/v1/sql"
 RSS_MORE_MIB = 160  # what hostile statements may add: two at a time, 64 MiB each, and what the allocator keeps
 
 
-def ask(server, body, content_type="application/json", accept=None, timeout=120):
+def ask(server, body, content_type="application/json", accept=None, timeout=120, origin=None):
     """(status, bytes) of a question."""
-    headers = {"Content-Type": content_type, **({"Accept": accept} if accept else {})}
+    headers = {"Content-Type": content_type, **({"Accept": accept} if accept else {}), **({"Origin": origin} if origin else {})}
     data = json.dumps(body).encode() if isinstance(body, dict) else body.encode()
     request = urllib.request.Request(server.http + PATH, data=data, headers=headers, method="POST")
     try:
@@ -129,13 +129,10 @@ def check_forms(report, server):
     status, body = ask(server, {"query": "SELECT name,\n  nope FROM spans"})
     error = json.loads(body)["error"]
     report.check("where a mistake is", status == 400 and error["position"] == {"offset": 15, "line": 2, "column": 3}, str(error))
-    request = urllib.request.Request(server.http + PATH, data=b"SELECT 1", method="POST",
-                                     headers={"Content-Type": "text/plain", "Origin": "http://elsewhere.example"})
-    try:
-        code = urllib.request.urlopen(request, timeout=30).status
-    except urllib.error.HTTPError as refused:
-        code = refused.code
-    report.check("plain text of another page is refused", code == 403, str(code))
+    report.check("types have no case", ask(server, {"query": query}, "Application/JSON; charset=utf-8")[0] == 200)
+    for kind, wanted in (("text/plain", 403), ("TEXT/Plain", 403), ("text/PLAIN;charset=utf-8", 403), ("application/SQL", 200)):
+        got = ask(server, "SELECT 1", kind, origin="http://elsewhere.example")[0]
+        report.check(f"{kind} of another page is {'refused' if wanted == 403 else 'answered'}", got == wanted, str(got))
 
 
 def check_command(report, server, preset, shops):
