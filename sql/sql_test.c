@@ -175,6 +175,7 @@ static void what_is_refused_says_so(void **state)
         { "PRAGMA journal_mode", ERR_UNSUPPORTED, "PRAGMA is refused" },
         { "VACUUM", ERR_UNSUPPORTED, "refused" },
         { "DELETE FROM spans", ERR_INVALID, "spans may not be modified" },
+        { "EXPLAIN SELECT * FROM spans", ERR_UNSUPPORTED, "EXPLAIN is refused" },
         { "SELECT load_extension('x')", ERR_UNSUPPORTED, "load_extension() is refused" },
         { "SELECT * FROM sqlite_schema", ERR_UNSUPPORTED, "'sqlite_master' is refused" },
         { "SELECT 1; SELECT 2", ERR_INVALID, "one statement" },

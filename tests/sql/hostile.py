@@ -43,6 +43,7 @@ HOSTILE = [
     ("reindex", "REINDEX", REFUSED, []),
     ("analyze", "ANALYZE", REFUSED, []),
     ("explained attach", "EXPLAIN ATTACH '/tmp/x.db' AS x", REFUSED, ["ATTACH is refused"]),
+    ("the program of a statement, with addresses", "EXPLAIN SELECT * FROM spans", REFUSED, ["EXPLAIN is refused"]),
     ("schema", "SELECT sql FROM sqlite_master", REFUSED, ["sqlite_master", "refused"]),
     ("schema, counted", "SELECT count(*) FROM sqlite_schema", REFUSED, ["refused"]),
     ("schema in a subquery", "SELECT (SELECT group_concat(sql) FROM sqlite_temp_master)", REFUSED, ["refused"]),
