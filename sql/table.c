@@ -25,6 +25,7 @@ struct cursor {
     struct trace_id trace_id;
     bool is_at_end;
     struct intern resources; /* schema URL's length, URL, resource */
+    bool has_resources;
     uint32_t resource_at;
     enum err failure; /* of collecting them */
 };
@@ -129,18 +130,22 @@ static bool on_resource(void *context, struct bytes resource, struct bytes schem
     return c->failure == ERR_OK;
 }
 
+/* Once: the view is of one moment, and a join begins anew for each row beside it. */
 static enum err collect_resources(struct cursor *c)
 {
     struct row_view *view;
+    c->resource_at = 0;
+    if (c->has_resources)
+        return ERR_OK;
     enum err e = session_view(c->vtab->session, &view);
     c->failure = ERR_OK;
-    c->resource_at = 0;
     intern_reset(&c->resources);
     for (int signal = 0; e == ERR_OK && signal < SIGNAL_COUNT; signal++) {
         e = view->ops->resources(view, (enum signal)signal, on_resource, c);
         if (e == ERR_OK)
             e = c->failure;
     }
+    c->has_resources = e == ERR_OK;
     return e;
 }
 

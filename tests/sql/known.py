@@ -106,6 +106,11 @@ def questions(shops, begin, hour):
         sorted({(s["service_name"], f"h-{shop.seed}") for shop in shops for s in shop.spans}))
     ask("spans with their resource", "SELECT count(*) FROM spans s JOIN resources r USING (resource_id) WHERE r.service_name = 'cart'",
         [sum(s["service_name"] == "cart" for s in spans)])
+    ask("every span with its resource", "SELECT r.service_name, count(*) FROM spans s JOIN resources r USING (resource_id) GROUP BY 1 ORDER BY 1",
+        count(s["service_name"] for s in spans))
+    resources = {(s["service_name"], shop.seed) for shop in shops for s in shop.spans}
+    ask("spans beside the resources of others", "SELECT count(*) FROM spans s CROSS JOIN resources r ON r.service_name <> s.service_name",
+        [sum(s["service_name"] != name for s in spans for name, _ in resources)])
 
     # ---- Events, links, log records ----
     events = [(s, e) for s in spans for e in s["events"]]

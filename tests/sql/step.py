@@ -108,6 +108,8 @@ def check_pushed(report, server, shops, begin, hour):
     report.check("a service that is nowhere skips row groups", nobody["rows"] < everything["rows"], str(nobody))
     joined = rows(server, f"SELECT count(*) FROM spans s JOIN logs l USING (trace_id) WHERE s.trace_id = '{trace}'")["scanned"]
     report.check("a join by trace ID looks up both sides", joined["rows"] <= 12 * 12, str(joined))
+    beside = rows(server, "SELECT count(*) FROM spans s CROSS JOIN resources r ON r.service_name <> s.service_name")["scanned"]
+    report.check("resources beside spans are read once", beside["groups"] <= 4 * everything["groups"], f"{beside} beside {everything}")
     plan = rows(server, "EXPLAIN QUERY PLAN SELECT name FROM spans WHERE kind = 'server' ORDER BY start_time DESC LIMIT 5")["rows"]
     report.check("the latest rows are asked for as such", len(plan) == 1 and "latest 5" in plan[0][3], str(plan))
 
