@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #define START_NS UINT64_C(1790000000000000000)
-#define PATIENCE 300 /* looks of 10 ms for what must happen */
+#define PATIENCE 3000 /* looks of 10 ms for what must happen */
 #define BATCHES  4000
 
 struct store {

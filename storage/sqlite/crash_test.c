@@ -49,6 +49,8 @@ static const char *const merge_points[] = { "merge_begun",     "merge_written", 
                                             "merge_committed", "merge_visible", "merge_deleting",
                                             "merge_deleted" };
 #define MERGE_POINTS (sizeof merge_points / sizeof merge_points[0])
+static const char *const rollup_points[] = { "rollups_merge_written", "rollups_merge_committed" };
+#define ROLLUP_POINTS (sizeof rollup_points / sizeof rollup_points[0])
 
 #define EXPIRY_POINTS (sizeof expiry_points / sizeof expiry_points[0])
 
@@ -77,6 +79,12 @@ static void options_merge(struct sqlite_engine_options *o)
 }
 
 /* ---- The process that dies -------------------------------------------------------------------------- */
+
+/* Many partitions, the rollups of which are brought together. */
+static void options_roll_up(struct sqlite_engine_options *o)
+{
+    o->maintain_interval_ns = NS_PER_MS;
+}
 
 static void child_send(struct ledger *l, struct engine *e, size_t first, size_t count)
 {
@@ -107,6 +115,9 @@ static int child_main(char **argv)
     bool merges = getenv("SPINDLE_TEST_MERGES") != NULL;
     if (merges)
         options_merge(&options);
+    bool rolls_up = getenv("SPINDLE_TEST_ROLLS_UP") != NULL;
+    if (rolls_up)
+        options_roll_up(&options);
     struct engine *e = NULL;
     if (sqlite_engine_open(&options, &e, NULL) != ERR_OK)
         return 3;
@@ -118,8 +129,10 @@ static int child_main(char **argv)
         count = count < l.capacity - i ? count : l.capacity - i;
         child_send(&l, e, i, count);
         i += count;
-        if ((merges || random_below(&r, 6) == 0) && engine_settle(e) != ERR_OK)
+        if ((merges || rolls_up || random_below(&r, 6) == 0) && engine_settle(e) != ERR_OK)
             return 4;
+        if (rolls_up)
+            (void)usleep(5000); /* for maintenance; the next life goes on with what it did not do */
     }
     engine_close(e);
     ledger_deinit(&l);
@@ -133,8 +146,9 @@ struct life {
     unsigned passage;
     unsigned after_us;
     bool acks_early;
-    bool expires; /* with retention */
-    bool merges;  /* with many small row groups */
+    bool expires;  /* with retention */
+    bool merges;   /* with many small row groups */
+    bool rolls_up; /* with many partitions */
 };
 
 /* True when it was killed. Acknowledgements are noted in the ledger. */
@@ -158,6 +172,8 @@ static bool life_run(struct ledger *l, const char *directory, size_t from, const
             (void)setenv("SPINDLE_TEST_EXPIRES", "1", 1);
         if (life->merges)
             (void)setenv("SPINDLE_TEST_MERGES", "1", 1);
+        if (life->rolls_up)
+            (void)setenv("SPINDLE_TEST_ROLLS_UP", "1", 1);
         (void)dup2(pipe_fds[1], STDOUT_FILENO);
         (void)close(pipe_fds[0]);
         (void)close(pipe_fds[1]);
@@ -375,6 +391,25 @@ static void killed_while_merging(void **state)
     assert_true(kills >= rounds * MERGE_POINTS * 3);
 }
 
+static void killed_while_rolling_up(void **state)
+{
+    (void)state;
+    unsigned long rounds = setting("SPINDLE_CRASH_ROUNDS", 1);
+    unsigned kills = 0;
+    for (unsigned long n = 0; n < rounds * ROLLUP_POINTS; n++) {
+        struct life lives[LIVES] = { { 0 } };
+        bool is_right = true;
+        for (size_t i = 0; i < LIVES; i++)
+            lives[i] = (struct life){ .point = rollup_points[(n + i) % ROLLUP_POINTS],
+                                      .passage = 1,
+                                      .rolls_up = true };
+        kills += directory_run(11000 + n, lives, &is_right);
+        assert_true(is_right);
+    }
+    (void)fprintf(stderr, "%u kills while rollups are merged\n", kills);
+    assert_true(kills >= rounds * ROLLUP_POINTS);
+}
+
 /* The control: acknowledging before the commit loses what was acknowledged, and the ledger says so. */
 static void early_acknowledgement_is_caught(void **state)
 {
@@ -394,8 +429,11 @@ int main(int argc, char **argv)
     if (argc == 5 && strcmp(argv[1], "--child") == 0)
         return child_main(argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(killed_at_named_points),          cmocka_unit_test(killed_at_random),
-        cmocka_unit_test(killed_while_expiring),           cmocka_unit_test(killed_while_merging),
+        cmocka_unit_test(killed_at_named_points),
+        cmocka_unit_test(killed_at_random),
+        cmocka_unit_test(killed_while_expiring),
+        cmocka_unit_test(killed_while_merging),
+        cmocka_unit_test(killed_while_rolling_up),
         cmocka_unit_test(early_acknowledgement_is_caught),
     };
     const char *only = getenv("SPINDLE_TEST_FILTER");

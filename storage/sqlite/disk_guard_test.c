@@ -19,7 +19,7 @@
 
 #define MIB      ((uint64_t)1 << 20)
 #define MIN      (256 * MIB)
-#define PATIENCE 400 /* looks of 5 ms */
+#define PATIENCE 6000 /* looks of 5 ms */
 
 static void states_follow_one_another(void **state)
 {

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define BATCHES  320
-#define PATIENCE 600 /* looks of 5 ms */
+#define PATIENCE 6000 /* looks of 5 ms */
 
 struct store {
     char directory[128];

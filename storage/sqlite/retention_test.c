@@ -75,7 +75,7 @@ static void fill(struct store *s, size_t from, size_t to, size_t many)
             continue;
         assert_int_equal(engine_settle(s->engine), ERR_OK);
         uint64_t before = partitions(s);
-        for (int look = 0; look < 30 && partitions(s) <= before; look++)
+        for (int look = 0; look < 100 && partitions(s) <= before; look++)
             (void)usleep(10000);
     }
 }
@@ -124,7 +124,7 @@ static void age_is_time_that_passed(void **state)
 
     /* Ten years by the wall clock, and none that passed. */
     clock_fake_set(START_NS + 3650 * NS_PER_DAY, 1001 * NS_PER_S);
-    assert_int_equal(wait_for_at_most(&s, before - 1, 40), before);
+    assert_true(wait_for_at_most(&s, before - 1, 40) >= before);
     assert_true(ledger_check(&s.ledger, s.engine));
     engine_close(s.engine);
     store_open(&s);

@@ -23,7 +23,7 @@ def compare(*options):
     with tempfile.NamedTemporaryFile(prefix="spindle-compare-") as out:
         run = subprocess.run([sys.executable, str(ROOT / "bench" / "compare"), str(binary()), *options, "--spans", "20480", "--rate", "2000",
                               "--rate-s", "1", "--quiet", "0.5", "--ids", "20", "--server-core", "-1", "--load-core", "-1", "--serve-a=--disk-ballast=0",
-                              "--json", out.name], capture_output=True, text=True)
+                              "--directory", str(ROOT / "build"), "--json", out.name], capture_output=True, text=True)
         return run, json.loads(pathlib.Path(out.name).read_text() or "{}")
 
 

@@ -324,8 +324,8 @@ def random_kills(report, kills, seed):
 
 # Passed only when a sync fails: the engine's own tests make it fail, and kill there.
 AFTER_A_FAILED_SYNC = {"freeze_marked", "freeze_listed", "rescue_committed", "rescue_listed"}
-# An upgrade wants an old directory: golden_test kills there.
-ELSEWHERE = {"upgrade_written"}
+# An upgrade wants an old directory: golden_test kills there. Rollups of partitions want many of them: crash_test does.
+ELSEWHERE = {"upgrade_written", "rollups_merge_written", "rollups_merge_committed", "rollups_expired"}
 # Passed by `spindle backup` and `spindle restore`, and not by the server.
 OF_COPIES = {"backup_copied", "restore_file", "restore_copied"}
 # Retention removes what was acknowledged, oldest first.
