@@ -570,8 +570,6 @@ static enum err build_some(struct sqlite_engine *e, enum signal signal, uint64_t
         buffer_init(&b.group, (size_t)1 << 30);
         buffer_init(&b.requests, (size_t)64 << 20);
         error = range_retire(e, &b);
-        if (error != ERR_OK)
-            metric_add(e->metrics.builds_failed, 1);
     }
     if (b.builder != NULL)
         rowgroup_builder_reset(b.builder);
@@ -594,6 +592,8 @@ static enum err build_oldest(struct sqlite_engine *e, enum signal signal)
         bytes /= 2;
         error = build_some(e, signal, items, bytes, &entries);
     }
+    if (error != ERR_OK)
+        metric_add(e->metrics.builds_failed, 1);
     return error;
 }
 

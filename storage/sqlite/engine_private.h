@@ -177,7 +177,8 @@ struct maintain {
     uint64_t clock_stored_mono_ns, rollups_expired_mono_ns;
     struct group **replaced; /* merged into others, and not deleted yet; references */
     size_t replaced_count, replaced_capacity;
-    unsigned merge_refusals; /* how often in a row there was no memory to merge with */
+    unsigned
+        merge_refusals[SIGNAL_COUNT]; /* how often in a row there was no memory to merge with */
 };
 
 struct sqlite_engine {
@@ -186,7 +187,7 @@ struct sqlite_engine {
     char *vfs; /* or NULL */
     enum durability durability;
     size_t memory_bytes, builder_rows;
-    _Atomic bool seals_unmerged; /* retention waits for room: no partition waits to be merged */
+    _Atomic bool seals_unmerged; /* retention waits: no partition waits to be merged */
     uint64_t builder_age_ns, partition_bytes_max, partition_age_ns;
     uint64_t retention_age_ns, retention_rollups_ns, retention_bytes; /* 0: without end */
     uint64_t maintain_interval_ns;

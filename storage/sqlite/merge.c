@@ -583,12 +583,14 @@ static void merge_one(struct sqlite_engine *e, struct merge *m)
         error = merge_build(m, b);
     if (error == ERR_OK)
         error = writer_task_run(e, merge_commit, m);
-    unsigned *refusals = &e->maintain.merge_refusals;
+    unsigned *refusals = &e->maintain.merge_refusals[m->signal];
     *refusals = error == ERR_BUDGET ? *refusals + 1 : 0;
-    if (error == ERR_OK)
+    if (error == ERR_OK) {
         replaced_keep(&e->maintain, m);
-    else if (m->culprit != NULL && (!is_passing(error) || *refusals == MERGE_PATIENCE))
+    } else if (m->culprit != NULL && (!is_passing(error) || *refusals >= MERGE_PATIENCE)) {
         culprit_mark(e, m, error);
+        *refusals = 0;
+    }
     rowgroup_builder_close(b);
     merge_end(m);
     metric_observe(e->metrics.merge_duration, clock_mono_ns() - begun);

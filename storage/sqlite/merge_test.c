@@ -218,6 +218,31 @@ static uint64_t counter(struct store *s, const char *name, const char *labels)
     return metric_value(metrics_counter(s->metrics, name, labels, ""));
 }
 
+/* Merging waits while many requests do, and sealing for merging; what has to go is sealed as it is. */
+static void retention_does_not_wait_for_merging(void **state)
+{
+    (void)state;
+    struct store s;
+    store_init(&s, 24);
+    store_open(&s);
+    trickle(&s, 0, 24);
+    engine_close(s.engine);
+    s.options.partition_bytes_max = 1;
+    s.options.retention_age_ns = 1;
+    store_open(&s);
+    struct sqlite_engine *e = sqlite_engine_from(s.engine);
+    uint64_t many = e->memory_bytes / 8;
+    atomic_fetch_add(&e->pending_bytes, many);
+    assert_int_equal(ledger_batch(&s.ledger, s.engine, 24), ERR_OK);
+    for (int look = 0;
+         look < PATIENCE && counter(&s, "spindle_expired_partitions_total", "reason=\"age\"") == 0;
+         look++)
+        (void)usleep(5000);
+    atomic_fetch_sub(&e->pending_bytes, many);
+    assert_true(counter(&s, "spindle_expired_partitions_total", "reason=\"age\"") > 0);
+    store_deinit(&s);
+}
+
 static uint64_t operations_sum(struct store *s)
 {
     struct arena arena;
@@ -395,6 +420,7 @@ int main(void)
         cmocka_unit_test(quiet_service_has_few_groups),
         cmocka_unit_test(old_snapshot_reads_what_it_saw),
         cmocka_unit_test(closed_partition_is_merged_whole),
+        cmocka_unit_test(retention_does_not_wait_for_merging),
         cmocka_unit_test(copies_are_dropped),
         cmocka_unit_test(one_bad_group_stays_alone),
         cmocka_unit_test(lost_span_is_noticed),

@@ -42,13 +42,12 @@ static bool is_too_much(const struct sqlite_engine *e)
            bytes + atomic_load(&e->catalog_bytes) > e->retention_bytes;
 }
 
-/* The oldest, if it is complete in itself and not the newest; NULL: nothing can go now. One that is being merged
- * before it is sealed is waited for, so that what goes is always the oldest. */
-static struct partition *oldest_removable(const struct sqlite_engine *e)
+/* The oldest that is not going already, if it is not the newest; NULL: there is none. */
+static struct partition *oldest_closed(const struct sqlite_engine *e)
 {
     for (size_t i = 0; i + 1 < e->partitions_count; i++) {
         struct partition *p = e->partitions[i];
-        if (p == e->writer.open || (p->state == PARTITION_OPEN && !p->is_damaged))
+        if (p == e->writer.open)
             return NULL;
         if (p->state != PARTITION_REMOVING && p->state != PARTITION_FROZEN)
             return p;
@@ -65,28 +64,37 @@ static uint64_t next_opened(const struct sqlite_engine *e, const struct partitio
     return 0;
 }
 
-/* Task: is there one to go? */
-static enum err expiry_choose(struct sqlite_engine *e, void *context)
+static bool has_to_go(struct sqlite_engine *e, const struct partition *p, enum expiry *out_reason)
 {
-    struct expiry_step *step = context;
-    struct partition *p = oldest_removable(e);
     uint64_t now = retention_clock_now(&e->clock);
-    atomic_store(&e->seals_unmerged, p == NULL && is_too_much(e));
-    if (p == NULL || catalog_db(e->catalog)->is_sync_failed)
-        return ERR_OK;
-    /* A damaged one may never have been closed, and what was read of its journal may wait for ever. */
-    if (view_count_in(&e->view, p) > 0)
-        return ERR_OK;
     uint64_t closed_ns = p->closed_clock_ns != 0 ? p->closed_clock_ns : next_opened(e, p);
     if (e->retention_age_ns != 0 && closed_ns != 0 && now > closed_ns &&
         now - closed_ns >= e->retention_age_ns)
-        step->reason = EXPIRY_AGE;
+        *out_reason = EXPIRY_AGE;
     else if (is_too_much(e))
-        step->reason = EXPIRY_SIZE;
-    else if (atomic_exchange(&e->disk.evict_is_due, false))
-        step->reason = EXPIRY_DISK;
+        *out_reason = EXPIRY_SIZE;
+    else if (atomic_load(&e->disk.evict_is_due))
+        *out_reason = EXPIRY_DISK;
     else
+        return false;
+    return true;
+}
+
+/* Task: is there one to go? What goes is always the oldest: one that is to be merged before it is sealed is waited
+ * for, and is then sealed without. */
+static enum err expiry_choose(struct sqlite_engine *e, void *context)
+{
+    struct expiry_step *step = context;
+    struct partition *p = oldest_closed(e);
+    bool goes =
+        p != NULL && !catalog_db(e->catalog)->is_sync_failed && has_to_go(e, p, &step->reason);
+    bool is_whole = p != NULL && (p->state != PARTITION_OPEN || p->is_damaged);
+    atomic_store(&e->seals_unmerged, goes && !is_whole);
+    /* A damaged one may never have been closed, and what was read of its journal may wait for ever. */
+    if (!goes || !is_whole || view_count_in(&e->view, p) > 0)
         return ERR_OK;
+    if (step->reason == EXPIRY_DISK)
+        atomic_store(&e->disk.evict_is_due, false);
     step->partition = partition_retain(p);
     return ERR_OK;
 }
