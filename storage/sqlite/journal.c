@@ -251,7 +251,8 @@ static enum err salvage_bounds(struct db *db, uint64_t *out_first, uint64_t *out
     return ERR_OK;
 }
 
-static enum err table_salvage(struct reading *r, const char *sql, uint64_t *unread)
+/* has_groups: what is in the table is in the list of groups too; that forgets those of what was set aside. */
+static enum err table_salvage(struct reading *r, const char *sql, bool has_groups, uint64_t *unread)
 {
     uint64_t first = 0, end = 0;
     sqlite3_stmt *s = NULL;
@@ -263,7 +264,8 @@ static enum err table_salvage(struct reading *r, const char *sql, uint64_t *unre
     /* From the start to the first bad page; then number by number over it, and on from what is found again. */
     r->next = 0;
     e = rows_visit(r, s, 0, INT64_MAX);
-    r->next = r->next > first ? r->next : first;
+    if (has_groups && r->next < first)
+        r->next = first;
     for (uint64_t tries = 0; e == ERR_CORRUPT && r->next < end && tries < SALVAGE_TRIES; tries++) {
         uint64_t at = r->next;
         e = rows_visit(r, s, at, at);
@@ -282,9 +284,9 @@ enum err journal_salvage(struct db *db, journal_entry_fn *visit, void *context,
 {
     struct reading r = { .db = db, .visit = visit, .context = context, .goes_on = true };
     uint64_t unread = 0, unread_aside = 0;
-    enum err e = table_salvage(&r, journal_sql, &unread);
+    enum err e = table_salvage(&r, journal_sql, true, &unread);
     if (e == ERR_OK) /* few, if any: the numbers of a bad page of theirs say nothing */
-        e = table_salvage(&r, aside_sql, &unread_aside);
+        e = table_salvage(&r, aside_sql, false, &unread_aside);
     if (e == ERR_OK)
         *out_unread = unread > 0 || unread_aside == 0 ? unread : 1;
     return e;
