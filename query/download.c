@@ -44,10 +44,16 @@ void download_begin(struct download *d)
  * in any case, and the answer is ours again. */
 static void wait_for_room(struct download *d)
 {
+    uint64_t before = clock_mono_ns();
     pthread_mutex_lock(&d->lock);
     while (!d->may_write)
         pthread_cond_wait(&d->changed, &d->lock);
     pthread_mutex_unlock(&d->lock);
+    uint64_t waited = clock_mono_ns() - before;
+    if (waited > d->patience_ns)
+        waited = d->patience_ns;
+    d->patience_ns -= waited;
+    d->c->context.deadline_mono_ns += waited;
 }
 
 static enum err piece_write(struct download *d, struct bytes piece, bool is_last)

@@ -17,6 +17,9 @@ struct download {
     pthread_mutex_t lock; /* guards may_write */
     pthread_cond_t changed;
     bool may_write;
+    /* Waiting for the reader so long is added to the call's deadline: it is no work of the query's. Set after
+     * download_init(), which leaves 0; counts down. */
+    uint64_t patience_ns;
 };
 
 /* Nothing is answered yet. */

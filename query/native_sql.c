@@ -19,22 +19,14 @@ struct answer {
     struct download download;
     struct rows_text text;
     struct buffer data;
-    uint64_t waited_ns;
 };
 
-/* What waits for its reader is no work of the query's. */
 static enum err write_piece(struct answer *a, bool is_last)
 {
-    uint64_t before = clock_mono_ns();
     if (a->download.x == NULL)
         download_begin(&a->download);
     enum err e = is_last ? download_write_last(&a->download, buffer_bytes(&a->data))
                          : download_write(&a->download, buffer_bytes(&a->data));
-    uint64_t waited = clock_mono_ns() - before;
-    if (a->waited_ns + waited <= READING_MOST) {
-        a->waited_ns += waited;
-        a->c->context.deadline_mono_ns += waited;
-    }
     buffer_reset(&a->data);
     return e;
 }
@@ -171,6 +163,7 @@ enum err native_sql(struct call *c)
                                      .rows_max = body.rows_max };
     c->content_type = types[body.format];
     download_init(&a.download, c);
+    a.download.patience_ns = READING_MOST;
     buffer_init_charged(&a.data, c->options->memory_bytes, &c->budget);
     rows_text_init(&a.text, body.format, &a.data);
     e = sql_ask(&question, &c->context, &sink, &result);

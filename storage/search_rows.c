@@ -25,7 +25,8 @@ struct reader {
     struct row_cursor reader; /* first */
     const struct segment_source *source;
     struct find_progress *progress;
-    struct query_context q; /* the query's, with the arena below */
+    const struct query_context *asker;
+    struct query_context q; /* the asker's, with the arena below */
     struct arena arena;     /* of what is open */
     struct search search;   /* kept from request to request, for what it learned of bodies */
     struct row_request asked;
@@ -365,9 +366,16 @@ static enum err next_of_latest(struct reader *r)
     return ERR_OK;
 }
 
+/* While its rows were looked at, the asker may have been given more time. */
+static void note_deadline(struct reader *r)
+{
+    r->q.deadline_mono_ns = r->asker->deadline_mono_ns;
+}
+
 static enum err reader_next(struct row_cursor *reader, struct row_batch *out)
 {
     struct reader *r = reader_from(reader);
+    note_deadline(r);
     enum err e = r->asked.latest > 0 ? next_of_latest(r) : next_of_segments(r);
     if (r->search.has_damage)
         r->progress->is_complete = false;
@@ -413,6 +421,7 @@ static enum err reader_rewind(struct row_cursor *reader, const struct row_reques
 {
     struct reader *r = reader_from(reader);
     assert(asked->signal == r->asked.signal);
+    note_deadline(r);
     r->asked = *asked;
     if (asked->trace_id != NULL) {
         r->trace_id = *asked->trace_id;
@@ -458,6 +467,7 @@ enum err search_rows_read(const struct segment_source *source, const struct quer
     r->source = source;
     r->progress = progress;
     r->asked.signal = asked->signal;
+    r->asker = q;
     r->q = *q;
     r->q.arena = &r->arena;
     arena_init(&r->arena, search_scratch_bytes(q), q->arena->budget);

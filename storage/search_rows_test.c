@@ -252,6 +252,40 @@ static void parts_are_those_asked_for(void **state)
     }
 }
 
+/* As when a slow reader of the answer is waited for between two batches. */
+static void a_deadline_may_move(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct model m;
+        struct asked k;
+        struct find_progress progress = { .is_complete = true };
+        struct row_request asked = everything();
+        struct row_cursor *c = NULL;
+        struct row_batch batch;
+        static struct rows got;
+        got.count = 0;
+        model_make(&m, 9400 + seed);
+        model_ask(&k, 64u << 20);
+        assert_int_equal(search_rows_read(&m.source.source, &k.q, &progress, &asked, &c), ERR_OK);
+        k.q.deadline_mono_ns = 1;
+        assert_int_equal(c->ops->next(c, &batch), ERR_DEADLINE);
+        assert_int_equal(c->ops->rewind(c, &asked), ERR_OK);
+        k.q.deadline_mono_ns = UINT64_MAX;
+        while (read_batch(&m, c, &got))
+            ;
+        assert_int_equal(got.count, stored(&m));
+        asked.latest = 1;
+        k.q.deadline_mono_ns = 1;
+        assert_int_equal(c->ops->rewind(c, &asked), ERR_DEADLINE);
+        k.q.deadline_mono_ns = UINT64_MAX;
+        assert_int_equal(c->ops->rewind(c, &asked), ERR_OK);
+        c->ops->close(c);
+        arena_deinit(&k.arena);
+        model_free(&m);
+    }
+}
+
 static bool on_resource(void *context, struct bytes resource, struct bytes schema_url)
 {
     bool *seen = context;
@@ -291,6 +325,7 @@ int main(void)
         cmocka_unit_test_teardown(rows_are_those_that_are_stored, model_print_seed),
         cmocka_unit_test_teardown(the_latest_come_in_order, model_print_seed),
         cmocka_unit_test_teardown(parts_are_those_asked_for, model_print_seed),
+        cmocka_unit_test_teardown(a_deadline_may_move, model_print_seed),
         cmocka_unit_test_teardown(every_resource_is_visited, model_print_seed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

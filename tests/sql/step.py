@@ -11,6 +11,7 @@ The checker is checked: a server without its authorizer (a defect of the dev bui
   step.py [--preset NAME] [--seed N]
 """
 import argparse
+import http.client
 import json
 import os
 import pathlib
@@ -205,6 +206,29 @@ def check_leaving(report, server):
                  f"after {left - begin:.1f} s it left, {time.monotonic() - left:.1f} s later it was noticed")
 
 
+def check_patience(report, server, spans):
+    """A reader that pauses for longer than the query may take has all of the answer."""
+    patience, times, pause = "6s", 6, 8
+    # Some 12 MiB: more than the sockets hold. Spans are read anew after the pause.
+    query = f"""WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {times})
+        SELECT i, span_id, '{"x" * 900}' FROM n CROSS JOIN spans"""
+    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=120)
+    connection.sock = socket.socket()
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    connection.sock.settimeout(120)
+    connection.sock.connect(("127.0.0.1", server.http_port))
+    connection.request("POST", PATH, json.dumps({"query": query, "timeout": patience, "limit": 1000000}),
+                       {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    begin = response.read(1)
+    time.sleep(pause)
+    answer = json.loads(begin + response.read())
+    connection.close()
+    report.check("the server waits for who pauses", answer["took_ms"] >= pause * 1000 - 500, str(answer["took_ms"]))
+    report.check("who pauses has all of the answer", "error" not in answer and len(answer["rows"]) == times * spans,
+                 f"{len(answer['rows'])} of {times * spans} rows, {answer.get('error')}")
+
+
 def check_hostile(report, server, spans):
     before = rss_mib(server)
     hostile_failures(server, HOSTILE, report)
@@ -250,6 +274,7 @@ def main():
         check_pushed(report, server, shops, begin, hour)
         check_forms(report, server)
         check_leaving(report, server)
+        check_patience(report, server, sum(len(s.spans) for s in shops))
         check_hostile(report, server, sum(len(s.spans) for s in shops))
         check_command(report, server, a.preset, shops)
     if binary("dev").exists():
