@@ -103,7 +103,7 @@ static const struct column span_columns[] = {
 static const struct column log_columns[] = {
     { "time", "INTEGER", ROW_TIMES, PUSH_TIME, 0, VALUE_TIME },
     { "observed_time", "INTEGER", ROW_TIMES, PUSH_NONE, 0, VALUE_OBSERVED_TIME },
-    { "severity_number", "INTEGER", ROW_KIND, PUSH_INT, EXPR_INTRINSIC_LOG_SEVERITY,
+    { "severity_number", "INTEGER", ROW_KIND, PUSH_SEVERITY, EXPR_INTRINSIC_LOG_SEVERITY,
       VALUE_SEVERITY_NUMBER },
     { "severity_text", "TEXT", ROW_REST, PUSH_TEXT, EXPR_INTRINSIC_LOG_SEVERITY_TEXT,
       VALUE_SEVERITY_TEXT },

@@ -72,8 +72,9 @@ static bool can_push(enum push push, unsigned char op)
     case PUSH_KIND:
     case PUSH_STATUS:
         return is_equal;
+    case PUSH_SEVERITY:
+        return is_equal || op == SQLITE_INDEX_CONSTRAINT_GT || op == SQLITE_INDEX_CONSTRAINT_GE;
     case PUSH_TIME:
-    case PUSH_INT:
     case PUSH_DURATION:
         return is_equal || is_comparison(op);
     case PUSH_PARENT:
@@ -128,8 +129,9 @@ static bool is_exact(const struct choice *c, const struct column *column, int i)
     sqlite3_value *v = literal_of(c, i);
     int type = v == NULL ? SQLITE_NULL : sqlite3_value_type(v);
     switch (column->push) {
+    case PUSH_SEVERITY:
+        return type == SQLITE_INTEGER && sqlite3_value_int64(v) >= 0;
     case PUSH_TIME:
-    case PUSH_INT:
     case PUSH_DURATION:
         return type == SQLITE_INTEGER;
     case PUSH_TEXT:
@@ -431,16 +433,27 @@ static void add_time(struct building *b, const char *op, sqlite3_value *v)
         b->is_empty = true;
 }
 
-static void add_number(struct building *b, const struct column *c, const char *op, sqlite3_value *v)
+static void add_duration(struct building *b, const struct column *c, const char *op,
+                         sqlite3_value *v)
 {
-    enum expr_type type = c->push == PUSH_DURATION ? EXPR_DURATION : EXPR_INT;
     int64_t low, high;
     if (!bounds_of(op, v, &low, &high))
         return;
     if (low > INT64_MIN)
-        add(b, intrinsic(b, EXPR_GE, c->intrinsic, type, low));
+        add(b, intrinsic(b, EXPR_GE, c->intrinsic, EXPR_DURATION, low));
     if (high < INT64_MAX)
-        add(b, intrinsic(b, EXPR_LE, c->intrinsic, type, high));
+        add(b, intrinsic(b, EXPR_LE, c->intrinsic, EXPR_DURATION, high));
+}
+
+/* A number that was sent negative is so here, and 2^32 more in the engine: there it lies above all others. */
+static void add_severity(struct building *b, const struct column *c, const char *op,
+                         sqlite3_value *v)
+{
+    int64_t low, high;
+    if (!bounds_of(op, v, &low, &high) || low < 0)
+        return;
+    add(b, intrinsic(b, EXPR_GE, c->intrinsic, EXPR_INT, low));
+    add(b, intrinsic(b, EXPR_LE, c->intrinsic, EXPR_INT, high < INT32_MAX ? high : INT32_MAX));
 }
 
 /* '%text%', where text has no wildcard: what has no letters outside of ASCII folds alike here and there. */
@@ -472,8 +485,10 @@ static void add_condition(struct building *b, const struct column *c, const char
         add_trace_id(b, v);
     else if (c->push == PUSH_TIME)
         add_time(b, op, v);
-    else if (c->push == PUSH_INT || c->push == PUSH_DURATION)
-        add_number(b, c, op, v);
+    else if (c->push == PUSH_DURATION)
+        add_duration(b, c, op, v);
+    else if (c->push == PUSH_SEVERITY)
+        add_severity(b, c, op, v);
     else if (c->push == PUSH_CONTAINS)
         add_like(b, c, v);
     else

@@ -23,8 +23,8 @@ enum push {
     PUSH_SERVICE,  /* =, IN */
     PUSH_KIND,     /* =, IN of words */
     PUSH_STATUS,   /* likewise */
-    PUSH_INT,      /* < <= = >= > of an integer intrinsic */
-    PUSH_DURATION, /* likewise */
+    PUSH_SEVERITY, /* = >= > of what is not negative */
+    PUSH_DURATION, /* < <= = >= > */
     PUSH_PARENT,   /* =, IN, IS NULL, IS NOT NULL */
     PUSH_CONTAINS  /* LIKE '%text%' */
 };

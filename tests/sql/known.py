@@ -122,6 +122,11 @@ def questions(shops, begin, hour):
         sorted((s["span_id"], k["trace_id"], k["span_id"], "batch") for s in spans for k in s["links"]))
     ask("severe log records", "SELECT severity_text, count(*) FROM logs WHERE severity_number >= 9 GROUP BY 1 ORDER BY 1",
         count(x["severity_text"] for x in logs if x["severity_number"] >= 9))
+    for condition in ("< 9", "<= 0", "<> 9", "= -3", ">= -3", "> -4", "> -3", ">= 0", "= 9", "BETWEEN -5 AND 5", ">= 8.5", "< 4294967293"):
+        ask(f"log records of severity {condition}", f"SELECT severity_number, count(*) FROM logs WHERE severity_number {condition} GROUP BY 1 ORDER BY 1",
+            count(x["severity_number"] for x in logs if holds(x["severity_number"], condition)))
+        ask(f"the latest of severity {condition}", f"SELECT time FROM logs WHERE severity_number {condition} ORDER BY time DESC LIMIT 30",
+            sorted((x["time"] for x in logs if holds(x["severity_number"], condition)), reverse=True)[:30])
     ask("bodies like", "SELECT count(*) FROM logs WHERE body LIKE '%timeout%'", [sum("TIMEOUT" in str(x["body"]) for x in logs)])
     ask("bodies with other letters", "SELECT count(*) FROM logs WHERE body LIKE '%☃%'", [sum("☃" in str(x["body"]) for x in logs)])
     ask("bodies that are maps", "SELECT body ->> 'code' AS code, count(*) FROM logs WHERE json_valid(body) GROUP BY 1 ORDER BY 1",
@@ -173,6 +178,14 @@ def group(spans, where, key, value):
         if where is None or where(s):
             out[s[key]].append(value(s) if callable(value) else s[value])
     return out
+
+
+def holds(n, condition):
+    """Whether a condition in SQL holds, as Python has it."""
+    op, *values = condition.replace("AND ", "").split()
+    a = [float(v) for v in values]
+    return {"<": n < a[0], "<=": n <= a[0], ">": n > a[0], ">=": n >= a[0], "=": n == a[0], "<>": n != a[0],
+            "BETWEEN": a[0] <= n <= a[-1]}[op]
 
 
 def nearest(values, q):

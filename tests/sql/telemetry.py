@@ -6,7 +6,7 @@ SERVICES = ["cart", "checkout", "payment", "search"]
 KINDS = ["unspecified", "internal", "server", "client", "producer", "consumer"]
 STATUS = ["unset", "ok", "error"]
 METHODS = ["GET", "POST", "PUT"]
-SEVERITIES = {1: "TRACE", 5: "DEBUG", 9: "INFO", 13: "WARN", 17: "ERROR"}
+SEVERITIES = {-3: "ODD", 1: "TRACE", 5: "DEBUG", 9: "INFO", 13: "WARN", 17: "ERROR"}
 
 
 def value(v):
