@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tables' columns, named as OTLP names them, and their values, read where a row lies when SQLite asks.
  *
- * What OTLP leaves out is NULL, but for numbers, names and counts, whose absence is 0 or empty. Times are Unix
+ * What OTLP leaves out is NULL, but for numbers and names of spans and events, which are 0 or empty. Times are Unix
  * nanoseconds; SQLite's integers end in 2262, and later times are shown as their largest. */
 #include "sql/table.h"
 
