@@ -145,7 +145,8 @@ def steps(long):
     yield "unit-asan", ctest("asan", *slow), {**scale, **asan, **({} if long else quick)}, 3600
     yield "build-tsan", preset("tsan"), {}, 1200
     yield "unit-tsan", ctest("tsan", *slow), {**scale, **tsan, **({} if long else quick)}, 3600
-    yield "build-release", preset("release"), {}, 1200
+    # Of this the steps below run two programs; tests beside their modules run in the builds above.
+    yield "build-release", preset("release", ("spindle", "stages")), {}, 1200
     yield "build-fuzz", preset("fuzz"), {}, 1200
     yield "fuzz", ["python3", "tests/fuzz/run.py", "--seconds", "3600" if long else "60"], {}, 90000
     for script in sorted((ROOT / "tests").glob("*/step.py")):
