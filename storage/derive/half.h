@@ -18,15 +18,14 @@
 #include "storage/derived.h"
 
 #define HALVES_MAX 65536u
-/* Of these, callers that have met a server: 0.9 MiB, which stay resident when everything is quiet. */
-#define HALVES_PAIRED_MAX 8192u
+/* Of these, callers that have met a server: 1.8 MiB, which stay resident when everything is quiet. */
+#define HALVES_PAIRED_MAX 16384u
 #define HALF_LIFETIME_NS                                                                           \
     (UINT64_C(900) * 1000000000) /* by arrival, that is: by the group's building */
 #define HALF_NONE UINT32_MAX
 /* Of one group, of those that have met a server in it: a second one may come later, but seldom does; senders of
  * messages first, which several may receive. */
 #define HALF_PAIRS_KEPT 4096u
-#define HALF_CALLS_KEPT 1024u /* of these, others than senders of messages */
 
 enum half_flag {
     HALF_SERVER = 1,    /* else client */

@@ -220,12 +220,11 @@ static void expire(struct run *r, uint64_t now)
 }
 
 /* Callers that were paired: those that sent messages, or the others. */
-static void pairs_keep(struct run *r, uint32_t messaging, size_t most)
+static void pairs_keep(struct run *r, uint32_t messaging)
 {
     const struct intake *in = r->in;
     struct half_changes *c = &r->p->changes;
-    most = most < HALF_PAIRS_KEPT - c->pairs_count ? c->pairs_count + most : HALF_PAIRS_KEPT;
-    for (size_t i = 0; i < in->halves_count && c->pairs_count < most; i++) {
+    for (size_t i = 0; i < in->halves_count && c->pairs_count < HALF_PAIRS_KEPT; i++) {
         const struct half *h = &in->halves[i];
         if (r->local.is_met[i] != 0 && (h->flags & (HALF_SERVER | HALF_MESSAGING)) == messaging)
             r->pairs[c->pairs_count++] = *h;
@@ -243,8 +242,8 @@ static enum err leftovers(struct run *r, bool is_query)
             r->waits[c->waits_count++] = in->halves[i];
     if (is_query)
         return ERR_OK;
-    pairs_keep(r, HALF_MESSAGING, HALF_PAIRS_KEPT);
-    pairs_keep(r, 0, HALF_CALLS_KEPT);
+    pairs_keep(r, HALF_MESSAGING);
+    pairs_keep(r, 0);
     while (c->waits_count > HALVES_MAX)
         alone(in, &r->waits[--c->waits_count], true);
     size_t room = HALVES_MAX - r->table->waiting.count;
