@@ -67,7 +67,7 @@ export function canned({ services = 60, seed = 1, state = 'full', namespaces = t
     }
     if (/^\/attributes\/.*\/values$/.test(path)) return { values: [{ value: 'prod', count: 12 }] };
     if (path === '/status') return statusOf(state, w);
-    if (path === '/cleaned') return { rows: state === 'full' ? [{ service: 'checkout', name: 'GET /item/{id}', example: 'GET /item/42', why: 'id', spans: 812 }, { service: 'search', name: '(many names)', example: 'query 9f1c02a7 in 12 ms', why: 'overflow', spans: 40112 }] : [], hidden: state === 'full' ? 3 : 0, took_ms: 0.2 };
+    if (path === '/cleaned') return { rows: state === 'full' ? [{ service: 'checkout', name: 'GET /item/{id}', example: 'GET /item/42', why: ['number'], spans: 812 }, { service: 'search', name: '(many names)', example: 'query 9f1c02a7 in 12 ms', why: ['query', 'overflow'], spans: 40112 }] : [], hidden: state === 'full' ? 3 : 0, took_ms: 0.2 };
     if (path === '/map') return { ...system, ...common(w), took_ms: 4.2 };
     if (path === '/services') {
       const rows = all.map((n, k) => {

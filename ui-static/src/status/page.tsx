@@ -288,11 +288,21 @@ const gapTexts: Record<string, readonly [string, string]> = {
   expired: ['Parents that have expired', 'The trace is longer than what is kept.'],
 };
 const whyTexts: Record<string, string> = {
-  id: 'has IDs in it',
-  template: 'has parts that vary',
-  overflow: 'one of too many names',
-  long: 'is very long',
+  number: 'a number',
+  uuid: 'a UUID',
+  hex: 'an ID in hex',
+  date: 'a date',
+  email: 'an e-mail address',
+  token: 'a token',
+  address: 'an IP address',
+  query: 'a query',
+  long: 'too much text',
+  learned: 'words that vary',
+  rule: 'what a rule names',
+  overflow: 'one name too many',
 };
+
+const becauseOf = (why: readonly string[]): string => why.map((w) => whyTexts[w] ?? words(w)).join(', ');
 
 function Instrumentation() {
   const { env } = sharedParams();
@@ -346,7 +356,7 @@ function Instrumentation() {
                   { key: 'service', head: 'Service', width: '200px', cell: (r) => <span title={r.service}>{r.service}</span> },
                   { key: 'name', head: 'Counted as', class: 'mono', cell: (r) => <span title={r.name}>{r.name}</span> },
                   { key: 'example', head: 'For example', class: 'mono', cell: (r) => <span title={r.example}>{r.example}</span> },
-                  { key: 'why', head: 'Because the name', width: '170px', cell: (r) => whyTexts[r.why] ?? words(r.why) },
+                  { key: 'why', head: 'It holds', width: '170px', cell: (r) => becauseOf(r.why) },
                   { key: 'spans', head: 'Spans', align: 'right', width: '100px', cell: (r) => formatCount(r.spans) },
                   {
                     key: 'open',

@@ -76,7 +76,7 @@ export interface Cleaned {
     readonly service: string;
     readonly name: string;
     readonly example: string;
-    readonly why: string;
+    readonly why: readonly string[];
     readonly spans: number;
   }[];
   readonly hidden: number;
