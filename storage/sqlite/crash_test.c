@@ -330,17 +330,18 @@ static bool expiry_check(struct ledger *l, const char *directory)
     options_expire(&options);
     if (sqlite_engine_open(&options, &e, NULL) != ERR_OK)
         return false;
-    for (int look = 0; look < 15000; look++) {
+    bool is_right = false;
+    unsigned files = 0;
+    for (int look = 0; look < 15000 && !is_right; look++) {
+        if (look > 0)
+            (void)usleep(2000);
         engine_statistics(e, &s);
-        if (s.disk_bytes <= EXPIRY_BYTES && s.partitions == partition_files(directory))
-            break;
-        (void)usleep(2000);
+        files = partition_files(directory);
+        is_right = s.disk_bytes <= EXPIRY_BYTES && s.partitions == files;
     }
-    bool is_right = s.disk_bytes <= EXPIRY_BYTES && s.partitions == partition_files(directory);
     if (!is_right)
         (void)fprintf(stderr, "%llu partitions, %u files, %llu bytes\n",
-                      (unsigned long long)s.partitions, partition_files(directory),
-                      (unsigned long long)s.disk_bytes);
+                      (unsigned long long)s.partitions, files, (unsigned long long)s.disk_bytes);
     engine_close(e);
     return is_right;
 }
