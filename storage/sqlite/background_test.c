@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "proto/pb_writer.h"
 #include "storage/sqlite/engine_private.h"
+#include "storage/testing/ledger.h"
 #include "storage/testing/scratch.h"
 
 #include <setjmp.h>
@@ -15,12 +16,6 @@
 #include <unistd.h>
 
 #define NAMES 400u /* of a service */
-
-static void answered(struct append *a, enum err result)
-{
-    _Atomic int *answer = a->context;
-    atomic_store(answer, result == ERR_OK ? 1 : 2);
-}
 
 /* A word of its own for each number: digits would be cleaned out of a name. */
 static void put_word(struct buffer *b, uint32_t field, char first, uint32_t n)
@@ -62,21 +57,10 @@ static void send_services(struct engine *e, uint32_t first, uint32_t count)
         pb_end(&body, group);
     }
     assert_int_equal(buffer_error(&body), ERR_OK);
-    _Atomic int answer = 0;
-    struct append a = { .signal = SIGNAL_TRACES,
-                        .items = (uint64_t)count * NAMES,
-                        .request_hash = { first + 1, count },
-                        .arrival_unix_ns = clock_unix_ns(),
-                        .on_done = answered,
-                        .context = &answer };
-    arena_init(&a.arena, SIZE_MAX, NULL);
-    assert_int_equal(arena_dup(&a.arena, buffer_bytes(&body), &a.body), ERR_OK);
+    assert_int_equal(ledger_send_body(e, SIGNAL_TRACES, buffer_bytes(&body),
+                                      (uint64_t)count * NAMES, first + 1, count),
+                     ERR_OK);
     buffer_deinit(&body);
-    engine_append(e, &a);
-    while (atomic_load(&answer) == 0)
-        (void)usleep(500);
-    assert_int_equal(atomic_load(&answer), 1);
-    arena_deinit(&a.arena);
 }
 
 struct store {

@@ -243,30 +243,6 @@ static void retention_does_not_wait_for_merging(void **state)
     store_deinit(&s);
 }
 
-static uint64_t operations_sum(struct store *s)
-{
-    struct arena arena;
-    struct bytes *names = NULL;
-    size_t count = 0;
-    uint64_t spans = 0;
-    arena_init(&arena, (size_t)16 << 20, NULL);
-    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
-    assert_int_equal(engine_services(s->engine, &q, &names, &count), ERR_OK);
-    for (size_t i = 0; i < count; i++) {
-        struct operation *operations = NULL;
-        size_t operations_count = 0;
-        uint64_t rest = 0;
-        assert_int_equal(
-            engine_operations(s->engine, &q, names[i], &operations, &operations_count, &rest),
-            ERR_OK);
-        spans += rest;
-        for (size_t k = 0; k < operations_count; k++)
-            spans += operations[k].spans;
-    }
-    arena_deinit(&arena);
-    return spans;
-}
-
 /* The same batch as another request, as a client's queue may form it: its spans are stored ones. */
 static void send_again(struct store *s, size_t number)
 {
@@ -312,12 +288,12 @@ static void copies_are_dropped(void **state)
     uint64_t dropped = counter(&s, "spindle_storage_duplicates_total", "reason=\"merge\"");
     assert_true(dropped >= twice.spans - once.spans);
     assert_true(ledger_check(&s.ledger, s.engine));
-    assert_int_equal(operations_sum(&s), after.spans);
+    assert_int_equal(ledger_operations_spans(s.engine), after.spans);
     engine_close(s.engine);
     verifies(&s); /* also that operations count what row groups hold */
     store_open(&s);
     assert_int_equal(statistics_of(&s).spans, after.spans);
-    assert_int_equal(operations_sum(&s), after.spans);
+    assert_int_equal(ledger_operations_spans(s.engine), after.spans);
     store_deinit(&s);
 }
 

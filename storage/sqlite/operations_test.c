@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "proto/pb_writer.h"
 #include "storage/sqlite/engine_private.h"
+#include "storage/testing/ledger.h"
 #include "storage/testing/scratch.h"
 
 #include <setjmp.h>
@@ -144,12 +145,6 @@ struct store {
     struct engine *engine;
 };
 
-static void answered(struct append *a, enum err result)
-{
-    _Atomic int *answer = a->context;
-    atomic_store(answer, result == ERR_OK ? 1 : 2);
-}
-
 /* `REQUEST` spans of a service, each with a name of its own. */
 static void send_names(struct engine *e, const char *service, uint32_t first)
 {
@@ -177,21 +172,10 @@ static void send_names(struct engine *e, const char *service, uint32_t first)
     }
     pb_end(&body, scope);
     pb_end(&body, group);
-    _Atomic int answer = 0;
-    struct append a = { .signal = SIGNAL_TRACES,
-                        .items = REQUEST,
-                        .request_hash = { first + 1, (uint64_t)service[0] },
-                        .arrival_unix_ns = clock_unix_ns(),
-                        .on_done = answered,
-                        .context = &answer };
-    arena_init(&a.arena, SIZE_MAX, NULL);
-    assert_int_equal(arena_dup(&a.arena, buffer_bytes(&body), &a.body), ERR_OK);
+    assert_int_equal(ledger_send_body(e, SIGNAL_TRACES, buffer_bytes(&body), REQUEST, first + 1,
+                                      (uint64_t)service[0]),
+                     ERR_OK);
     buffer_deinit(&body);
-    engine_append(e, &a);
-    while (atomic_load(&answer) == 0)
-        (void)usleep(500);
-    assert_int_equal(atomic_load(&answer), 1);
-    arena_deinit(&a.arena);
 }
 
 static size_t listed(struct engine *e, const char *service, uint64_t *out_spans, uint64_t *out_rest)

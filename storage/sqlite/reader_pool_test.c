@@ -57,17 +57,6 @@ static void a_set_has_one_connection_a_file(void **state)
 }
 
 /* A reader of very many files, and then nobody: few of them stay open, and after a while none. */
-static size_t descriptors(void)
-{
-    size_t count = 0;
-    DIR *d = opendir("/proc/self/fd");
-    assert_non_null(d);
-    while (readdir(d) != NULL)
-        count++;
-    (void)closedir(d);
-    return count;
-}
-
 static void many_files_need_few_descriptors(void **state)
 {
     (void)state;
@@ -84,7 +73,7 @@ static void many_files_need_few_descriptors(void **state)
         db_close(&writer);
         reader_pool_init(&pools[i], paths[i], NULL);
     }
-    size_t before = descriptors(), most = 0;
+    size_t before = scratch_descriptors(), most = 0;
     struct reader_set set = { 0 };
     struct db *held = NULL;
     assert_int_equal(reader_set_take(&set, &pools[0], &held), ERR_OK); /* in use all the time */
@@ -97,7 +86,7 @@ static void many_files_need_few_descriptors(void **state)
             assert_int_equal(rows, 0);
             reader_set_leave(&set, db);
             assert_true(set.count <= READER_SET_MAX);
-            size_t now = descriptors() - before;
+            size_t now = scratch_descriptors() - before;
             most = now > most ? now : most;
         }
     }
@@ -106,11 +95,11 @@ static void many_files_need_few_descriptors(void **state)
     assert_int_equal(reader_set_take(&set, &pools[0], &again), ERR_OK);
     assert_ptr_equal(again, held);
     reader_set_deinit(&set);
-    assert_true(descriptors() - before <= EACH * (size_t)READER_POOL_ALL_IDLE_MAX);
+    assert_true(scratch_descriptors() - before <= EACH * (size_t)READER_POOL_ALL_IDLE_MAX);
     reader_pools_tend(clock_mono_ns());
-    assert_true(descriptors() > before); /* they may be wanted in a moment */
+    assert_true(scratch_descriptors() > before); /* they may be wanted in a moment */
     reader_pools_tend(clock_mono_ns() + 2 * READER_POOL_IDLE_NS);
-    assert_int_equal(descriptors(), before);
+    assert_int_equal(scratch_descriptors(), before);
     for (int i = 0; i < MANY; i++) {
         assert_int_equal(pools[i].idle_count, 0);
         reader_pool_deinit(&pools[i]);

@@ -265,31 +265,6 @@ static void size_is_kept_within_one_partition(void **state)
 
 /* ---- Starting ---------------------------------------------------------------------------------------- */
 
-/* Sum over all services. */
-static uint64_t operations_counted(struct store *s)
-{
-    struct arena arena;
-    arena_init(&arena, (size_t)1 << 20, NULL);
-    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
-    struct bytes *names = NULL;
-    size_t count = 0;
-    uint64_t counted = 0;
-    assert_int_equal(engine_services(s->engine, &q, &names, &count), ERR_OK);
-    for (size_t i = 0; i < count; i++) {
-        struct operation *operations = NULL;
-        size_t operations_count = 0;
-        uint64_t rest = 0;
-        assert_int_equal(
-            engine_operations(s->engine, &q, names[i], &operations, &operations_count, &rest),
-            ERR_OK);
-        counted += rest;
-        for (size_t k = 0; k < operations_count; k++)
-            counted += operations[k].spans;
-    }
-    arena_deinit(&arena);
-    return counted;
-}
-
 /* What was sealed a while ago is known from the catalogue: its file is not read at start. Seen by a file whose
  * pages make no sense while the program starts, and do again when it is asked. */
 static void sealed_files_are_not_read_at_start(void **state)
@@ -304,7 +279,7 @@ static void sealed_files_are_not_read_at_start(void **state)
     (void)usleep(200000);
     struct engine_statistics before, after;
     engine_statistics(s.engine, &before);
-    uint64_t counted = operations_counted(&s);
+    uint64_t counted = ledger_operations_spans(s.engine);
     engine_close(s.engine);
     verifies(&s);
 
@@ -325,7 +300,7 @@ static void sealed_files_are_not_read_at_start(void **state)
     assert_int_equal(after.spans, before.spans);
     assert_int_equal(after.logs, before.logs);
     assert_int_equal(after.row_groups, before.row_groups);
-    assert_int_equal(operations_counted(&s), counted);
+    assert_int_equal(ledger_operations_spans(s.engine), counted);
     assert_true(ledger_check(&s.ledger, s.engine));
 
     /* And what expires takes its summary along: the next start counts what is left. */
@@ -336,13 +311,13 @@ static void sealed_files_are_not_read_at_start(void **state)
         s.ledger.outcomes[i] = LEDGER_UNKNOWN;
     assert_true(wait_for_at_most(&s, 2, PATIENCE) <= 2);
     engine_statistics(s.engine, &before);
-    counted = operations_counted(&s);
+    counted = ledger_operations_spans(s.engine);
     assert_int_equal(counted, before.spans);
     engine_close(s.engine);
     verifies(&s);
     clock_fake_advance(3600 * NS_PER_S);
     store_open(&s);
-    assert_int_equal(operations_counted(&s), counted);
+    assert_int_equal(ledger_operations_spans(s.engine), counted);
     store_deinit(&s);
     clock_fake_off();
 }

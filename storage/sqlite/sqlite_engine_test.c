@@ -212,17 +212,6 @@ static void partitions_roll_and_are_sealed(void **state)
     store_remove(&s);
 }
 
-static size_t descriptors(void)
-{
-    size_t count = 0;
-    DIR *d = opendir("/proc/self/fd");
-    assert_non_null(d);
-    while (readdir(d) != NULL)
-        count++;
-    (void)closedir(d);
-    return count;
-}
-
 /* Every partition is read by one question, and there are not as many descriptors as that would take. */
 static void many_partitions_need_few_descriptors(void **state)
 {
@@ -249,7 +238,7 @@ static void many_partitions_need_few_descriptors(void **state)
     struct rlimit before, few;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     few = before;
-    few.rlim_cur = descriptors() + SPARE;
+    few.rlim_cur = scratch_descriptors() + SPARE;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
     bool is_right = ledger_check(&l, e);
     struct arena arena;

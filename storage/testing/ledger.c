@@ -253,6 +253,46 @@ enum err ledger_send(struct engine *e, struct append *a)
     return result;
 }
 
+enum err ledger_send_body(struct engine *e, enum signal signal, struct bytes body, uint64_t items,
+                          uint64_t first, uint64_t second)
+{
+    struct ledger_append a = { .append = { .signal = signal,
+                                           .items = items,
+                                           .request_hash = { first, second },
+                                           .arrival_unix_ns = clock_unix_ns(),
+                                           .on_done = on_done },
+                               .ack_fd = -1 };
+    arena_init(&a.append.arena, SIZE_MAX, NULL);
+    enum err result = arena_dup(&a.append.arena, body, &a.append.body);
+    if (result == ERR_OK)
+        result = ledger_send(e, &a.append);
+    arena_deinit(&a.append.arena);
+    return result;
+}
+
+uint64_t ledger_operations_spans(struct engine *e)
+{
+    struct arena arena;
+    struct bytes *names = NULL;
+    size_t count = 0;
+    uint64_t spans = 0;
+    arena_init(&arena, (size_t)16 << 20, NULL);
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
+    enum err error = engine_services(e, &q, &names, &count);
+    for (size_t i = 0; error == ERR_OK && i < count; i++) {
+        struct operation *operations = NULL;
+        size_t operations_count = 0;
+        uint64_t rest = 0;
+        error = engine_operations(e, &q, names[i], &operations, &operations_count, &rest);
+        spans += rest;
+        for (size_t k = 0; k < operations_count; k++)
+            spans += operations[k].spans;
+    }
+    assert(error == ERR_OK);
+    arena_deinit(&arena);
+    return spans;
+}
+
 enum err ledger_batch(struct ledger *l, struct engine *e, size_t number)
 {
     assert(number < l->capacity);

@@ -27,3 +27,14 @@ void scratch_remove(const char *directory)
     (void)closedir(d);
     (void)rmdir(directory);
 }
+
+size_t scratch_descriptors(void)
+{
+    size_t count = 0;
+    DIR *d = opendir("/proc/self/fd");
+    assert(d != NULL);
+    while (readdir(d) != NULL)
+        count++;
+    (void)closedir(d);
+    return count;
+}

@@ -25,6 +25,7 @@ import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+from lib.protobuf import field, varint  # noqa: E402
 from lib.spindle import Report, Server  # noqa: E402
 
 API = "/api/spindle/v1"
@@ -39,18 +40,6 @@ BOUND = 0.0055
 
 
 # ---- Protobuf by hand: the fastest way to many spans ----
-
-def varint(n):
-    out = b""
-    while n > 127:
-        out += bytes([n & 127 | 128])
-        n >>= 7
-    return out + bytes([n])
-
-
-def field(number, payload):
-    return varint(number << 3 | 2) + varint(len(payload)) + payload
-
 
 def resource_of(service):
     return field(1, field(1, field(1, b"service.name") + field(2, field(1, service.encode()))))

@@ -22,6 +22,7 @@ import urllib.parse
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+from lib.protobuf import field, fixed64  # noqa: E402
 from lib.spindle import Report, Server, binary, venv  # noqa: E402
 
 if os.environ.get("SPINDLE_HOSTILE_VENV") != "1":
@@ -42,22 +43,6 @@ OK, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE =
 
 
 # ---- Protobuf by hand: what no library would write -----------------------------------------------
-
-
-def varint(n):
-    out = b""
-    while n > 127:
-        out += bytes([n & 127 | 128])
-        n >>= 7
-    return out + bytes([n])
-
-
-def field(number, payload):
-    return varint(number << 3 | 2) + varint(len(payload)) + payload
-
-
-def fixed64(number, value):
-    return varint(number << 3 | 1) + struct.pack("<Q", value)
 
 
 def attribute(key, value):
