@@ -150,13 +150,16 @@ static struct bytes span_id(struct chunk *c, uint32_t row)
     return id;
 }
 
-/* Parents outside of the chunk have their IDs in a column of their own: the nth of them. */
+/* Parents outside of the chunk have their IDs in a column of their own: the nth of them. The row itself has been
+ * read, and the rows to count stand before it: with a place of its own neither reading begins anew. */
 static uint32_t outside_parents_before(struct chunk *c, uint32_t row)
 {
-    if (row < c->outside_row)
+    if (row < c->outside_row || c->outside_row == 0) {
+        c->outside_codes = fixed_stream(c, COLUMN_PARENT)->ints;
         c->outside_row = c->outside_count = 0;
-    for (; c->outside_row < row && c->group->error == ERR_OK; c->outside_row++)
-        c->outside_count += chunk_int(c, COLUMN_PARENT, c->outside_row) == 1;
+    }
+    for (; c->outside_row < row; c->outside_row++)
+        c->outside_count += ints_get(&c->outside_codes, c->outside_row) == 1;
     return c->outside_count;
 }
 

@@ -22,6 +22,7 @@ struct chunk {
     uint32_t at[TABLE_COUNT]; /* the place: a row, an event, a link */
     uint32_t *next;           /* [keys_count]: values of each key before the place of its table */
     uint32_t outside_row, outside_count; /* parents outside of the chunk before that row */
+    struct ints outside_codes;           /* COLUMN_PARENT, read up to that row */
     struct {
         uint32_t row;
         uint64_t count;
