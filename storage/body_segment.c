@@ -13,6 +13,7 @@
 struct body_segment {
     struct segment segment; /* first: ops take the base */
     struct bytes body;
+    bool was_vain; /* a filter was asked of all of it, and no row matched */
 };
 
 static struct body_segment *body_segment_from(struct segment *s)
@@ -59,6 +60,7 @@ static enum err scan(struct segment *s, const struct query_context *q, const str
 
     enum err e = ERR_OK;
     bool group_may_match = false;
+    bool is_vain = filter != NULL;
     struct otlp_items it = otlp_items(body_segment_from(s)->body);
     for (uint32_t number = 0; otlp_items_next(&it); number++) {
         if (number % ROWS_PER_CHECK == 0) {
@@ -81,12 +83,19 @@ static enum err scan(struct segment *s, const struct query_context *q, const str
         enum expr_truth truth = otlp_filter_item(&prepared, &r);
         if (truth == EXPR_FALSE)
             continue;
+        is_vain = false;
         struct segment_row row = row_of(&r, number, truth);
         if (!on_row(context, &row))
             break;
     }
     otlp_row_deinit(&r);
+    body_segment_from(s)->was_vain = is_vain && e == ERR_OK;
     return e;
+}
+
+bool body_segment_was_vain(const struct segment *s)
+{
+    return ((const struct body_segment *)s)->was_vain;
 }
 
 static enum err visit_traces(struct segment *s, const struct query_context *q,
@@ -255,6 +264,7 @@ enum err body_segment_open_bounded(const struct segment_bounds *bounds, struct b
     s->segment =
         (struct segment){ .ops = &body_segment_ops, .bounds = *bounds, .extent_max = UINT64_MAX };
     s->body = body;
+    s->was_vain = false;
     *out = &s->segment;
     return ERR_OK;
 }

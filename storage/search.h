@@ -105,6 +105,8 @@ NODISCARD enum err body_segment_open(enum signal signal, struct bytes body, stru
 /* The same for whoever knows the bounds already, as otlp_check() reports them: saves a walk. */
 NODISCARD enum err body_segment_open_bounded(const struct segment_bounds *bounds, struct bytes body,
                                              struct arena *arena, struct segment **out);
+/* Of a segment that one of the calls above opened: no row was found by the last scan with a filter. */
+bool body_segment_was_vain(const struct segment *s);
 
 /* The summary of one whole trace (TracesData, each span once), in the arena. */
 NODISCARD enum err trace_summarize(struct bytes traces_data, struct arena *arena,

@@ -130,7 +130,11 @@ enum rowgroup_digest { ROWGROUP_DIGEST_VALUES, ROWGROUP_DIGEST_TRACES };
  * traces: of log records there is none, nor of very many traces. */
 NODISCARD enum err rowgroup_digest_make(struct segment *s, enum rowgroup_digest kind,
                                         struct buffer *out);
-/* Of values: false when no row of the group can match. */
+/* One of values, of a checked body, which is walked over: about what a scan for one attribute costs, and 10.7 bits
+ * for each distinct value. ERR_NOMEM, the buffer's. */
+NODISCARD enum err rowgroup_digest_of_body(enum signal signal, struct bytes body,
+                                           struct buffer *out);
+/* Of values: false when no row of the group, or of the body, can match. */
 bool rowgroup_digest_may_match(struct bytes digest, const struct expr *filter);
 /* Of traces: false when the trace is not in the group. Another filter than the one that lies beside the group,
  * so that of its false hits one in a hundred remains. */

@@ -10,8 +10,11 @@
  * Of its traces:  such a filter over hashes of the trace IDs
  *
  * They are made and read by one process and never stored. The first answers as filter_may_match() does, but
- * for a hit of the filter in about a hundred; a test compares both. */
+ * for a hit of the filter in about a hundred; a test compares both. Of a body that waits for its group there
+ * is one of the first kind too. */
 #include "storage/rowgroup/rowgroup_filter.h"
+
+#include "base/mem.h"
 
 #include <assert.h>
 
@@ -19,8 +22,10 @@ enum { DIGEST_STATUS = 0, DIGEST_SIGNAL = 4, DIGEST_DURATION = 8, DIGEST_HEAD = 
 
 /* Of one column; a column with more may have any value. 2,700 users in 32,768 spans are worth it. */
 #define VALUES_MAX 4096
-/* Of a group; with 10.7 bits each that makes 11 KiB. */
+/* Of a group; with 10.7 bits each that makes 11 KiB. A power of 2, as the next. */
 #define FACTS_MAX 8192
+/* Of a body, in which each value of each item is looked at; 87 KiB of what then is megabytes. */
+#define BODY_FACTS_MAX 65536u
 
 #define TRACES_MAX 32768
 
@@ -61,22 +66,28 @@ static struct bytes column_key(const uint8_t *column)
 /* ---- Making it */
 
 struct facts {
-    struct group *g;
+    struct group *g; /* NULL: of a body */
     struct trace_id *list;
-    uint32_t *slots; /* open addressing: fact + 1 */
-    uint32_t count;
+    uint32_t *slots; /* open addressing: fact + 1; twice as many as facts */
+    uint32_t count, max;
     bool is_full;
+    /* Of a body: attributes as they were sent, as nearly each comes many times. */
+    struct facts_seen {
+        const uint8_t *data;
+        uint32_t len, hash;
+    } * seen;
+    uint32_t seen_count;
 };
 
 static void fact_add(struct facts *f, enum fact fact, enum place place, struct bytes key,
                      struct bytes value)
 {
     struct trace_id id = hash_of(fact, place, key, value);
-    uint32_t slot = (uint32_t)load_le64(id.b + 8) & (2 * FACTS_MAX - 1);
-    for (; f->slots[slot] != 0; slot = (slot + 1) & (2 * FACTS_MAX - 1))
+    uint32_t mask = 2 * f->max - 1, slot = (uint32_t)load_le64(id.b + 8) & mask;
+    for (; f->slots[slot] != 0; slot = (slot + 1) & mask)
         if (memcmp(f->list[f->slots[slot] - 1].b, id.b, sizeof id.b) == 0)
             return;
-    if (f->count == FACTS_MAX) {
+    if (f->count == f->max) {
         f->is_full = true;
         return;
     }
@@ -114,6 +125,25 @@ static void facts_of_keys(struct facts *f)
     }
 }
 
+/* Whether this attribute was there before, to the byte; remembered. Of a group, whose are few: not asked. */
+static bool was_seen(struct facts *f, struct bytes one, enum place place)
+{
+    if (f->seen == NULL)
+        return false;
+    uint32_t mask = 2 * f->max - 1;
+    uint32_t hash = (uint32_t)hash_bytes_seeded(one, place), slot = hash & mask;
+    for (; f->seen[slot].data != NULL; slot = (slot + 1) & mask)
+        if (f->seen[slot].hash == hash && f->seen[slot].len == one.len &&
+            memcmp(f->seen[slot].data, one.data, one.len) == 0)
+            return true;
+    if (f->seen_count == f->max)
+        f->is_full = true;
+    else
+        f->seen[slot] = (struct facts_seen){ one.data, (uint32_t)one.len, hash };
+    f->seen_count++;
+    return false;
+}
+
 static void facts_of_message(struct facts *f, struct bytes message, uint32_t number,
                              enum place place)
 {
@@ -121,8 +151,10 @@ static void facts_of_message(struct facts *f, struct bytes message, uint32_t num
     if (message.len == 0)
         return;
     struct otlp_repeated all = otlp_repeated(message, number);
-    while (otlp_repeated_next(&all, &one)) {
+    while (!f->is_full && otlp_repeated_next(&all, &one)) {
         struct otlp_key_value kv;
+        if (was_seen(f, one, place))
+            continue;
         struct otlp_value v = { .type = OTLP_EMPTY };
         otlp_key_value_read(one, &kv);
         if (kv.has_value)
@@ -182,7 +214,7 @@ static void traces_append(struct group *g, struct buffer *out)
 
 static void facts_append(struct group *g, struct buffer *out)
 {
-    struct facts f = { .g = g };
+    struct facts f = { .g = g, .max = FACTS_MAX };
     f.list = group_alloc(g, &g->rows, FACTS_MAX, sizeof *f.list);
     f.slots = group_alloc(g, &g->rows, 2 * FACTS_MAX, sizeof *f.slots);
     if (g->error == ERR_OK)
@@ -216,6 +248,110 @@ enum err rowgroup_digest_make(struct segment *s, enum rowgroup_digest kind, stru
         traces_append(g, out);
     group_fail(g, buffer_error(out));
     return g->error;
+}
+
+/* ---- Making it of a body */
+
+struct body_facts {
+    struct facts facts;
+    uint32_t status_seen;
+    uint64_t duration_max;
+};
+
+static void fact_of_column(struct facts *f, uint8_t column, struct bytes value)
+{
+    fact_add(f, FACT_VALUE, PLACE_COLUMN, column_key(&column), value);
+}
+
+static void facts_of_events(struct facts *f, struct bytes span)
+{
+    struct otlp_repeated all = otlp_repeated(span, OTLP_SPAN_EVENTS);
+    struct bytes one;
+    while (otlp_repeated_next(&all, &one)) {
+        struct otlp_event event;
+        otlp_event_read(one, &event);
+        fact_of_column(f, COLUMN_EVENT_NAME, event.name);
+        facts_of_message(f, one, OTLP_EVENT_ATTRIBUTES, PLACE_EVENT);
+    }
+}
+
+static void facts_of_span(struct body_facts *b, struct bytes item)
+{
+    struct facts *f = &b->facts;
+    struct otlp_span span;
+    otlp_span_read(item, &span);
+    uint32_t code = span.status.code;
+    uint64_t duration = otlp_span_duration_ns(&span);
+    b->status_seen |= UINT32_C(1) << (code < 31 ? code : 31);
+    b->duration_max = duration > b->duration_max ? duration : b->duration_max;
+    fact_of_column(f, COLUMN_NAME, span.name);
+    fact_of_column(f, COLUMN_STATUS_MESSAGE, span.status.message);
+    if (span.attributes_count > 0)
+        facts_of_message(f, item, OTLP_SPAN_ATTRIBUTES, PLACE_ITEM);
+    if (span.events_count > 0)
+        facts_of_events(f, item);
+    struct otlp_repeated links = otlp_repeated(item, OTLP_SPAN_LINKS);
+    struct bytes link;
+    while (span.links_count > 0 && otlp_repeated_next(&links, &link))
+        facts_of_message(f, link, OTLP_LINK_ATTRIBUTES, PLACE_LINK);
+}
+
+static void facts_of_log(struct body_facts *b, struct bytes item)
+{
+    struct otlp_log log;
+    otlp_log_read(item, &log);
+    fact_of_column(&b->facts, COLUMN_NAME, log.event_name);
+    fact_of_column(&b->facts, COLUMN_STATUS_MESSAGE, log.severity_text);
+    facts_of_message(&b->facts, item, OTLP_LOG_ATTRIBUTES, PLACE_ITEM);
+}
+
+static void facts_of_body(struct body_facts *b, enum signal signal, struct bytes body)
+{
+    struct facts *f = &b->facts;
+    struct otlp_items it = otlp_items(body);
+    while (!f->is_full && otlp_items_next(&it)) {
+        if (it.is_new_resource)
+            facts_of_message(f, it.resource.resource, OTLP_RESOURCE_ATTRIBUTES, PLACE_RESOURCE);
+        if (it.is_new_scope)
+            facts_of_message(f, it.scope.scope, OTLP_SCOPE_ATTRIBUTES, PLACE_SCOPE);
+        if (signal == SIGNAL_TRACES)
+            facts_of_span(b, it.item);
+        else
+            facts_of_log(b, it.item);
+    }
+}
+
+/* As many facts as there may be in it: an attribute takes four bytes at least. */
+static uint32_t body_facts_max(struct bytes body)
+{
+    uint32_t max = 256;
+    while (max < BODY_FACTS_MAX && max < body.len / 16)
+        max *= 2;
+    return max;
+}
+
+enum err rowgroup_digest_of_body(enum signal signal, struct bytes body, struct buffer *out)
+{
+    uint32_t max = body_facts_max(body);
+    struct body_facts b = { .facts = { .max = max } };
+    struct facts *f = &b.facts;
+    uint8_t head[DIGEST_HEAD] = { 0 };
+    f->list = mem_alloc_array(max, sizeof *f->list);
+    f->slots = mem_alloc_array(2 * (size_t)max, sizeof *f->slots);
+    f->seen = mem_alloc_array(2 * (size_t)max, sizeof *f->seen);
+    enum err e = f->list == NULL || f->slots == NULL || f->seen == NULL ? ERR_NOMEM : ERR_OK;
+    if (e == ERR_OK) {
+        facts_of_body(&b, signal, body);
+        store_le32(head + DIGEST_STATUS, f->is_full ? UINT32_MAX : b.status_seen);
+        head[DIGEST_SIGNAL] = (uint8_t)signal;
+        store_le64(head + DIGEST_DURATION, f->is_full ? UINT64_MAX : b.duration_max);
+        buffer_append(out, head, sizeof head);
+        e = f->is_full ? ERR_OK : trace_filter_build(f->list, f->count, out);
+    }
+    mem_free(f->list);
+    mem_free(f->slots);
+    mem_free(f->seen);
+    return e == ERR_OK ? buffer_error(out) : e;
 }
 
 /* ---- Asking it */

@@ -17,6 +17,8 @@
 
 #define DIGEST_BYTES_MAX  ((size_t)64 << 10)
 #define DIGESTS_PER_QUERY 24
+/* Likewise of bodies, which are as small as their senders make them: some milliseconds for W1. */
+#define DIGEST_ITEMS_PER_QUERY 32768
 
 struct query_source {
     struct sqlite_engine *engine;
@@ -32,8 +34,9 @@ struct query_source {
     struct buffer digest;            /* of one */
     uint64_t began_mono_ns;
     uint64_t wants_values,
-        wants_traces; /* the group whose digest was asked for last and not there */
-    unsigned learned; /* digests made for later queries */
+        wants_traces;       /* the group whose digest was asked for last and not there */
+    unsigned learned;       /* digests made for later queries */
+    uint64_t learned_items; /* in bodies, likewise */
     struct reader_set readers;
     struct segment_source source;
 };
@@ -237,7 +240,7 @@ static bool source_may_match(void *context, size_t index, const struct expr *fil
 {
     struct query_source *s = context;
     if (index >= s->snapshot.groups->count)
-        return true;
+        return pending_may_match(s->bodies[index - s->snapshot.groups->count], filter);
     uint64_t serial = s->snapshot.groups->groups[index]->serial;
     enum group_cache_answer answer =
         group_cache_ask(&s->engine->group_cache, serial, filter, s->began_mono_ns);
@@ -246,11 +249,20 @@ static bool source_may_match(void *context, size_t index, const struct expr *fil
     return answer != GROUP_MAY_NOT_MATCH;
 }
 
+/* What was looked through in vain once is asked again as long as somebody looks for what is rare. */
+static void body_close(struct query_source *s, struct pending *p, struct segment *segment)
+{
+    if (body_segment_was_vain(segment) && s->learned_items < DIGEST_ITEMS_PER_QUERY &&
+        pending_learn(p))
+        s->learned_items += p->items;
+    segment->ops->close(segment);
+}
+
 static void source_close(void *context, size_t index, struct segment *segment)
 {
     struct query_source *s = context;
     if (index >= s->snapshot.groups->count) {
-        segment->ops->close(segment);
+        body_close(s, s->bodies[index - s->snapshot.groups->count], segment);
         return;
     }
     struct opened_group **link = &s->opened;

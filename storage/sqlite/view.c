@@ -12,6 +12,8 @@
 
 /* Gathering trace IDs takes 16 bytes an item for a moment; larger bodies are rare, and walked over. */
 #define TRACES_ITEMS_MAX 65536u
+/* Of a digest, which stops counting values before. */
+#define VALUES_BYTES_MAX ((size_t)1 << 20)
 
 /* ---- Pending bodies -------------------------------------------------------------------------- */
 
@@ -112,13 +114,56 @@ struct pending *pending_replayed(struct arena *take_arena, struct bytes body)
     return p;
 }
 
+/* What is known of a body, to answer without walking over it; charged to what the body is charged to. */
+struct pending_filter {
+    size_t len; /* of traces: 0 where no item has a trace ID */
+    uint8_t data[];
+};
+
+static struct pending_filter *filter_new(struct pending *p, struct bytes data)
+{
+    size_t size = sizeof(struct pending_filter) + data.len;
+    if (p->budget != NULL && !budget_reserve(p->budget, size))
+        return NULL;
+    struct pending_filter *f = mem_alloc(size);
+    if (f == NULL) {
+        if (p->budget != NULL)
+            budget_release(p->budget, size);
+        return NULL;
+    }
+    f->len = data.len;
+    if (data.len > 0)
+        memcpy(f->data, data.data, data.len);
+    return f;
+}
+
+static void filter_free(struct pending *p, struct pending_filter *take_filter)
+{
+    if (take_filter != NULL && p->budget != NULL)
+        budget_release(p->budget, sizeof *take_filter + take_filter->len);
+    mem_free(take_filter);
+}
+
+/* Of two threads that made one, the first has it. Pairs with loads of `*to` that acquire. */
+static struct pending_filter *filter_keep(struct pending *p, _Atomic(struct pending_filter *) *to,
+                                          struct pending_filter *take_made)
+{
+    struct pending_filter *kept = NULL;
+    if (atomic_compare_exchange_strong_explicit(to, &kept, take_made, memory_order_acq_rel,
+                                                memory_order_acquire))
+        return take_made;
+    filter_free(p, take_made);
+    return kept;
+}
+
 void pending_release(struct pending *p)
 {
     while (p != NULL && atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) == 1) {
         struct pending *next = p->next; /* its reference passes to this loop */
         if (p->charged_bytes != 0)
             budget_release(p->budget, p->charged_bytes);
-        mem_free(atomic_load_explicit(&p->traces, memory_order_relaxed));
+        filter_free(p, atomic_load_explicit(&p->traces, memory_order_relaxed));
+        filter_free(p, atomic_load_explicit(&p->values, memory_order_relaxed));
         arena_deinit(&p->arena);
         mem_free(p);
         p = next;
@@ -162,11 +207,6 @@ void pending_bounds(struct pending *p, uint64_t *out_min_unix_ns, uint64_t *out_
 
 /* ---- Which traces a body has ------------------------------------------------------------------ */
 
-struct pending_traces {
-    size_t len; /* of the filter; 0: no item has a trace ID */
-    uint8_t filter[];
-};
-
 static int trace_id_order(const void *a, const void *b)
 {
     return memcmp(a, b, sizeof(struct trace_id));
@@ -199,9 +239,9 @@ static bool traces_gather(const struct pending *p, struct trace_id *out, size_t 
     return true;
 }
 
-static struct pending_traces *traces_make(const struct pending *p)
+static struct pending_filter *traces_make(struct pending *p)
 {
-    struct pending_traces *made = NULL;
+    struct pending_filter *made = NULL;
     struct buffer filter;
     size_t count = 0;
     if (p->items > TRACES_ITEMS_MAX)
@@ -212,12 +252,7 @@ static struct pending_traces *traces_make(const struct pending *p)
     if (error == ERR_OK && count > 0)
         error = trace_filter_build(ids, count, &filter);
     if (error == ERR_OK)
-        made = mem_alloc(sizeof *made + filter.len);
-    if (made != NULL) {
-        made->len = filter.len;
-        if (filter.len > 0)
-            memcpy(made->filter, filter.data, filter.len);
-    }
+        made = filter_new(p, buffer_bytes(&filter));
     mem_free(ids);
     buffer_deinit(&filter);
     return made;
@@ -225,20 +260,38 @@ static struct pending_traces *traces_make(const struct pending *p)
 
 bool pending_may_contain(struct pending *p, uint64_t trace_hash)
 {
-    struct pending_traces *traces = atomic_load_explicit(&p->traces, memory_order_acquire);
+    struct pending_filter *traces = atomic_load_explicit(&p->traces, memory_order_acquire);
     if (traces == NULL) {
-        struct pending_traces *made = traces_make(p);
+        struct pending_filter *made = traces_make(p);
         if (made == NULL)
             return true;
-        /* Pairs with the load above. Of two threads that made one, the first has it. */
-        if (atomic_compare_exchange_strong_explicit(&p->traces, &traces, made, memory_order_acq_rel,
-                                                    memory_order_acquire))
-            traces = made;
-        else
-            mem_free(made);
+        traces = filter_keep(p, &p->traces, made);
     }
     return traces->len > 0 &&
-           trace_filter_may_contain_hash(bytes_of(traces->filter, traces->len), trace_hash);
+           trace_filter_may_contain_hash(bytes_of(traces->data, traces->len), trace_hash);
+}
+
+/* ---- Which values a body has ------------------------------------------------------------------ */
+
+bool pending_may_match(struct pending *p, const struct expr *filter)
+{
+    const struct pending_filter *values = atomic_load_explicit(&p->values, memory_order_acquire);
+    return values == NULL || rowgroup_digest_may_match(bytes_of(values->data, values->len), filter);
+}
+
+bool pending_learn(struct pending *p)
+{
+    if (atomic_load_explicit(&p->values, memory_order_acquire) != NULL)
+        return false;
+    struct buffer digest;
+    buffer_init(&digest, VALUES_BYTES_MAX);
+    struct pending_filter *made = NULL;
+    if (rowgroup_digest_of_body(p->signal, p->body, &digest) == ERR_OK)
+        made = filter_new(p, buffer_bytes(&digest));
+    if (made != NULL)
+        (void)filter_keep(p, &p->values, made);
+    buffer_deinit(&digest);
+    return true;
 }
 
 /* ---- Chains: all under the view's lock ------------------------------------------------------- */

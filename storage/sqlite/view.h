@@ -39,7 +39,8 @@ struct pending {
     /* Start times of its items: found when first asked for. */
     _Atomic bool has_bounds;
     _Atomic uint64_t start_min_unix_ns, start_max_unix_ns;
-    _Atomic(struct pending_traces *) traces; /* likewise: a filter of its items' trace IDs */
+    _Atomic(struct pending_filter *) traces; /* likewise: a filter of its items' trace IDs */
+    _Atomic(struct pending_filter *) values; /* a digest, where somebody looked in vain */
 };
 
 /* A request as it will be pending. The body is copied when the arena is much larger than it, else
@@ -59,6 +60,12 @@ void pending_bounds(struct pending *p, uint64_t *out_min_unix_ns, uint64_t *out_
 /* False: no item of it has this trace ID, whose trace_filter_hash() is given. True for one in a hundred of the others.
  * Walks over the body when it is first asked. */
 bool pending_may_contain(struct pending *p, uint64_t trace_hash);
+
+/* False: no item of it can match, as far as is known without looking. Never walks over the body. */
+bool pending_may_match(struct pending *p, const struct expr *filter);
+/* Have the call above know: walks over the body. True: that was done now; it is kept with the body, and charged
+ * with it. */
+bool pending_learn(struct pending *p);
 
 struct pending_range {
     struct pending *first; /* a counted reference, or NULL */
