@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The API over the engine that people run: what was stored is found by every family, page by page without
  * a gap or a repetition, and alike whether it lies in the journal or in row groups. */
-#include "query/query.h"
+#include "query/engine_testing.h"
 
 #include "base/mem.h"
 #include "base/text.h"
-#include "net/server.h"
 #include "proto/otlp_json.h"
 #include "query/test_client.h"
-#include "storage/sqlite/sqlite_engine.h"
-#include "storage/testing/scratch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,38 +18,10 @@
 #define TRACES 30
 #define START  UINT64_C(1700000000000000000)
 
-struct fixture {
-    char directory[128];
-    struct engine *engine;
-    struct query_service *service;
-    struct router *router;
-    struct server *server;
-    unsigned port;
-};
-
 /* ---- Storing ---- */
 
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool is_done;
-    enum err result;
-};
-
-static void on_done(struct append *a, enum err result)
+static void store(struct engine_fixture *f, enum signal signal, struct buffer *json, uint64_t items)
 {
-    struct waiter *w = a->context;
-    pthread_mutex_lock(&w->lock);
-    w->is_done = true;
-    w->result = result;
-    pthread_cond_signal(&w->changed);
-    pthread_mutex_unlock(&w->lock);
-}
-
-static void store(struct engine *e, enum signal signal, struct buffer *json, uint64_t items)
-{
-    struct waiter w = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
-    struct append a = { .signal = signal, .items = items, .on_done = on_done, .context = &w };
     struct buffer strange, body;
     struct err_note note = { 0 };
     struct otlp_report report;
@@ -63,27 +32,16 @@ static void store(struct engine *e, enum signal signal, struct buffer *json, uin
     assert_int_equal(
         otlp_check(signal, buffer_bytes(&strange), &otlp_limits_default, 0, &report, &note),
         ERR_OK);
-    assert_int_equal(report.items - report.items_rejected, items);
     assert_int_equal(otlp_rewrite(signal, buffer_bytes(&strange), &otlp_limits_default, 0, &body),
                      ERR_OK);
-    arena_init(&a.arena, (size_t)1 << 24, NULL);
-    assert_int_equal(arena_dup(&a.arena, buffer_bytes(&body), &a.body), ERR_OK);
-    a.request_hash = (struct hash128){ hash_bytes(a.body), signal };
-    a.arrival_unix_ns = clock_unix_ns();
-    engine_append(e, &a);
-    pthread_mutex_lock(&w.lock);
-    while (!w.is_done)
-        pthread_cond_wait(&w.changed, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    assert_int_equal(w.result, ERR_OK);
-    arena_deinit(&a.arena);
+    engine_fixture_store(f, signal, buffer_bytes(&body), items);
     buffer_deinit(&strange);
     buffer_deinit(&body);
 }
 
 /* Trace n starts n seconds after START and lasts (n * 7 % 30 + 1) ms; its root is "root" of service "a" or
  * "b", its child "child" has the attribute n as an int, and fails in every fifth. */
-static void store_all(struct engine *e)
+static void store_all(struct engine_fixture *f)
 {
     struct buffer spans, logs;
     buffer_init(&spans, 1 << 22);
@@ -117,8 +75,8 @@ static void store_all(struct engine *e)
     }
     buffer_append_text(&spans, "]}");
     buffer_append_text(&logs, "]}");
-    store(e, SIGNAL_TRACES, &spans, 2 * TRACES);
-    store(e, SIGNAL_LOGS, &logs, TRACES);
+    store(f, SIGNAL_TRACES, &spans, 2 * TRACES);
+    store(f, SIGNAL_LOGS, &logs, TRACES);
     buffer_deinit(&spans);
     buffer_deinit(&logs);
 }
@@ -127,7 +85,7 @@ static void store_all(struct engine *e)
 
 static struct reply last;
 
-static void get(struct fixture *f, const char *path)
+static void get(struct engine_fixture *f, const char *path)
 {
     reply_free(&last);
     client_get(f->port, path, "", &last);
@@ -147,7 +105,7 @@ static size_t numbers(const char *mark, int base, unsigned long *out, size_t max
 }
 
 /* Every page of a question. Returns how many rows there were in all. */
-static size_t pages(struct fixture *f, const char *question, const char *mark, int base,
+static size_t pages(struct engine_fixture *f, const char *question, const char *mark, int base,
                     unsigned long *out, size_t max)
 {
     char path[600], cursor[128];
@@ -173,7 +131,7 @@ static int by_duration(const void *a, const void *b)
     return (int)((y - 1) * 7 % 30) - (int)((x - 1) * 7 % 30);
 }
 
-static void check_everything(struct fixture *f)
+static void check_everything(struct engine_fixture *f)
 {
     unsigned long ids[64], expected[TRACES];
     assert_int_equal(pages(f, "/api/spindle/v1/traces?limit=7", "{\"id\":\"", 16, ids, 64), TRACES);
@@ -239,7 +197,7 @@ static void check_everything(struct fixture *f)
 #define RANGE "from=1700000000000000000&to=1700000030000000000"
 
 /* Cells against the spans that store_all() stores: two of each trace, alike in time. */
-static void check_heatmap(struct fixture *f, const char *path, unsigned cols, uint64_t d0,
+static void check_heatmap(struct engine_fixture *f, const char *path, unsigned cols, uint64_t d0,
                           unsigned *out_spans)
 {
     unsigned long edges[128];
@@ -282,7 +240,7 @@ static void check_heatmap(struct fixture *f, const char *path, unsigned cols, ui
     *out_spans = spans;
 }
 
-static void check_counts(struct fixture *f)
+static void check_counts(struct engine_fixture *f)
 {
     unsigned spans;
     unsigned long ids[64];
@@ -335,7 +293,7 @@ static void check_counts(struct fixture *f)
     assert_non_null(strstr(last.body, "\"total\":10,"));
 }
 
-static void check_refusals(struct fixture *f)
+static void check_refusals(struct engine_fixture *f)
 {
     static const char *const wrong[] = {
         "heatmap?metric=bytes",      "heatmap?cols=9",        "heatmap?rows=100",
@@ -356,7 +314,7 @@ static void check_refusals(struct fixture *f)
 
 /* ---- What differs ---- */
 
-static void post(struct fixture *f, const char *body, unsigned status)
+static void post(struct engine_fixture *f, const char *body, unsigned status)
 {
     reply_free(&last);
     client_post(f->port, "/api/spindle/v1/attributes/compare", "application/json", body, &last);
@@ -364,7 +322,7 @@ static void post(struct fixture *f, const char *body, unsigned status)
         fail_msg("%s gives %u: %s", body, last.status, last.body);
 }
 
-static void check_comparison(struct fixture *f)
+static void check_comparison(struct engine_fixture *f)
 {
     /* Those of traces 10 to 13, of 30, are the only ones of their second, and each has an n of its own. */
     post(f,
@@ -415,26 +373,15 @@ static void check_comparison(struct fixture *f)
 static void what_is_stored_is_found(void **state)
 {
     (void)state;
-    static struct fixture f;
-    char *message = NULL;
-    scratch_make(f.directory);
-    struct sqlite_engine_options engine = { .directory = f.directory,
-                                            .durability = DURABILITY_PROCESS,
-                                            .memory_bytes = (size_t)64 << 20,
-                                            .builder_age_ns = 3600 * NS_PER_S };
-    assert_int_equal(sqlite_engine_open(&engine, &f.engine, &message), ERR_OK);
-    struct query_options query = { .engine = f.engine };
-    assert_int_equal(query_open(&query, &f.service), ERR_OK);
-    assert_int_equal(router_open(&f.router), ERR_OK);
-    assert_int_equal(query_add_routes(f.service, f.router), ERR_OK);
-    struct listener_options listener = { "http", "127.0.0.1:0", f.router };
-    struct server_options server = { .loops = 1, .listeners = &listener, .listener_count = 1 };
-    assert_int_equal(server_start(&server, &f.server, &message), ERR_OK);
-    f.port = server_port(f.server, 0);
+    static struct engine_fixture f;
+    engine_fixture_open(&f,
+                        (struct sqlite_engine_options){ .memory_bytes = (size_t)64 << 20,
+                                                        .builder_age_ns = 3600 * NS_PER_S },
+                        (struct query_options){ 0 });
 
     get(&f, "/api/spindle/v1/traces");
     assert_non_null(strstr(last.body, "\"reason\":\"no_data_yet\""));
-    store_all(f.engine);
+    store_all(&f);
     check_everything(&f); /* from the journal */
     check_counts(&f);
     check_comparison(&f);
@@ -451,11 +398,7 @@ static void what_is_stored_is_found(void **state)
     check_counts(&f);
     check_comparison(&f);
 
-    server_stop(f.server);
-    query_close(f.service);
-    router_close(f.router);
-    engine_close(f.engine);
-    scratch_remove(f.directory);
+    engine_fixture_close(&f);
     reply_free(&last);
 }
 

@@ -2,17 +2,13 @@
 /* Log records as they come in, over a real server and engine: each is told once to who wants it, from the moment
  * of asking on; who comes back goes on where it was, or hears that it missed something; who does not read is not
  * waited for, and every record that it was not told is counted. */
-#include "query/query.h"
+#include "query/engine_testing.h"
 
-#include "base/budget.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "net/server.h"
 #include "proto/pb_writer.h"
 #include "query/log_tail.h"
 #include "query/test_client.h"
-#include "storage/sqlite/sqlite_engine.h"
-#include "storage/testing/scratch.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -27,51 +23,11 @@
 #define TAIL "/api/spindle/v1/logs/tail"
 
 struct fixture {
-    char directory[128];
-    struct engine *engine;
-    struct budget budget;
-    struct query_service *service;
-    struct router *router;
-    struct server *server;
-    unsigned port;
+    struct engine_fixture api;
     unsigned stored; /* records, each with its number as the body's first word */
 };
 
 /* ---- Storing ---- */
-
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool is_done;
-    enum err result;
-};
-
-static void on_done(struct append *a, enum err result)
-{
-    struct waiter *w = a->context;
-    pthread_mutex_lock(&w->lock);
-    w->is_done = true;
-    w->result = result;
-    pthread_cond_signal(&w->changed);
-    pthread_mutex_unlock(&w->lock);
-}
-
-static void store(struct fixture *f, const struct buffer *body, uint64_t items)
-{
-    struct waiter w = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
-    struct append a = { .signal = SIGNAL_LOGS, .items = items, .on_done = on_done, .context = &w };
-    arena_init(&a.arena, (size_t)1 << 26, NULL);
-    assert_int_equal(arena_dup(&a.arena, buffer_bytes(body), &a.body), ERR_OK);
-    a.request_hash = (struct hash128){ hash_bytes(a.body), 1 };
-    a.arrival_unix_ns = clock_unix_ns();
-    engine_append(f->engine, &a);
-    pthread_mutex_lock(&w.lock);
-    while (!w.is_done)
-        pthread_cond_wait(&w.changed, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    assert_int_equal(w.result, ERR_OK);
-    arena_deinit(&a.arena);
-}
 
 /* Records whose severity is 9, of every third 17, with bodies of so many bytes at least. */
 static void store_logs(struct fixture *f, unsigned count, size_t len)
@@ -96,7 +52,7 @@ static void store_logs(struct fixture *f, unsigned count, size_t len)
     pb_end(&b, scope_logs);
     pb_end(&b, resource_logs);
     assert_int_equal(buffer_error(&b), ERR_OK);
-    store(f, &b, count);
+    engine_fixture_store(&f->api, SIGNAL_LOGS, buffer_bytes(&b), count);
     buffer_deinit(&b);
     buffer_deinit(&text);
 }
@@ -166,7 +122,7 @@ static void listen_from(struct fixture *f, struct listener *l, const char *quest
     buffer_init(&l->text, (size_t)256 << 20);
     buffer_init(&l->raw, (size_t)256 << 20);
     (void)snprintf(path, sizeof path, TAIL "%s", question);
-    l->fd = client_send(f->port, path, headers);
+    l->fd = client_send(f->api.port, path, headers);
     while (l->text.len < 9)
         assert_true(read_some(l, 20000));
     assert_memory_equal(l->text.data, ": ready\n\n", 9);
@@ -225,25 +181,9 @@ static void read_rows(struct listener *l, uint64_t wanted)
 static int setup(void **state)
 {
     static struct fixture f;
-    char *message = NULL;
-    memset(&f, 0, sizeof f);
-    scratch_make(f.directory);
-    struct sqlite_engine_options engine = { .directory = f.directory,
-                                            .durability = DURABILITY_PROCESS,
-                                            .memory_bytes = (size_t)256 << 20 };
-    assert_int_equal(sqlite_engine_open(&engine, &f.engine, &message), ERR_OK);
-    budget_init(&f.budget, (size_t)128 << 20, NULL);
-    struct query_options query = { .engine = f.engine,
-                                   .budget = &f.budget,
-                                   .answers_budget = &f.budget,
-                                   .tail_alive_ns = 100 * NS_PER_MS };
-    assert_int_equal(query_open(&query, &f.service), ERR_OK);
-    assert_int_equal(router_open(&f.router), ERR_OK);
-    assert_int_equal(query_add_routes(f.service, f.router), ERR_OK);
-    struct listener_options listener = { "http", "127.0.0.1:0", f.router };
-    struct server_options server = { .loops = 2, .listeners = &listener, .listener_count = 1 };
-    assert_int_equal(server_start(&server, &f.server, &message), ERR_OK);
-    f.port = server_port(f.server, 0);
+    f = (struct fixture){ 0 };
+    engine_fixture_open(&f.api, (struct sqlite_engine_options){ .memory_bytes = (size_t)256 << 20 },
+                        (struct query_options){ .tail_alive_ns = 100 * NS_PER_MS });
     *state = &f;
     return 0;
 }
@@ -251,13 +191,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    query_drain(f->service);
-    server_stop(f->server);
-    query_close(f->service);
-    assert_int_equal(budget_used(&f->budget), 0);
-    router_close(f->router);
-    engine_close(f->engine);
-    scratch_remove(f->directory);
+    engine_fixture_close(&f->api);
     return 0;
 }
 
@@ -361,19 +295,19 @@ static void places_are_bounded_and_given_back(void **state)
     for (unsigned round = 0; round < 2; round++) {
         for (size_t i = 0; i < 32; i++)
             listen_from(f, &l[i], "", "");
-        client_get(f->port, TAIL, "", &r);
+        client_get(f->api.port, TAIL, "", &r);
         assert_int_equal(r.status, 503);
         assert_non_null(strcasestr(r.head, "retry-after"));
         reply_free(&r);
         for (size_t i = 0; i < 32; i++)
             leave(&l[i]);
         uint64_t until_ns = clock_mono_ns() + 20 * NS_PER_S;
-        while (budget_used(&f->budget) > 0) { /* each leaving is noticed */
+        while (budget_used(&f->api.budget) > 0) { /* each leaving is noticed */
             assert_true(clock_mono_ns() < until_ns);
             usleep(10000);
         }
         for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-            client_get(f->port, wrong[i], "", &r);
+            client_get(f->api.port, wrong[i], "", &r);
             assert_int_equal(r.status, 400);
             reply_free(&r);
         }
@@ -388,11 +322,11 @@ static void draining_ends_what_is_open(void **state)
     listen_from(f, &l, "", "");
     store_logs(f, 3, 0);
     read_rows(&l, 3);
-    query_drain(f->service);
+    query_drain(f->api.service);
     while (!l.has_ended)
         assert_true(read_some(&l, 20000));
     leave(&l);
-    client_get(f->port, TAIL, "", &r);
+    client_get(f->api.port, TAIL, "", &r);
     assert_int_equal(r.status, 503);
     reply_free(&r);
 }

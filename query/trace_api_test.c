@@ -2,16 +2,12 @@
 /* One trace as a page asks for it, over the engine that people run: a trace of 100,000 spans within a query's
  * memory, part by part, alike from the journal and from row groups; a span of it alone; and what a page hears
  * of a trace that has grown. */
-#include "query/query.h"
+#include "query/engine_testing.h"
 
-#include "base/budget.h"
 #include "base/mem.h"
-#include "net/server.h"
 #include "proto/otlp_json.h"
 #include "proto/pb_writer.h"
 #include "query/test_client.h"
-#include "storage/sqlite/sqlite_engine.h"
-#include "storage/testing/scratch.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -30,58 +26,9 @@
 #define PART     20000u
 #define SERVICES 9u
 
-struct fixture {
-    char directory[128];
-    struct engine *engine;
-    struct budget budget; /* of all queries */
-    struct query_service *service;
-    struct router *router;
-    struct server *server;
-    unsigned port;
-};
-
 static struct reply last;
 
 /* ---- Storing ---- */
-
-struct waiter {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool is_done;
-    enum err result;
-};
-
-static void on_done(struct append *a, enum err result)
-{
-    struct waiter *w = a->context;
-    pthread_mutex_lock(&w->lock);
-    w->is_done = true;
-    w->result = result;
-    pthread_cond_signal(&w->changed);
-    pthread_mutex_unlock(&w->lock);
-}
-
-static void store(struct engine *e, enum signal signal, const struct buffer *body, uint64_t items)
-{
-    struct waiter w = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
-    struct append a = { .signal = signal, .items = items, .on_done = on_done, .context = &w };
-    struct err_note note = { 0 };
-    struct otlp_report report;
-    assert_int_equal(
-        otlp_check(signal, buffer_bytes(body), &otlp_limits_default, 0, &report, &note), ERR_OK);
-    assert_int_equal(report.items - report.items_rejected, items);
-    arena_init(&a.arena, (size_t)1 << 24, NULL);
-    assert_int_equal(arena_dup(&a.arena, buffer_bytes(body), &a.body), ERR_OK);
-    a.request_hash = (struct hash128){ hash_bytes(a.body), signal };
-    a.arrival_unix_ns = clock_unix_ns();
-    engine_append(e, &a);
-    pthread_mutex_lock(&w.lock);
-    while (!w.is_done)
-        pthread_cond_wait(&w.changed, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    assert_int_equal(w.result, ERR_OK);
-    arena_deinit(&a.arena);
-}
 
 static void put_text(struct buffer *b, uint32_t number, const char *key, const char *value)
 {
@@ -129,7 +76,7 @@ static void put_span(struct buffer *b, unsigned n)
 }
 
 /* Spans [first, first + count), all of one service. */
-static void store_spans(struct fixture *f, unsigned first, unsigned count)
+static void store_spans(struct engine_fixture *f, unsigned first, unsigned count)
 {
     struct buffer b;
     char name[32];
@@ -147,12 +94,12 @@ static void store_spans(struct fixture *f, unsigned first, unsigned count)
     pb_end(&b, scope_spans);
     pb_end(&b, resource_spans);
     assert_int_equal(buffer_error(&b), ERR_OK);
-    store(f->engine, SIGNAL_TRACES, &b, count);
+    engine_fixture_store(f, SIGNAL_TRACES, buffer_bytes(&b), count);
     buffer_deinit(&b);
 }
 
 /* Two records: of span 3, and of a span that is not there. */
-static void store_logs(struct fixture *f)
+static void store_logs(struct engine_fixture *f)
 {
     struct buffer b;
     buffer_init(&b, (size_t)1 << 20);
@@ -172,13 +119,13 @@ static void store_logs(struct fixture *f)
     }
     pb_end(&b, scope_logs);
     pb_end(&b, resource_logs);
-    store(f->engine, SIGNAL_LOGS, &b, 2);
+    engine_fixture_store(f, SIGNAL_LOGS, buffer_bytes(&b), 2);
     buffer_deinit(&b);
 }
 
 /* ---- Asking ---- */
 
-static void ask(struct fixture *f, const char *path, unsigned status)
+static void ask(struct engine_fixture *f, const char *path, unsigned status)
 {
     reply_free(&last);
     client_get(f->port, path, "", &last);
@@ -221,7 +168,7 @@ static size_t array(const char *key, long long *out, size_t max)
 
 /* ---- The large trace ---- */
 
-static void check_part(struct fixture *f, unsigned part, const char *version, unsigned rows,
+static void check_part(struct engine_fixture *f, unsigned part, const char *version, unsigned rows,
                        size_t *names)
 {
     static long long parent[PART], start[PART], name[PART], flags[PART];
@@ -254,7 +201,7 @@ static void check_part(struct fixture *f, unsigned part, const char *version, un
     }
 }
 
-static void check_span(struct fixture *f, unsigned n)
+static void check_span(struct engine_fixture *f, unsigned n)
 {
     char path[200], text[200];
     (void)snprintf(path, sizeof path, TRACE "/span/%x", n + 1);
@@ -268,7 +215,7 @@ static void check_span(struct fixture *f, unsigned n)
     assert_null(strstr(strstr(last.body, "\"spanId\"") + 1, "\"spanId\""));
 }
 
-static void check_found(struct fixture *f, const char *version)
+static void check_found(struct engine_fixture *f, const char *version)
 {
     char path[300];
     uint64_t began = clock_mono_ns();
@@ -310,7 +257,7 @@ static size_t occurrences(const char *part)
 }
 
 /* All of it, at the pace of a reader who begins late. */
-static void check_raw(struct fixture *f)
+static void check_raw(struct engine_fixture *f)
 {
     struct otlp_report report;
     struct err_note note = { 0 };
@@ -342,7 +289,7 @@ static void check_raw(struct fixture *f)
                   (unsigned long)((clock_mono_ns() - began) / NS_PER_MS));
 }
 
-static void check_large(struct fixture *f, const char *where)
+static void check_large(struct engine_fixture *f, const char *where)
 {
     char version[32];
     uint64_t began = clock_mono_ns();
@@ -371,7 +318,7 @@ static void check_large(struct fixture *f, const char *where)
     assert_in_range(budget_used(&f->budget), 44 * LARGE, 64 * LARGE);
 }
 
-static void check_refusals(struct fixture *f)
+static void check_refusals(struct engine_fixture *f)
 {
     static const char *const wrong[] = {
         TRACE "/skeleton?part=6",  TRACE "/skeleton?part=-1",
@@ -393,43 +340,24 @@ static void check_refusals(struct fixture *f)
     assert_contains("\"parameter\":\"version\"");
 }
 
-static void open_all(struct fixture *f)
+static void open_all(struct engine_fixture *f)
 {
-    char *message = NULL;
-    scratch_make(f->directory);
-    struct sqlite_engine_options engine = { .directory = f->directory,
-                                            .durability = DURABILITY_PROCESS,
-                                            .memory_bytes = (size_t)256 << 20,
-                                            .builder_age_ns = 3600 * NS_PER_S };
-    assert_int_equal(sqlite_engine_open(&engine, &f->engine, &message), ERR_OK);
-    budget_init(&f->budget, (size_t)128 << 20, NULL);
-    struct query_options query = { .engine = f->engine,
-                                   .budget = &f->budget,
-                                   .timeout_ns = 60 * NS_PER_S };
-    assert_int_equal(query_open(&query, &f->service), ERR_OK);
-    assert_int_equal(router_open(&f->router), ERR_OK);
-    assert_int_equal(query_add_routes(f->service, f->router), ERR_OK);
-    struct listener_options listener = { "http", "127.0.0.1:0", f->router };
-    struct server_options server = { .loops = 1, .listeners = &listener, .listener_count = 1 };
-    assert_int_equal(server_start(&server, &f->server, &message), ERR_OK);
-    f->port = server_port(f->server, 0);
+    engine_fixture_open(f,
+                        (struct sqlite_engine_options){ .memory_bytes = (size_t)256 << 20,
+                                                        .builder_age_ns = 3600 * NS_PER_S },
+                        (struct query_options){ .timeout_ns = 60 * NS_PER_S });
 }
 
-static void close_all(struct fixture *f)
+static void close_all(struct engine_fixture *f)
 {
-    server_stop(f->server);
-    query_close(f->service);
-    assert_int_equal(budget_used(&f->budget), 0);
-    router_close(f->router);
-    engine_close(f->engine);
-    scratch_remove(f->directory);
+    engine_fixture_close(f);
     reply_free(&last);
 }
 
 static void a_large_trace_is_shown_in_parts(void **state)
 {
     (void)state;
-    static struct fixture f;
+    static struct engine_fixture f;
 #if defined(                                                                                       \
     __SANITIZE_THREAD__) /* takes minutes; the other test's requests pass the same threads */
     skip();
@@ -462,7 +390,7 @@ static void a_large_trace_is_shown_in_parts(void **state)
 #define ALIKE 40000u
 
 /* Spans of trace `trace`, which differ in their names alone, or in their IDs too. */
-static void store_alike(struct fixture *f, uint8_t trace, bool has_ids)
+static void store_alike(struct engine_fixture *f, uint8_t trace, bool has_ids)
 {
     for (unsigned first = 0; first < ALIKE; first += A_BODY) {
         struct buffer b;
@@ -483,13 +411,13 @@ static void store_alike(struct fixture *f, uint8_t trace, bool has_ids)
         }
         pb_end(&b, scope_spans);
         pb_end(&b, resource_spans);
-        store(f->engine, SIGNAL_TRACES, &b, A_BODY);
+        engine_fixture_store(f, SIGNAL_TRACES, buffer_bytes(&b), A_BODY);
         buffer_deinit(&b);
     }
 }
 
 /* What of the processor it takes to find all of them. */
-static double find_all(struct fixture *f, const char *path)
+static double find_all(struct engine_fixture *f, const char *path)
 {
     struct timespec from, to;
     ask(f, path, 200); /* the skeleton is made */
@@ -503,7 +431,7 @@ static double find_all(struct fixture *f, const char *path)
 static void one_id_many_times_is_found_as_fast(void **state)
 {
     (void)state;
-    static struct fixture f;
+    static struct engine_fixture f;
     open_all(&f);
     store_alike(&f, 1, true);
     store_alike(&f, 2, false);
@@ -521,7 +449,7 @@ static void one_id_many_times_is_found_as_fast(void **state)
 static void a_version_lasts_until_the_trace_grows(void **state)
 {
     (void)state;
-    static struct fixture f;
+    static struct engine_fixture f;
     char version[32], path[200];
     open_all(&f);
     store_spans(&f, 0, 3);

@@ -5,8 +5,8 @@
 #include "base/log.h"
 #include "proto/pb_writer.h"
 #include "storage/sqlite/engine_private.h"
-#include "storage/testing/ledger.h"
 #include "storage/testing/scratch.h"
+#include "storage/testing/send.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -57,8 +57,8 @@ static void send_services(struct engine *e, uint32_t first, uint32_t count)
         pb_end(&body, group);
     }
     assert_int_equal(buffer_error(&body), ERR_OK);
-    assert_int_equal(ledger_send_body(e, SIGNAL_TRACES, buffer_bytes(&body),
-                                      (uint64_t)count * NAMES, first + 1, count),
+    assert_int_equal(send_body(e, SIGNAL_TRACES, buffer_bytes(&body), (uint64_t)count * NAMES,
+                               (struct hash128){ first + 1, count }),
                      ERR_OK);
     buffer_deinit(&body);
 }

@@ -8,8 +8,8 @@
 #include "base/random.h"
 #include "proto/pb_writer.h"
 #include "storage/sqlite/engine_private.h"
-#include "storage/testing/ledger.h"
 #include "storage/testing/scratch.h"
+#include "storage/testing/send.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -172,8 +172,8 @@ static void send_names(struct engine *e, const char *service, uint32_t first)
     }
     pb_end(&body, scope);
     pb_end(&body, group);
-    assert_int_equal(ledger_send_body(e, SIGNAL_TRACES, buffer_bytes(&body), REQUEST, first + 1,
-                                      (uint64_t)service[0]),
+    assert_int_equal(send_body(e, SIGNAL_TRACES, buffer_bytes(&body), REQUEST,
+                               (struct hash128){ first + 1, (uint64_t)service[0] }),
                      ERR_OK);
     buffer_deinit(&body);
 }

@@ -253,23 +253,6 @@ enum err ledger_send(struct engine *e, struct append *a)
     return result;
 }
 
-enum err ledger_send_body(struct engine *e, enum signal signal, struct bytes body, uint64_t items,
-                          uint64_t first, uint64_t second)
-{
-    struct ledger_append a = { .append = { .signal = signal,
-                                           .items = items,
-                                           .request_hash = { first, second },
-                                           .arrival_unix_ns = clock_unix_ns(),
-                                           .on_done = on_done },
-                               .ack_fd = -1 };
-    arena_init(&a.append.arena, SIZE_MAX, NULL);
-    enum err result = arena_dup(&a.append.arena, body, &a.append.body);
-    if (result == ERR_OK)
-        result = ledger_send(e, &a.append);
-    arena_deinit(&a.append.arena);
-    return result;
-}
-
 uint64_t ledger_operations_spans(struct engine *e)
 {
     struct arena arena;

@@ -40,9 +40,6 @@ void ledger_append_free(struct append *a);
 enum err ledger_send(struct engine *e, struct append *a);
 /* Several at a time, so that they share groups: results[i] for each. */
 void ledger_send_many(struct engine *e, struct append **appends, size_t count, enum err *results);
-/* Send a body as a request of its own: (first, second) is the hash of the request, so no other has it. */
-enum err ledger_send_body(struct engine *e, enum signal signal, struct bytes body, uint64_t items,
-                          uint64_t first, uint64_t second);
 /* Spans in all that the engine's lists of operations say it has. */
 uint64_t ledger_operations_spans(struct engine *e);
 /* Send batch `number` and note the outcome. */

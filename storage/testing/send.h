@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* send.h - for tests: hand requests to an engine and wait for what becomes of them.
+ *
+ * Threads    callers wait; an engine completes on its own thread. */
+#ifndef SPINDLE_STORAGE_TESTING_SEND_H
+#define SPINDLE_STORAGE_TESTING_SEND_H
+
+#include "storage/engine.h"
+
+/* A checked, canonical body as a request of its own; `request` tells it from others. */
+enum err send_body(struct engine *e, enum signal signal, struct bytes body, uint64_t items,
+                   struct hash128 request);
+
+#endif
