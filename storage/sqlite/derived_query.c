@@ -347,8 +347,21 @@ static enum err edges_add(struct collect *c, struct intake *intake)
     return e;
 }
 
+static enum err counts_add(void *context, struct bytes stored)
+{
+    struct collect *c = context;
+    return stored_add(c, stored, c->window.min, c->window.end, 0, 0);
+}
+
 static enum err pending_add(struct collect *c)
 {
+    /* Without edges, pending bodies are counted once for all questions; those set aside, never many, for each. */
+    enum err shared = c->wants_edges
+                          ? ERR_BUSY
+                          : pending_counts_read(&c->engine->pending_counts, &c->snapshot.pending,
+                                                c->q, counts_add, c);
+    if (shared != ERR_BUSY && (shared != ERR_OK || c->snapshot.aside.count == 0))
+        return shared;
     struct intake intake;
     struct buffer stored;
     struct totals_reader reader = { .totals = &c->engine->derived.totals };
@@ -362,7 +375,7 @@ static enum err pending_add(struct collect *c)
     buffer_init(&stored, c->q->arena->limit_bytes);
     enum err e = ERR_OK;
     const struct pending_range *ranges[] = { &c->snapshot.aside, &c->snapshot.pending };
-    for (size_t r = 0; r < 2; r++) {
+    for (size_t r = 0; r < (shared == ERR_OK ? 1 : 2); r++) {
         const struct pending *entry = ranges[r]->first;
         for (size_t i = 0; e == ERR_OK && i < ranges[r]->count; i++, entry = entry->next) {
             e = query_check(c->q);

@@ -37,6 +37,7 @@
 #include "storage/sqlite/group_cache.h"
 #include "storage/sqlite/operations.h"
 #include "storage/sqlite/partition.h"
+#include "storage/sqlite/pending_counts.h"
 #include "storage/sqlite/retention_clock.h"
 #include "storage/sqlite/sqlite_engine.h"
 #include "storage/sqlite/watch.h"
@@ -202,7 +203,8 @@ struct sqlite_engine {
     struct budget background; /* what merging, and counting for rollups, takes */
     struct view view;
     struct watch watch;
-    struct group_cache group_cache; /* queries' */
+    struct group_cache group_cache;       /* queries' */
+    struct pending_counts pending_counts; /* likewise */
 
     /* Counts of spans in row groups. Written by the writer together with the view's swap, both
      * under the write lock, so that nobody sees a span in neither or in both. */

@@ -422,6 +422,7 @@ static void sqlite_close(struct engine *base)
     struct sqlite_engine *e = sqlite_engine_from(base);
     engine_stop(e);
     group_cache_deinit(&e->group_cache);
+    pending_counts_deinit(&e->pending_counts);
     view_deinit(&e->view);
     watch_deinit(&e->watch);
     for (size_t i = 0; i < e->partitions_count; i++)
@@ -476,6 +477,7 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
     budget_init(&e->budget, e->memory_bytes / 2, NULL);
     budget_init(&e->background, e->memory_bytes / 2, NULL);
     group_cache_init(&e->group_cache, e->memory_bytes / GROUP_CACHE_SHARE);
+    pending_counts_init(&e->pending_counts, &e->derived.totals, &e->budget);
     metrics_register(e, o->metrics);
 }
 

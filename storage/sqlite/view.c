@@ -15,6 +15,13 @@
 /* Of a digest, which stops counting values before. */
 #define VALUES_BYTES_MAX ((size_t)1 << 20)
 
+static _Atomic uint64_t last_serial; /* of the process's groups and entries */
+
+static uint64_t serial_next(void)
+{
+    return atomic_fetch_add_explicit(&last_serial, 1, memory_order_relaxed) + 1;
+}
+
 /* ---- Pending bodies -------------------------------------------------------------------------- */
 
 /* An arena that holds this much more than the body is given back, and the body copied instead: a
@@ -27,8 +34,10 @@ static bool arena_is_wasteful(const struct arena *a, struct bytes body)
 static struct pending *pending_zalloc(void)
 {
     struct pending *p = mem_zalloc(sizeof *p);
-    if (p != NULL)
-        atomic_init(&p->references, 1);
+    if (p == NULL)
+        return NULL;
+    atomic_init(&p->references, 1);
+    p->serial = serial_next();
     return p;
 }
 
@@ -337,15 +346,13 @@ void pending_range_release(struct pending_range *r)
 
 /* ---- Row groups ------------------------------------------------------------------------------ */
 
-static _Atomic uint64_t last_serial; /* of the process's groups */
-
 struct group *group_new(struct bytes trace_filter)
 {
     struct group *g = mem_zalloc(sizeof *g + trace_filter.len);
     if (g == NULL)
         return NULL;
     atomic_init(&g->references, 1);
-    g->serial = atomic_fetch_add_explicit(&last_serial, 1, memory_order_relaxed) + 1;
+    g->serial = serial_next();
     uint8_t *copy = (uint8_t *)(g + 1);
     if (trace_filter.len != 0)
         memcpy(copy, trace_filter.data, trace_filter.len);

@@ -23,6 +23,7 @@ struct partition;
  * of a range holds all of it. */
 struct pending {
     _Atomic size_t references;
+    uint64_t serial;                /* of this process: no two entries, nor groups, have one */
     _Atomic(struct pending *) next; /* set once, by the writer, when another entry follows */
     struct arena arena;             /* owns the body */
     struct bytes body;
