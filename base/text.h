@@ -52,5 +52,7 @@ size_t text_utf8_valid_prefix(struct bytes text, size_t *out_bad_len);
 /* Append text, each maximal invalid part replaced by U+FFFD (Unicode 15 §3.9, "substitution of
  * maximal subparts"). */
 void text_utf8_repair(struct buffer *b, struct bytes text);
+/* The bytes of a code point up to U+10FFFF; returns how many. */
+size_t text_utf8_put(uint32_t code, uint8_t out[4]);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "net/client_private.h"
+#include "net/http2_memory.h"
 
 #include <assert.h>
 #include <nghttp2/nghttp2.h>
@@ -18,29 +19,6 @@
 static struct client_slot *slot_of(nghttp2_session *session, int32_t stream_id)
 {
     return nghttp2_session_get_stream_user_data(session, stream_id);
-}
-
-/* ---- Memory ---- */
-
-static void *h2_malloc(size_t size, void *user)
-{
-    (void)user;
-    return mem_alloc(size);
-}
-static void h2_free(void *block, void *user)
-{
-    (void)user;
-    mem_free(block);
-}
-static void *h2_calloc(size_t count, size_t size, void *user)
-{
-    (void)user;
-    return mem_alloc_array(count, size);
-}
-static void *h2_realloc(void *block, size_t size, void *user)
-{
-    (void)user;
-    return mem_realloc(block, size);
 }
 
 /* ---- The answer ---- */
@@ -294,9 +272,8 @@ static enum err http2_begin(struct client_connection *k)
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, on_frame_size);
-    nghttp2_mem memory = { NULL, h2_malloc, h2_free, h2_calloc, h2_realloc };
     nghttp2_session *session;
-    int failed = nghttp2_session_client_new3(&session, callbacks, k, NULL, &memory);
+    int failed = nghttp2_session_client_new3(&session, callbacks, k, NULL, http2_memory());
     nghttp2_session_callbacks_del(callbacks);
     if (failed)
         return ERR_NOMEM;

@@ -8,6 +8,7 @@
  * gRPC over HTTP/2. */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/http2_memory.h"
 #include "net/stream.h"
 #include "net/strikes.h"
 
@@ -649,33 +650,9 @@ static const struct session_ops http2_ops = {
     .close = http2_close,
 };
 
-static void *h2_malloc(size_t size, void *user)
-{
-    (void)user;
-    return mem_alloc(size);
-}
-static void h2_free(void *block, void *user)
-{
-    (void)user;
-    mem_free(block);
-}
-static void *h2_calloc(size_t count, size_t size, void *user)
-{
-    (void)user;
-    return mem_alloc_array(count, size);
-}
-static void *h2_realloc(void *block, size_t size, void *user)
-{
-    (void)user;
-    return mem_realloc(block, size);
-}
-
 static int new_session(struct http2 *h, nghttp2_session_callbacks *callbacks,
                        nghttp2_option *option)
 {
-    nghttp2_mem mem = {
-        .malloc = h2_malloc, .free = h2_free, .calloc = h2_calloc, .realloc = h2_realloc
-    };
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback2(callbacks, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
@@ -690,7 +667,7 @@ static int new_session(struct http2 *h, nghttp2_session_callbacks *callbacks,
     nghttp2_option_set_max_outbound_ack(option, 100);
     nghttp2_option_set_stream_reset_rate_limit(option, 100, 33);
     nghttp2_option_set_max_continuations(option, 8);
-    return nghttp2_session_server_new3(&h->session, callbacks, h, option, &mem);
+    return nghttp2_session_server_new3(&h->session, callbacks, h, option, http2_memory());
 }
 
 /* SETTINGS_NO_RFC7540_PRIORITIES is not sent: in the mode it puts nghttp2 1.52 into, the library frees an item

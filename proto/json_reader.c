@@ -8,6 +8,8 @@
  *   DONE           nothing but blanks */
 #include "proto/json_reader.h"
 
+#include "base/text.h"
+
 #include <assert.h>
 
 enum { VALUE, ARRAY_FIRST, OBJECT_FIRST, AFTER_VALUE, DONE };
@@ -302,30 +304,6 @@ static uint32_t hex4(const uint8_t *p)
     return v;
 }
 
-static size_t utf8_put(uint32_t c, uint8_t out[4])
-{
-    if (c < 0x80) {
-        out[0] = (uint8_t)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        out[0] = (uint8_t)(0xC0 | c >> 6);
-        out[1] = (uint8_t)(0x80 | (c & 0x3F));
-        return 2;
-    }
-    if (c < 0x10000) {
-        out[0] = (uint8_t)(0xE0 | c >> 12);
-        out[1] = (uint8_t)(0x80 | (c >> 6 & 0x3F));
-        out[2] = (uint8_t)(0x80 | (c & 0x3F));
-        return 3;
-    }
-    out[0] = (uint8_t)(0xF0 | c >> 18);
-    out[1] = (uint8_t)(0x80 | (c >> 12 & 0x3F));
-    out[2] = (uint8_t)(0x80 | (c >> 6 & 0x3F));
-    out[3] = (uint8_t)(0x80 | (c & 0x3F));
-    return 4;
-}
-
 /* The escape that `rest` begins with, as bytes; returns how much of rest it took. The scan has made
  * sure that it is complete. */
 static size_t escape_read(struct bytes rest, uint8_t out[4], size_t *out_len)
@@ -349,7 +327,7 @@ static size_t escape_read(struct bytes rest, uint8_t out[4], size_t *out_len)
             taken = 12;
         }
     }
-    *out_len = utf8_put(c, out);
+    *out_len = text_utf8_put(c, out);
     return taken;
 }
 

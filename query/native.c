@@ -95,6 +95,13 @@ static const char *empty_reason(struct call *c, const struct page *page)
     return "no_match";
 }
 
+void native_rows_begin(struct json_writer *j)
+{
+    json_object_begin(j);
+    json_key(j, "rows");
+    json_array_begin(j);
+}
+
 void native_write_end(struct call *c, const struct find_progress *progress, size_t rows,
                       const struct page *page, const struct find_cursor *next)
 {

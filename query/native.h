@@ -16,6 +16,8 @@
  * have come from the same question: all parameters but cursor, limit, spans and timeout. */
 NODISCARD enum err native_page(struct call *c, struct page *out);
 
+/* An answer of rows, as far as the first of them. */
+void native_rows_begin(struct json_writer *j);
 /* The fields that end every answer of rows: complete, scanned, took_ms, cursor, and, without rows,
  * the reason. `next` may be NULL: never paged. */
 void native_write_end(struct call *c, const struct find_progress *progress, size_t rows,

@@ -125,9 +125,7 @@ enum err native_service_names(struct call *c)
     if (e != ERR_OK)
         return e;
     struct json_writer *j = &c->json;
-    json_object_begin(j);
-    json_key(j, "rows");
-    json_array_begin(j);
+    native_rows_begin(j);
     for (size_t i = 0; i < count; i++) {
         json_object_begin(j);
         native_write_text(j, "name", names[i]);
@@ -161,9 +159,7 @@ enum err native_operation_names(struct call *c)
     if (e != ERR_OK)
         return e;
     struct json_writer *j = &c->json;
-    json_object_begin(j);
-    json_key(j, "rows");
-    json_array_begin(j);
+    native_rows_begin(j);
     for (size_t i = 0; i < count; i++) {
         json_object_begin(j);
         native_write_text(j, "name", operations[i].name);
@@ -212,9 +208,7 @@ enum err native_cleaned(struct call *c)
         return e;
     bool has_service = parameter_text(c, "service", &service);
     struct json_writer *j = &c->json;
-    json_object_begin(j);
-    json_key(j, "rows");
-    json_array_begin(j);
+    native_rows_begin(j);
     for (size_t i = 0; i < count; i++) {
         const struct derived_cleaned *n = &cleaned[i];
         if (has_service && !bytes_equal(n->service, service))
@@ -328,9 +322,7 @@ enum err native_attributes(struct call *c)
     if (e != ERR_OK)
         return e;
     struct json_writer *j = &c->json;
-    json_object_begin(j);
-    json_key(j, "rows");
-    json_array_begin(j);
+    native_rows_begin(j);
     for (size_t i = 0; i < count; i++) {
         json_object_begin(j);
         json_key(j, "scope");
@@ -439,9 +431,7 @@ enum err native_attribute_values(struct call *c)
     if (e != ERR_OK)
         return e;
     struct json_writer *j = &c->json;
-    json_object_begin(j);
-    json_key(j, "rows");
-    json_array_begin(j);
+    native_rows_begin(j);
     for (size_t i = 0; i < count; i++) {
         json_object_begin(j);
         write_value(c, &values[i].value);

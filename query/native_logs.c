@@ -36,9 +36,7 @@ enum err native_logs(struct call *c)
     if (e != ERR_OK)
         return e;
     struct json_writer *j = &c->json;
-    json_object_begin(j);
-    json_key(j, "rows");
-    json_array_begin(j);
+    native_rows_begin(j);
     for (size_t i = 0; i < result.count; i++)
         log_row_write(j, &result.logs[i], c->options->memory_bytes);
     json_array_end(j);

@@ -186,9 +186,7 @@ enum err native_traces(struct call *c)
     if (e != ERR_OK)
         return e;
     struct json_writer *j = &c->json;
-    json_object_begin(j);
-    json_key(j, "rows");
-    json_array_begin(j);
+    native_rows_begin(j);
     for (size_t i = 0; i < result.count; i++)
         write_summary(c, &result.traces[i], spans > 0);
     json_array_end(j);

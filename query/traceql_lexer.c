@@ -80,30 +80,6 @@ static enum err skip_blanks(struct lexer *l)
 
 /* ---- Strings ---- */
 
-static size_t utf8_put(uint8_t *out, uint32_t c)
-{
-    if (c < 0x80) {
-        out[0] = (uint8_t)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        out[0] = (uint8_t)(0xC0 | c >> 6);
-        out[1] = (uint8_t)(0x80 | (c & 0x3F));
-        return 2;
-    }
-    if (c < 0x10000) {
-        out[0] = (uint8_t)(0xE0 | c >> 12);
-        out[1] = (uint8_t)(0x80 | (c >> 6 & 0x3F));
-        out[2] = (uint8_t)(0x80 | (c & 0x3F));
-        return 3;
-    }
-    out[0] = (uint8_t)(0xF0 | c >> 18);
-    out[1] = (uint8_t)(0x80 | (c >> 12 & 0x3F));
-    out[2] = (uint8_t)(0x80 | (c >> 6 & 0x3F));
-    out[3] = (uint8_t)(0x80 | (c & 0x3F));
-    return 4;
-}
-
 /* `digits` digits of `base` at l->at. */
 static bool take_code(struct lexer *l, unsigned digits, unsigned base, uint32_t *out)
 {
@@ -150,7 +126,7 @@ static bool take_escape(struct lexer *l, uint8_t *out, size_t *len)
     if ((c == 'u' && take_code(l, 4, 16, &code)) || (c == 'U' && take_code(l, 8, 16, &code))) {
         if (code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF))
             return false;
-        *len += utf8_put(out + *len, code);
+        *len += text_utf8_put(code, out + *len);
         return true;
     }
     return false;
