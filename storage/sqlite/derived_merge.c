@@ -32,17 +32,58 @@ static void merge_deinit(struct merge *m)
     arena_deinit(&m->arena);
 }
 
+/* What is to be made of the rows: minutes are what they all have, and coarser steps are made where they pay. */
+enum merge_part { MERGE_MINUTES = 1, MERGE_HOURS = 2, MERGE_DAYS = 4 };
+
 /* A row's minutes, hours and days stand in columns 0 to 2; what is coarser is made of the next finer one where the
  * row does not have it. */
-static enum err merge_row(struct merge *m, sqlite3_stmt *s, bool wants_minutes)
+static enum err merge_row(struct merge *m, sqlite3_stmt *s, unsigned parts)
 {
     struct bytes minutes = db_column_bytes(s, 0), hours = db_column_bytes(s, 1);
     struct bytes days = db_column_bytes(s, 2);
     hours = hours.len > 0 ? hours : minutes;
-    enum err e = wants_minutes ? tally_add_stored(&m->minutes, minutes, NULL) : ERR_OK;
-    if (e == ERR_OK)
+    days = days.len > 0 ? days : hours;
+    enum err e = ERR_OK;
+    if ((parts & MERGE_MINUTES) != 0)
+        e = tally_add_stored(&m->minutes, minutes, NULL);
+    if (e == ERR_OK && (parts & MERGE_HOURS) != 0)
         e = tally_add_stored(&m->hours, hours, NULL);
-    return e == ERR_OK ? tally_add_stored(&m->days, days.len > 0 ? days : hours, NULL) : e;
+    return e == ERR_OK && (parts & MERGE_DAYS) != 0 ? tally_add_stored(&m->days, days, NULL) : e;
+}
+
+/* As many points as a step in a series has at most: the points of a series lie nearly in their order. */
+static enum err points_estimate(const struct tally *t, uint64_t step_ns, uint64_t *out)
+{
+    uint64_t *last = mem_alloc_array((size_t)t->keys.count + 1, sizeof *last);
+    if (last == NULL)
+        return ERR_NOMEM;
+    *out = 0;
+    for (uint32_t i = 0; i < t->points_count; i++) {
+        const struct tally_point *p = tally_point(t, i);
+        uint64_t step = p->start_unix_ns / step_ns + 1;
+        *out += last[p->series] != step;
+        last[p->series] = step;
+    }
+    mem_free(last);
+    return ERR_OK;
+}
+
+/* Where steps hold few points of the finer ones, as when spans come fast, they would say it all again. */
+static enum err parts_choose(const struct merge *m, unsigned *out)
+{
+    uint64_t finer = m->minutes.points_count, hours = 0, days = 0;
+    unsigned parts = 0;
+    enum err e = points_estimate(&m->minutes, TALLY_HOUR_NS, &hours);
+    if (e == ERR_OK)
+        e = points_estimate(&m->minutes, TALLY_DAY_NS, &days);
+    if (hours <= finer / 2) {
+        parts |= MERGE_HOURS;
+        finer = hours;
+    }
+    if (days <= finer / 2)
+        parts |= MERGE_DAYS;
+    *out = parts;
+    return e;
 }
 
 /* ---- In a partition -------------------------------------------------------------------------- */
@@ -77,7 +118,8 @@ static void rows_choose(struct sqlite_engine *e, const struct partition *p, stru
     (void)pthread_rwlock_unlock(&e->operations_lock);
 }
 
-static enum err rows_merge(struct partition *p, struct merge *m, const struct derived_delta *d)
+static enum err rows_merge(struct partition *p, struct merge *m, const struct derived_delta *d,
+                           unsigned parts)
 {
     struct db *db = NULL;
     sqlite3_stmt *s = NULL;
@@ -89,7 +131,7 @@ static enum err rows_merge(struct partition *p, struct merge *m, const struct de
         (void)sqlite3_bind_int64(s, 1, d->merged_ids[i]);
         e = db_step(db, s, &is_row);
         if (e == ERR_OK)
-            e = is_row ? merge_row(m, s, true) : ERR_CORRUPT;
+            e = is_row ? merge_row(m, s, parts) : ERR_CORRUPT;
         (void)sqlite3_reset(s);
     }
     (void)sqlite3_finalize(s);
@@ -106,15 +148,20 @@ enum err derived_merge_plan(struct sqlite_engine *e, struct partition *p, struct
     struct merge m;
     struct tally_span unused;
     merge_init(&m, &e->background);
-    enum err error = rows_merge(p, &m, d);
+    unsigned parts = 0;
+    enum err error = rows_merge(p, &m, d, MERGE_MINUTES);
+    if (error == ERR_OK)
+        error = parts_choose(&m, &parts);
+    if (error == ERR_OK && parts != 0)
+        error = rows_merge(p, &m, d, parts);
     if (error == ERR_OK)
         error = tally_encode(&m.minutes, &d->merged_minutes, &d->merged_span);
-    if (error == ERR_OK)
+    if (error == ERR_OK && (parts & MERGE_HOURS) != 0)
         error = tally_encode(&m.hours, &d->merged_hours, &unused);
-    if (error == ERR_OK)
+    if (error == ERR_OK && (parts & MERGE_DAYS) != 0)
         error = tally_encode(&m.days, &d->merged_days, &unused);
     merge_deinit(&m);
-    /* Where steps hold few points of the finer ones, as when spans come fast, they would say it all again. */
+    /* The same by what it takes, not by points. */
     if (d->merged_hours.len > d->merged_minutes.len / 2)
         buffer_reset(&d->merged_hours);
     if (d->merged_days.len >
@@ -172,7 +219,7 @@ enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partiti
         e = db_step(partition, s, &is_row);
         if (e != ERR_OK || !is_row)
             break;
-        e = merge_row(&m, s, false);
+        e = merge_row(&m, s, MERGE_HOURS | MERGE_DAYS);
         if (e == ERR_CORRUPT)
             e = ERR_OK; /* what is damaged is left out */
     }
