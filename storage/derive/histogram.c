@@ -403,22 +403,55 @@ static uint8_t *buckets_put(const struct histogram *h, uint8_t *p)
     return p;
 }
 
-void histogram_encode(const struct histogram *h, struct buffer *out)
+/* The next marked bucket from i on, up to `end`. */
+static uint32_t marked_from(const struct histogram_scatter *s, uint32_t i, uint32_t end)
 {
-    size_t mark = out->len;
-    buffer_append_byte(out, 0); /* the length, when it fits one byte */
-    if (h->count > 0) {
-        uint8_t *begin = buffer_reserve(out, (5 + 3 * (size_t)h->length) * VARINT_MAX), *p = begin;
-        if (begin == NULL)
-            return;
-        p = varint_at(p, zigzag32(h->scale));
-        p = varint_at(p, h->zero_count);
-        p = varint_at(p, h->sum);
-        p = varint_at(p, h->min);
-        p = varint_at(p, h->max - h->min);
-        p = buckets_put(h, p);
-        buffer_grew(out, (size_t)(p - begin));
+    while (i < end) {
+        uint64_t left = s->marks[i / 64] >> (i % 64);
+        if (left != 0)
+            return i + (uint32_t)__builtin_ctzll(left);
+        i = (i / 64 + 1) * 64;
     }
+    return end;
+}
+
+static bool is_marked(const struct histogram_scatter *s, uint32_t i)
+{
+    return (s->marks[i / 64] >> (i % 64) & 1) != 0;
+}
+
+/* As buckets_put(), and forgets them. */
+static uint8_t *scatter_put(struct histogram_scatter *s, uint32_t i, uint32_t end, uint8_t *p)
+{
+    uint32_t next = 0;
+    bool is_first = true;
+    for (i = marked_from(s, i, end); i < end; i = marked_from(s, next, end)) {
+        p = varint_at(p, is_first ? zigzag32((int32_t)i - 1) : i - next);
+        for (next = i; next < end && is_marked(s, next);)
+            next++;
+        p = varint_at(p, next - i);
+        for (; i < next; i++) {
+            p = varint_at(p, s->counts[i]);
+            s->counts[i] = 0;
+            s->marks[i / 64] &= ~(UINT64_C(1) << (i % 64));
+        }
+        is_first = false;
+    }
+    return p;
+}
+
+static uint8_t *facts_put(const struct histogram *h, uint8_t *p)
+{
+    p = varint_at(p, zigzag32(h->scale));
+    p = varint_at(p, h->zero_count);
+    p = varint_at(p, h->sum);
+    p = varint_at(p, h->min);
+    return varint_at(p, h->max - h->min);
+}
+
+/* The length of what follows `mark`, where one byte was left for it. */
+static void length_put(struct buffer *out, size_t mark)
+{
     if (out->error != ERR_OK)
         return;
     size_t len = out->len - mark - 1;
@@ -432,6 +465,36 @@ void histogram_encode(const struct histogram *h, struct buffer *out)
     }
     for (size_t i = 0; i <= extra; i++)
         out->data[mark + i] = (uint8_t)((len >> (7 * i) & 0x7F) | (i < extra ? 0x80 : 0));
+}
+
+void histogram_encode(const struct histogram *h, struct buffer *out)
+{
+    size_t mark = out->len;
+    buffer_append_byte(out, 0); /* the length, when it fits one byte */
+    if (h->count > 0) {
+        uint8_t *begin = buffer_reserve(out, (5 + 3 * (size_t)h->length) * VARINT_MAX);
+        if (begin == NULL)
+            return;
+        buffer_grew(out, (size_t)(buckets_put(h, facts_put(h, begin)) - begin));
+    }
+    length_put(out, mark);
+}
+
+void histogram_scatter_encode(struct histogram_scatter *s, const struct histogram *facts,
+                              int32_t low, int32_t high, struct buffer *out)
+{
+    assert(facts->count > 0 && facts->length == 0 && facts->scale == HISTOGRAM_SCALE);
+    assert(low >= -1 && low <= high && high < (int32_t)HISTOGRAM_BUCKETS - 1);
+    size_t mark = out->len, width = (size_t)(high - low) + 1;
+    size_t filled = facts->count < width ? (size_t)facts->count : width;
+    buffer_append_byte(out, 0);
+    uint8_t *begin = buffer_reserve(out, (5 + 3 * filled) * VARINT_MAX);
+    if (begin == NULL)
+        return;
+    uint8_t *end =
+        scatter_put(s, (uint32_t)(low + 1), (uint32_t)(high + 2), facts_put(facts, begin));
+    buffer_grew(out, (size_t)(end - begin));
+    length_put(out, mark);
 }
 
 static enum err body_take(struct bytes *bytes, struct bytes *out)

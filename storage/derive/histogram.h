@@ -89,6 +89,22 @@ void histogram_cumulate(const struct histogram *h, const double *bounds, size_t 
  * max - min; then runs of filled buckets: where the run begins (zigzag index; later runs: empty buckets since
  * the run before), its length, its counts. */
 void histogram_encode(const struct histogram *h, struct buffer *out);
+/* The same for few values in many histograms, one after the other: their buckets at HISTOGRAM_SCALE are counted
+ * here, and only those that were are looked at. All zero before, and again after encoding; after an error of the
+ * buffer it is of no more use. `facts` has the rest, and an empty window; low, high: the lowest and the highest
+ * bucket that were counted. */
+struct histogram_scatter {
+    uint32_t counts[HISTOGRAM_BUCKETS]; /* of bucket i - 1 */
+    uint64_t marks[HISTOGRAM_BUCKETS / 64 + 1];
+};
+static inline void histogram_scatter_count(struct histogram_scatter *s, int32_t index)
+{
+    uint32_t i = (uint32_t)(index + 1);
+    s->counts[i]++;
+    s->marks[i / 64] |= UINT64_C(1) << (i % 64);
+}
+void histogram_scatter_encode(struct histogram_scatter *s, const struct histogram *facts,
+                              int32_t low, int32_t high, struct buffer *out);
 /* Reads one from the front of *bytes and moves past it; `out` is initialised, and becomes the sum when it
  * holds something already. ERR_CORRUPT for what encode does not write. */
 NODISCARD enum err histogram_decode_add(struct bytes *bytes, struct histogram *out);

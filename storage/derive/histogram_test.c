@@ -205,6 +205,50 @@ static void merging_equals_recording(void **state)
     assert_int_equal(fault_live_blocks(), 0);
 }
 
+/* The same bytes, and it is empty again: it is used for one histogram after the other. */
+static void scattered_values_encode_alike(void **state)
+{
+    (void)state;
+    struct random r;
+    random_init(&r, 11);
+    static struct histogram_scatter scatter;
+    for (int round = 0; round < 2000; round++) {
+        struct histogram all, facts;
+        histogram_init(&all, NULL);
+        histogram_init(&facts, NULL);
+        size_t d = (size_t)random_below(&r, DISTRIBUTIONS);
+        size_t count = 1 + (size_t)random_below(&r, round % 50 == 0 ? 3000 : 40);
+        int32_t low = INT32_MAX, high = INT32_MIN;
+        for (size_t i = 0; i < count; i++) {
+            uint64_t v =
+                round % 20 == 0 ? UINT64_C(1) << random_below(&r, 64) : distributions[d](&r);
+            v = random_below(&r, 50) == 0 ? UINT64_MAX : v;
+            assert_int_equal(histogram_record(&all, v, 1), ERR_OK);
+            histogram_note(&facts, v);
+            if (v == 0)
+                continue;
+            int32_t index = histogram_index(v, HISTOGRAM_SCALE);
+            low = index < low ? index : low;
+            high = index > high ? index : high;
+            histogram_scatter_count(&scatter, index);
+        }
+        struct buffer x, y;
+        buffer_init(&x, SIZE_MAX);
+        buffer_init(&y, SIZE_MAX);
+        histogram_encode(&all, &x);
+        if (high >= low)
+            histogram_scatter_encode(&scatter, &facts, low, high, &y);
+        else
+            histogram_encode(&facts, &y);
+        assert_true(bytes_equal(buffer_bytes(&x), buffer_bytes(&y)));
+        for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
+            assert_true(scatter.counts[i] == 0 && scatter.marks[i / 64] == 0);
+        buffer_deinit(&x);
+        buffer_deinit(&y);
+        histogram_deinit(&all);
+    }
+}
+
 static void damage_is_refused(void **state)
 {
     (void)state;
@@ -296,6 +340,7 @@ int main(void)
         cmocka_unit_test(a_coarser_scale_is_caught),
         cmocka_unit_test(values_lie_in_their_buckets),
         cmocka_unit_test(merging_equals_recording),
+        cmocka_unit_test(scattered_values_encode_alike),
         cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(cumulated_counts_are_those_of_the_values),
         cmocka_unit_test(insertion_is_timed),

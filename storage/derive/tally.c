@@ -157,36 +157,22 @@ static enum err values_add(const struct tally *t, const struct tally_values *lis
     return e;
 }
 
-enum err tally_window_init(struct tally_window *w)
+enum err tally_histogram_encode(const struct tally *t, struct histogram *h,
+                                struct tally_values *list, struct histogram_scatter *scatter,
+                                struct buffer *out)
 {
-    w->counts = mem_alloc_array(HISTOGRAM_BUCKETS, sizeof *w->counts);
-    return w->counts == NULL ? ERR_NOMEM : ERR_OK;
-}
-
-void tally_window_deinit(struct tally_window *w)
-{
-    mem_free(w->counts);
-}
-
-enum err tally_window_show(struct tally_window *w, const struct tally *t, struct histogram *h,
-                           struct tally_values *list, struct histogram *out)
-{
-    if (list->last_plus_one != 0 && h->length != 0) { /* counted here, and added from elsewhere */
-        enum err e = values_add(t, list, h);
-        if (e != ERR_OK)
-            return e;
-        *list = (struct tally_values){ 0 };
+    if (list->last_plus_one != 0 && h->length == 0 && h->scale == HISTOGRAM_SCALE) {
+        for (uint32_t at = list->last_plus_one; at != 0; at = t->values[at - 1].before_plus_one)
+            histogram_scatter_count(scatter, t->values[at - 1].bucket);
+        histogram_scatter_encode(scatter, h, list->low, list->high, out);
+        return buffer_error(out);
     }
-    *out = *h;
-    if (list->last_plus_one == 0)
-        return ERR_OK;
-    out->first = list->low;
-    out->length = out->capacity = (uint32_t)(list->high - list->low) + 1;
-    out->counts = w->counts;
-    memset(w->counts, 0, out->length * sizeof *w->counts);
-    for (uint32_t at = list->last_plus_one; at != 0; at = t->values[at - 1].before_plus_one)
-        w->counts[t->values[at - 1].bucket - list->low]++;
-    return ERR_OK;
+    enum err e = values_add(t, list, h); /* counted here, and added from elsewhere */
+    if (e != ERR_OK)
+        return e;
+    *list = (struct tally_values){ 0 };
+    histogram_encode(h, out);
+    return buffer_error(out);
 }
 
 /* ---- Exemplars ------------------------------------------------------------------------------- */

@@ -112,16 +112,11 @@ NODISCARD static inline enum err tally_duration(struct tally *t, struct tally_po
     histogram_note(h, duration_ns);
     return ERR_OK;
 }
-/* A histogram as it is with the durations that are listed beside it, in one window that is used for one after the
- * other: *out borrows it until the next. */
-struct tally_window {
-    uint32_t *counts;
-};
-NODISCARD enum err tally_window_init(struct tally_window *w);
-void tally_window_deinit(struct tally_window *w);
-NODISCARD enum err tally_window_show(struct tally_window *w, const struct tally *t,
-                                     struct histogram *h, struct tally_values *list,
-                                     struct histogram *out);
+/* Append the stored form of a histogram with the durations that are listed beside it. scatter: empty before and
+ * after, but after an error. */
+NODISCARD enum err tally_histogram_encode(const struct tally *t, struct histogram *h,
+                                          struct tally_values *list,
+                                          struct histogram_scatter *scatter, struct buffer *out);
 /* Add what another point has; of: the tally that it is in. */
 NODISCARD enum err tally_point_add(struct tally_point *into, const struct tally *of,
                                    const struct tally_point *from);

@@ -12,6 +12,7 @@
 #include "storage/derive/tally.h"
 
 #include "base/hash.h"
+#include "base/mem.h"
 #include "storage/derive/varint.h"
 
 #define TALLY_FORMAT 1
@@ -44,10 +45,9 @@ static uint64_t whole(uint64_t count)
     return count > UINT64_MAX / TALLY_ONE ? UINT64_MAX : count * TALLY_ONE;
 }
 
-static enum err point_put(struct buffer *out, const struct tally *t, struct tally_window *w,
+static enum err point_put(struct buffer *out, const struct tally *t, struct histogram_scatter *s,
                           struct tally_point *p, uint64_t steps)
 {
-    struct histogram shown;
     bool is_estimated =
         p->estimated_calls != whole(p->calls) || p->estimated_errors != whole(p->errors);
     unsigned flags =
@@ -62,16 +62,11 @@ static enum err point_put(struct buffer *out, const struct tally *t, struct tall
         varint_put(out, p->estimated_calls);
         varint_put(out, p->estimated_errors);
     }
-    enum err e = tally_window_show(w, t, &p->first, &p->first_values, &shown);
+    enum err e = tally_histogram_encode(t, &p->first, &p->first_values, s, out);
+    if (e == ERR_OK && p->second.count > 0)
+        e = tally_histogram_encode(t, &p->second, &p->second_values, s, out);
     if (e != ERR_OK)
         return e;
-    histogram_encode(&shown, out);
-    if (p->second.count > 0) {
-        e = tally_window_show(w, t, &p->second, &p->second_values, &shown);
-        if (e != ERR_OK)
-            return e;
-        histogram_encode(&shown, out);
-    }
     if (p->slowest.is_set)
         exemplar_put(out, &p->slowest);
     if (p->failed.is_set)
@@ -91,12 +86,14 @@ static void key_put(struct buffer *out, struct bytes before, struct bytes key)
 enum err tally_encode(struct tally *t, struct buffer *out, struct tally_span *out_span)
 {
     struct tally_point **points = NULL;
-    struct tally_window window;
+    struct histogram_scatter *scatter = mem_zalloc(sizeof *scatter);
+    if (scatter == NULL)
+        return ERR_NOMEM;
     enum err e = tally_sorted(t, &points);
-    if (e == ERR_OK)
-        e = tally_window_init(&window);
-    if (e != ERR_OK)
+    if (e != ERR_OK) {
+        mem_free(scatter);
         return e;
+    }
     uint32_t filled = 0;
     for (uint32_t i = 0; i < t->points_count; i++)
         filled += i == 0 || points[i]->series != points[i - 1]->series;
@@ -117,7 +114,7 @@ enum err tally_encode(struct tally *t, struct buffer *out, struct tally_span *ou
         for (; i < t->points_count && points[i]->series == points[begin]->series && e == ERR_OK;
              i++) {
             uint64_t start = points[i]->start_unix_ns;
-            e = point_put(&one, t, &window, points[i], start / step - at);
+            e = point_put(&one, t, scatter, points[i], start / step - at);
             at = start / step;
             span.min_unix_ns = start < span.min_unix_ns ? start : span.min_unix_ns;
             span.max_unix_ns = start > span.max_unix_ns ? start : span.max_unix_ns;
@@ -127,7 +124,7 @@ enum err tally_encode(struct tally *t, struct buffer *out, struct tally_span *ou
         before = key;
     }
     buffer_deinit(&one);
-    tally_window_deinit(&window);
+    mem_free(scatter);
     uint8_t sum[8];
     if (e == ERR_OK)
         e = buffer_error(out);
