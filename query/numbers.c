@@ -7,10 +7,16 @@
 #include <stdio.h>
 
 #define MINUTE_NS DERIVED_STEP_MIN_NS
+#define HOUR_NS   (60 * MINUTE_NS)
 #define DAY_NS    (UINT64_C(86400) * NS_PER_S)
 /* Far from wrapping, whatever is added to it here: the year 2500 or so. */
 #define TIME_MAX (UINT64_MAX - 1000 * DAY_NS)
 #define STEP_MAX (400 * DAY_NS)
+/* Windows over these are widened to whole hours, and begin with a day; steps over the last are days. Sums of whole
+ * hours and days are there; nobody looks at a month to the minute. */
+#define WHOLE_HOURS_OVER (2 * DAY_NS)
+#define WHOLE_DAYS_OVER  (14 * DAY_NS)
+#define DAY_STEPS_OVER   (21 * DAY_NS)
 
 /* ---- The window ---- */
 
@@ -28,6 +34,8 @@ static uint64_t ceil_to(uint64_t t, uint64_t step)
 static uint64_t nice_step(uint64_t length_ns, size_t points)
 {
     static const unsigned minutes[] = { 1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440 };
+    if (length_ns > DAY_STEPS_OVER && length_ns / DAY_NS <= points)
+        return DAY_NS;
     for (size_t i = 0; i < sizeof minutes / sizeof minutes[0]; i++)
         if (length_ns / (minutes[i] * MINUTE_NS) <= points)
             return minutes[i] * MINUTE_NS;
@@ -114,6 +122,15 @@ static void cut(struct numbers_window *w, uint64_t step_ns)
     settle(w);
 }
 
+static struct numbers_window widened(uint64_t from, uint64_t to)
+{
+    uint64_t length = to - from;
+    uint64_t end_unit = length > WHOLE_HOURS_OVER ? HOUR_NS : MINUTE_NS;
+    uint64_t from_unit = length > WHOLE_DAYS_OVER ? DAY_NS : end_unit;
+    return (struct numbers_window){ .from = floor_to(from, from_unit),
+                                    .end = ceil_to(to, end_unit) };
+}
+
 enum err numbers_window_read(struct call *c, size_t points, struct numbers_window *out)
 {
     uint64_t now = clock_unix_ns(), to = now, from = UINT64_MAX;
@@ -128,8 +145,7 @@ enum err numbers_window_read(struct call *c, size_t points, struct numbers_windo
         return call_fail(c, ERR_INVALID, "to", "it lies too far ahead");
     if (to <= from)
         return call_fail(c, ERR_INVALID, "to", "it must be later than 'from'");
-    *out =
-        (struct numbers_window){ .from = floor_to(from, MINUTE_NS), .end = ceil_to(to, MINUTE_NS) };
+    *out = widened(from, to);
     e = find_since(c, out);
     if (e != ERR_OK)
         return e;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* numbers.h - what the answers made of rollups share: the window, sums over it, and how they are written.
  *
- * Role       a window is what was asked for, widened to whole minutes, and never later than now; rates are of
- *            the part of it that data was kept of; a sum is what happened in it: calls, errors, durations,
- *            traces to look at. Points cut the window, for sparks and series, at multiples of a step.
+ * Role       a window is what was asked for, widened to whole minutes (to hours and days where it is long), and never
+ *            later than now; rates are of the part of it that data was kept of; a sum is what happened in it:
+ *            calls, errors, durations, traces to look at. Points cut the window, for sparks and series, at multiples of a step.
  * Ownership  everything lives in the call's arena.
  * Threads    the call's.
  * Source     docs/API.md, numbers. */

@@ -46,10 +46,12 @@ static void building_init(struct derived *d, struct budget *background)
     d->intake.admit_context = &d->totals;
 }
 
-enum err derived_init(struct derived *d, struct budget *background)
+enum err derived_init(struct derived *d, size_t memory_bytes, struct budget *background)
 {
     *d = (struct derived){ 0 };
     building_init(d, background);
+    derived_sums_init(&d->sums, memory_bytes / DERIVED_SUMS_SHARE);
+    d->sums_worth_bytes = DERIVED_SUMS_WORTH;
     enum err e = totals_init(&d->totals);
     enum err halves_error = half_table_init(&d->halves); /* both, so that deinit finds them made */
     return e != ERR_OK ? e : halves_error;
@@ -61,6 +63,7 @@ void derived_deinit(struct derived *d)
         reader_pool_deinit(&d->catalog_readers);
     mem_free(d->catalog_path);
     d->catalog_path = NULL;
+    derived_sums_deinit(&d->sums);
     half_table_deinit(&d->halves);
     totals_deinit(&d->totals);
     intake_deinit(&d->intake);
@@ -312,15 +315,20 @@ static bool is_merged(const struct derived_delta *delta, const struct derived_ro
 static void rows_replaced(struct derived *d, const struct derived_delta *delta)
 {
     size_t kept = 0;
-    for (size_t i = 0; i < d->rows_count; i++)
-        if (!is_merged(delta, &d->rows[i]))
+    struct derived_row merged = { .partition = delta->merged_in,
+                                  .id = delta->merged_id,
+                                  .level = delta->merged_level,
+                                  .bytes = delta->merged_minutes.len,
+                                  .span = delta->merged_span };
+    derived_generations_none(&merged);
+    for (size_t i = 0; i < d->rows_count; i++) {
+        if (is_merged(delta, &d->rows[i]))
+            derived_generations_join(&merged, &d->rows[i]);
+        else
             d->rows[kept++] = d->rows[i];
+    }
     d->rows_count = kept;
-    d->rows[d->rows_count++] = (struct derived_row){ .partition = delta->merged_in,
-                                                     .id = delta->merged_id,
-                                                     .level = delta->merged_level,
-                                                     .bytes = delta->merged_minutes.len,
-                                                     .span = delta->merged_span };
+    d->rows[d->rows_count++] = merged;
 }
 
 /* One row in the index for all of a partition. */
@@ -329,12 +337,14 @@ static void rows_unite(struct derived *d, const struct partition *p, bool is_kep
 {
     size_t kept = 0;
     united.span = (struct tally_span){ UINT64_MAX, 0 };
+    derived_generations_none(&united);
     for (size_t i = 0; i < d->rows_count; i++) {
         const struct tally_span *span = &d->rows[i].span;
         if (d->rows[i].partition != p) {
             d->rows[kept++] = d->rows[i];
             continue;
         }
+        derived_generations_join(&united, &d->rows[i]);
         if (d->rows[i].level == DERIVED_LEVEL_SEALED) {
             united.days = d->rows[i].days;
             united.bytes = d->rows[i].bytes;
@@ -353,6 +363,7 @@ void derived_forget(struct sqlite_engine *e, const struct partition *p)
 {
     rows_unite(&e->derived, p, p->state == PARTITION_SEALED,
                (struct derived_row){ .id = (int64_t)p->id });
+    derived_sums_clear(&e->derived.sums); /* what its minutes said, or all of it */
 }
 
 void derived_sealed(struct sqlite_engine *e, struct partition *p, enum derived_days days,
@@ -377,9 +388,13 @@ void derived_publish(struct sqlite_engine *e, struct partition *p,
     if (delta->merged_in == p)
         rows_replaced(d, delta);
     assert(d->rows_count < d->rows_capacity);
-    d->rows[d->rows_count++] = (struct derived_row){
-        .partition = p, .id = delta->id, .bytes = delta->minutes.len, .span = delta->span
-    };
+    d->generation++;
+    d->rows[d->rows_count++] = (struct derived_row){ .partition = p,
+                                                     .id = delta->id,
+                                                     .bytes = delta->minutes.len,
+                                                     .span = delta->span,
+                                                     .first_generation = d->generation,
+                                                     .last_generation = d->generation };
     half_table_apply(&d->halves, &delta->pairing.changes);
 }
 

@@ -13,6 +13,7 @@
 #include "storage/derive/pairing.h"
 #include "storage/derive/totals.h"
 #include "storage/rowgroup/rowgroup.h"
+#include "storage/sqlite/derived_sums.h"
 #include "storage/sqlite/reader_pool.h"
 
 struct partition;
@@ -34,6 +35,9 @@ struct derived_row {
     enum derived_days days; /* of a partition that is sealed, or gone */
     uint64_t bytes;
     struct tally_span span;
+    /* Rows are numbered as they are added, from 1 on since the start; of several that became one, the first and the
+     * last. */
+    uint64_t first_generation, last_generation;
 };
 
 /* Rows of this level that are merged into one of the next. */
@@ -83,19 +87,37 @@ struct derived {
      * moves them all when it makes room. */
     struct derived_row *rows;
     size_t rows_count, rows_capacity;
+    uint64_t generation; /* of the row that was added last */
     struct half_table halves;
     struct totals totals; /* has a lock of its own */
     char *catalog_path;
     struct reader_pool catalog_readers;
+    struct derived_sums sums; /* has a lock of its own */
+    uint64_t sums_worth_bytes;
     /* The builder's. */
     struct intake intake;
     struct derived_delta delta;
     struct derived_pairs pairs;
 };
 
-/* Empty; deinit is safe twice. What counting a row group takes is charged to the budget. */
-NODISCARD enum err derived_init(struct derived *d, struct budget *background);
+/* Empty; deinit is safe twice. memory_bytes: the engine's. What counting a row group takes is charged to the
+ * budget. */
+NODISCARD enum err derived_init(struct derived *d, size_t memory_bytes, struct budget *background);
 void derived_deinit(struct derived *d);
+
+/* Of several rows that become one. */
+static inline void derived_generations_join(struct derived_row *into, const struct derived_row *row)
+{
+    bool is_first = into->last_generation == UINT64_MAX; /* see derived_generations_none() */
+    if (is_first || row->first_generation < into->first_generation)
+        into->first_generation = row->first_generation;
+    if (is_first || row->last_generation > into->last_generation)
+        into->last_generation = row->last_generation;
+}
+static inline void derived_generations_none(struct derived_row *row)
+{
+    row->first_generation = row->last_generation = UINT64_MAX;
+}
 
 /* ---- Builder --------------------------------------------------------------------------------- */
 
@@ -158,5 +180,8 @@ NODISCARD enum err derived_catalog_load(struct sqlite_engine *e);
 typedef void derived_complain_fn(void *context, int64_t id, const char *what);
 NODISCARD enum err derived_verify(struct db *db, derived_complain_fn *complain, void *context,
                                   uint64_t *out_spans);
+/* The same of the catalogue's rows; of those of a partition, `id` is its number. */
+NODISCARD enum err derived_catalog_verify(struct db *catalog, derived_complain_fn *complain,
+                                          void *context);
 
 #endif

@@ -327,3 +327,62 @@ enum err derived_verify(struct db *db, derived_complain_fn *complain, void *cont
         *out_spans = spans;
     return e;
 }
+
+/* A row of `rollup` whose days are in a row of `rollup_merged` is counted there again. */
+struct catalog_counts {
+    uint64_t moved, merged; /* spans: of such rows, and of what they were merged into */
+};
+
+static enum err rollup_verify(sqlite3_stmt *s, derived_complain_fn *complain, void *context,
+                              struct catalog_counts *counts)
+{
+    uint64_t spans = 0, same = 0;
+    int64_t id = sqlite3_column_int64(s, 2);
+    struct bytes days = db_column_bytes(s, 1);
+    enum err e = spans_count(db_column_bytes(s, 0), &spans);
+    if (e == ERR_OK && days.len == 0)
+        counts->moved += spans;
+    else if (e == ERR_OK)
+        e = spans_count(days, &same);
+    if (e == ERR_CORRUPT)
+        complain(context, id, "of this partition, in the catalogue: a hash differs, or the form");
+    else if (e == ERR_OK && days.len > 0 && same != spans)
+        complain(context, id, "of this partition, in the catalogue: days differ from hours");
+    return e == ERR_CORRUPT ? ERR_OK : e;
+}
+
+static enum err merged_verify(sqlite3_stmt *s, derived_complain_fn *complain, void *context,
+                              struct catalog_counts *counts)
+{
+    uint64_t spans = 0;
+    enum err e = spans_count(db_column_bytes(s, 0), &spans);
+    counts->merged += spans;
+    if (e == ERR_CORRUPT)
+        complain(context, sqlite3_column_int64(s, 2), "merged: a hash differs, or the form");
+    return e == ERR_CORRUPT ? ERR_OK : e;
+}
+
+enum err derived_catalog_verify(struct db *catalog, derived_complain_fn *complain, void *context)
+{
+    static const char *const sql[] = { "SELECT hours, days, partition FROM rollup",
+                                       "SELECT days, days, id FROM rollup_merged" };
+    struct catalog_counts counts = { 0 };
+    enum err e = ERR_OK;
+    for (unsigned i = 0; e == ERR_OK && i < 2; i++) {
+        sqlite3_stmt *s = NULL;
+        bool is_row = true;
+        e = db_prepare(catalog, sql[i], &s);
+        while (e == ERR_OK) {
+            e = db_step(catalog, s, &is_row);
+            if (e != ERR_OK || !is_row)
+                break;
+            e = i == 0 ? rollup_verify(s, complain, context, &counts)
+                       : merged_verify(s, complain, context, &counts);
+        }
+        (void)sqlite3_finalize(s);
+    }
+    /* Hours leave before the days that they were merged with. */
+    if (e == ERR_OK && counts.merged < counts.moved)
+        complain(context, 0, "merged days count fewer spans than the hours of their partitions");
+    return e;
+}

@@ -86,6 +86,7 @@ static void days_absent(struct sqlite_engine *e, const struct rollup_merge *m, i
         if (level_of(row) == m->level && row->id == id)
             row->days = DERIVED_DAYS_ABSENT;
     }
+    derived_sums_clear(&e->derived.sums);
     (void)pthread_rwlock_unlock(&e->operations_lock);
 }
 
@@ -173,18 +174,22 @@ static void merge_publish(struct sqlite_engine *e, const struct rollup_merge *m,
     struct derived *d = &e->derived;
     (void)pthread_rwlock_wrlock(&e->operations_lock);
     size_t kept = 0;
+    struct derived_row merged = {
+        .id = id, .level = m->level + 1, .bytes = m->days.len, .span = m->span
+    };
+    derived_generations_none(&merged);
     for (size_t i = 0; i < d->rows_count; i++) {
         struct derived_row row = d->rows[i];
         bool is_merged = is_of(m, &row);
+        if (is_merged)
+            derived_generations_join(&merged, &row);
         if (is_merged && m->level > 0)
             continue;
         if (is_merged)
             row.days = DERIVED_DAYS_MERGED;
         d->rows[kept++] = row;
     }
-    d->rows[kept++] = (struct derived_row){
-        .id = id, .level = m->level + 1, .bytes = m->days.len, .span = m->span
-    };
+    d->rows[kept++] = merged;
     d->rows_count = kept;
     (void)pthread_rwlock_unlock(&e->operations_lock);
 }
@@ -335,6 +340,7 @@ static void rows_forget(struct sqlite_engine *e, struct db *db)
             d->rows[kept++] = d->rows[i];
     }
     d->rows_count = kept;
+    derived_sums_clear(&d->sums);
     (void)pthread_rwlock_unlock(&e->operations_lock);
 }
 

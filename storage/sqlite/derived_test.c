@@ -207,12 +207,13 @@ static void spans_send(struct store *s, struct random *r, size_t number, uint64_
  * sealed partitions, and of what is pending. */
 static void windows_count_what_starts_in_them(void **state)
 {
-    (void)state;
     static uint64_t starts[SENDS * SPANS_EACH];
     struct random r;
     struct store s;
     random_init(&r, 77);
     store_init(&s, 5);
+    s.options.sums_worth_bytes = *state == NULL ? 0 : 1; /* 1: all sums that can be are kept */
+    reopen(&s);
     for (size_t n = 0; n < SENDS; n++) {
         spans_send(&s, &r, n, starts + n * SPANS_EACH);
         if (n % 3 != 2)
@@ -226,6 +227,12 @@ static void windows_count_what_starts_in_them(void **state)
             uint64_t unit = step == 0 ? TALLY_MINUTE_NS : step;
             uint64_t min = 20000 * TALLY_DAY_NS + random_below(&r, 4 * TALLY_DAY_NS);
             uint64_t max = min + random_below(&r, 3 * TALLY_DAY_NS), expected = 0;
+            if (k >= 6) { /* the same again and again, of which sums are kept */
+                min = 20000 * TALLY_DAY_NS + (k - 5) * 7 * TALLY_HOUR_NS;
+                max = min + TALLY_DAY_NS + (k - 5) * 11 * TALLY_HOUR_NS;
+                step = k % 2 == 0 ? 0 : TALLY_HOUR_NS;
+                unit = TALLY_MINUTE_NS;
+            }
             uint64_t from = min - min % unit, to = (max + unit - 1) / unit * unit;
             for (size_t i = 0; i < (n + 1) * SPANS_EACH; i++)
                 expected += starts[i] >= from && starts[i] < to;
@@ -315,13 +322,88 @@ static void days_are_merged_and_say_the_same(void **state)
     store_deinit(&s);
 }
 
+/* ---- Verifying ------------------------------------------------------------------------------- */
+
+static void complaint_count(void *context, const char *file, const char *text)
+{
+    (void)file;
+    *(unsigned *)context += strstr(text, "rollups") != NULL;
+}
+
+static unsigned complaints(struct store *s)
+{
+    unsigned count = 0;
+    (void)!sqlite_engine_verify(s->directory, complaint_count, &count);
+    return count;
+}
+
+static void execute(struct store *s, const char *sql)
+{
+    char path[160];
+    sqlite3 *db = NULL;
+    (void)snprintf(path, sizeof path, "%s/catalog.db", s->directory);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_true(sqlite3_changes(db) > 0);
+    (void)sqlite3_close(db);
+}
+
+/* Each column of the catalogue's rows: cut short; and a row that is lost. */
+static void verifying_reads_the_catalogue(void **state)
+{
+    (void)state;
+    static uint64_t starts[SPANS_EACH];
+    struct random r;
+    struct store s;
+    random_init(&r, 79);
+    store_init(&s, 7);
+    s.options.partition_bytes_max = 1;
+    reopen(&s);
+    for (size_t n = 0; n < 12; n++) {
+        spans_send(&s, &r, n, starts);
+        assert_int_equal(engine_settle(s.engine), ERR_OK);
+        for (int look = 0; look < 3000 && statistics(&s).partitions < n + 2; look++)
+            (void)usleep(5000);
+    }
+    assert_int_equal(rows_once(&s, "SELECT count(*) FROM rollup_merged", 1), 1);
+    assert_int_equal(rows_once(&s, "SELECT count(*) > 0 FROM rollup WHERE length(days) > 0", 1), 1);
+    engine_close(s.engine);
+    assert_int_equal(complaints(&s), 0);
+    static const char *const damages[][2] = {
+        { "UPDATE rollup_merged SET days = substr(days, 1, length(days) - 1)",
+          "UPDATE rollup_merged SET days = (SELECT days FROM kept_merged)" },
+        { "UPDATE rollup SET hours = substr(hours, 1, length(hours) - 1)"
+          " WHERE partition = 3",
+          "UPDATE rollup SET hours = (SELECT hours FROM kept WHERE partition = 3)"
+          " WHERE partition = 3" },
+        { "UPDATE rollup SET days = substr(days, 1, length(days) - 1)"
+          " WHERE partition = (SELECT max(partition) FROM rollup WHERE length(days) > 0)",
+          "UPDATE rollup SET days = (SELECT days FROM kept WHERE kept.partition ="
+          " rollup.partition)" },
+        { "DELETE FROM rollup_merged", "INSERT INTO rollup_merged SELECT * FROM kept_merged" },
+    };
+    execute(&s, "CREATE TABLE kept AS SELECT * FROM rollup;"
+                "CREATE TABLE kept_merged AS SELECT * FROM rollup_merged;"
+                "UPDATE kept SET tenant = tenant");
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+        execute(&s, damages[i][0]);
+        assert_true(complaints(&s) > 0);
+        execute(&s, damages[i][1]);
+        assert_int_equal(complaints(&s), 0);
+    }
+    assert_int_equal(sqlite_engine_open(&s.options, &s.engine, NULL), ERR_OK);
+    store_deinit(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_rows_become_few_and_say_the_same),
         cmocka_unit_test(rollups_outlive_their_spans),
         cmocka_unit_test(windows_count_what_starts_in_them),
+        cmocka_unit_test_prestate(windows_count_what_starts_in_them, (void *)1),
         cmocka_unit_test(days_are_merged_and_say_the_same),
+        cmocka_unit_test(verifying_reads_the_catalogue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

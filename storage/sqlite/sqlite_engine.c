@@ -538,10 +538,12 @@ enum err sqlite_engine_open(const struct sqlite_engine_options *options, struct 
     enum err error = writer_init(e);
     enum err builder_error = builder_init(e); /* all of them, so that closing finds them made */
     enum err view_error = view_init(&e->view);
-    enum err derived_error = derived_init(&e->derived, &e->background);
+    enum err derived_error = derived_init(&e->derived, e->memory_bytes, &e->background);
     e->derived.totals.rules = options->name_rules;
     if (options->totals_idle_ns != 0)
         e->derived.totals.idle_ns = options->totals_idle_ns;
+    if (options->sums_worth_bytes != 0)
+        e->derived.sums_worth_bytes = options->sums_worth_bytes;
     error = error != ERR_OK           ? error
             : builder_error != ERR_OK ? builder_error
             : view_error != ERR_OK    ? view_error

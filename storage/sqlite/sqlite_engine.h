@@ -41,6 +41,7 @@ struct sqlite_engine_options {
     uint64_t maintain_interval_ns; /* between looks at partitions and what has expired; 0: 1 s */
     uint64_t
         totals_idle_ns; /* series and edges without spans leave the totals after this; 0: 15 min */
+    uint64_t sums_worth_bytes; /* tests: of rollups, whose sum is kept; 0: see derived_sums.h */
     const struct name_rules *name_rules; /* borrowed until it is closed; NULL: none */
     struct metrics *metrics;
     const char *vfs; /* SQLite VFS name, NULL for the default: tests put faults here */

@@ -331,6 +331,22 @@ static enum err totals_check(struct verify *v, struct db *catalog)
     return e;
 }
 
+/* A file of version 2 may be older than the table of merged rows: it gets it when it is opened to be written. */
+static enum err catalog_rollups_check(struct verify *v, struct db *catalog)
+{
+    int64_t tables = 0;
+    enum err e = db_integer(catalog,
+                            "SELECT count(*) FROM sqlite_schema"
+                            " WHERE name IN ('rollup', 'rollup_merged')",
+                            0, &tables);
+    if (e == ERR_OK && tables == 2)
+        e = derived_catalog_verify(catalog, rollup_bad, v);
+    if (e != ERR_CORRUPT)
+        return e;
+    bad(v, "SQLite found the file damaged");
+    return ERR_OK;
+}
+
 static bool is_listed(const struct catalog_partition *listed, size_t count, uint64_t id)
 {
     for (size_t i = 0; i < count; i++)
@@ -399,6 +415,8 @@ static enum err catalog_check(struct verify *v)
     v->file = path;
     if (e == ERR_OK && has_summaries)
         e = totals_check(v, &db);
+    if (e == ERR_OK)
+        e = catalog_rollups_check(v, &db);
     v->file = v->directory;
     db_close(&db);
     if (e == ERR_OK)

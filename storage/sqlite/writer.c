@@ -558,6 +558,7 @@ static void *writer_main(void *context)
         if (is_idle || clock_mono_ns() - tended_mono_ns >= e->maintain_interval_ns) {
             writer_partitions_tend(e);
             group_cache_tend(&e->group_cache, clock_mono_ns());
+            derived_sums_tend(&e->derived.sums, clock_mono_ns());
             pending_counts_tend(&e->pending_counts, clock_mono_ns());
             reader_pools_tend(clock_mono_ns());
             tended_mono_ns = clock_mono_ns();

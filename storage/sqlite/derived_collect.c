@@ -1,0 +1,623 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* derived_collect.c - what is in rows, and what is pending, under one snapshot. */
+#include "storage/sqlite/derived_collect.h"
+
+#include "storage/derive/varint.h"
+
+/* A merge between taking the snapshot and reading takes rows away; there is one every few minutes. */
+#define TRIES_MAX 8
+
+/* ---- A window of time ------------------------------------------------------------------------ */
+
+static uint64_t floor_to(uint64_t t, uint64_t step)
+{
+    return t - t % step;
+}
+
+static uint64_t ceil_to(uint64_t t, uint64_t step)
+{
+    uint64_t rest = t % step;
+    if (rest == 0)
+        return t;
+    return t > UINT64_MAX - step ? UINT64_MAX - UINT64_MAX % step : t + (step - rest);
+}
+
+/* The part of [min, end) in whole steps; empty at `end` when there is none. */
+static void whole_steps(uint64_t min, uint64_t end, uint64_t step, uint64_t *out_min,
+                        uint64_t *out_end)
+{
+    uint64_t from = ceil_to(min, step), to = floor_to(end, step);
+    *out_min = from < to ? from : end;
+    *out_end = from < to ? to : end;
+}
+
+static struct derived_window window_of(const struct derived_range *r)
+{
+    uint64_t step = r->step_ns == 0 ? TALLY_MINUTE_NS : r->step_ns;
+    struct derived_window w = { .min = floor_to(r->min_unix_ns, step),
+                                .end = ceil_to(r->max_unix_ns, step) };
+    if (w.end < w.min)
+        w.end = w.min;
+    bool takes_hours = r->step_ns % TALLY_HOUR_NS == 0, takes_days = r->step_ns % TALLY_DAY_NS == 0;
+    w.hours_min = w.hours_end = w.days_min = w.days_end = w.end;
+    if (takes_hours)
+        whole_steps(w.min, w.end, TALLY_HOUR_NS, &w.hours_min, &w.hours_end);
+    if (takes_days)
+        whole_steps(w.hours_min, w.hours_end, TALLY_DAY_NS, &w.days_min, &w.days_end);
+    return w;
+}
+
+/* ---- Summing up ------------------------------------------------------------------------------ */
+
+static enum err snapshot_take(struct collect *c)
+{
+    struct sqlite_engine *e = c->engine;
+    const struct derived *d = &e->derived;
+    enum err error = ERR_OK;
+    size_t count = 0;
+    (void)pthread_rwlock_rdlock(&e->operations_lock);
+    struct derived_row *rows = arena_alloc_array(c->q->arena, d->rows_count + 1, sizeof *rows);
+    if (rows == NULL) {
+        error = arena_failure(c->q->arena);
+    } else {
+        /* The last point of a row with days lasts for one. */
+        uint64_t min = c->window.min > TALLY_DAY_NS - 1 ? c->window.min - (TALLY_DAY_NS - 1) : 0;
+        c->generation = d->generation;
+        for (size_t i = 0; i < d->rows_count; i++)
+            if (d->rows[i].span.max_unix_ns >= min && d->rows[i].span.min_unix_ns < c->window.end)
+                rows[count++] = d->rows[i];
+        if (c->wants_edges)
+            error = half_table_copy(&d->halves, c->q->arena, &c->halves);
+        if (error == ERR_OK)
+            view_snapshot(&e->view, SIGNAL_TRACES, &c->snapshot);
+    }
+    (void)pthread_rwlock_unlock(&e->operations_lock);
+    if (error == ERR_OK) {
+        c->rows = rows;
+        c->rows_count = count;
+    }
+    return error;
+}
+
+static enum err stored_add(struct collect *c, struct bytes stored, uint64_t min, uint64_t end,
+                           uint64_t hole_min, uint64_t hole_end)
+{
+    if (min >= end || stored.len == 0)
+        return ERR_OK;
+    const struct tally_filter filter = { .map = c->map,
+                                         .context = c->map_context,
+                                         .min_unix_ns = min,
+                                         .end_unix_ns = end,
+                                         .hole_unix_ns = hole_min,
+                                         .hole_end_unix_ns = hole_end,
+                                         .skips_durations = c->skips_durations };
+    return tally_add_stored(c->into, stored, &filter);
+}
+
+/* A row's columns: minutes, hours, days; empty where it has none. */
+static enum err row_add(struct collect *c, sqlite3_stmt *s)
+{
+    const struct derived_window *w = &c->window;
+    struct bytes hours = db_column_bytes(s, 1), days = db_column_bytes(s, 2);
+    bool has_days = days.len > 0, has_hours = hours.len > 0;
+    /* What a finer column leaves to the coarser one. */
+    uint64_t hours_min = has_hours ? w->hours_min : w->end,
+             hours_end = has_hours ? w->hours_end : w->end;
+    uint64_t days_min = has_days ? w->days_min : w->end, days_end = has_days ? w->days_end : w->end;
+    enum err e = ERR_OK;
+    uint64_t hole_min = has_hours ? hours_min : days_min;
+    uint64_t hole_end = has_hours ? hours_end : days_end;
+    if (w->min < hole_min || hole_end < w->end) /* not even read where these cover all */
+        e = stored_add(c, db_column_bytes(s, 0), w->min, w->end, hole_min, hole_end);
+    if (e == ERR_OK)
+        e = stored_add(c, hours, hours_min, hours_end, days_min, days_end);
+    if (e == ERR_OK)
+        e = stored_add(c, days, days_min, days_end, 0, 0);
+    return e;
+}
+
+enum catalog_column { ROLLUP_HOURS, ROLLUP_DAYS, MERGED_DAYS, CATALOG_COLUMNS };
+
+struct row_reader {
+    struct reader_set readers;
+    struct partition *open; /* that `by_id` reads */
+    sqlite3_stmt *by_id, *catalog[CATALOG_COLUMNS];
+};
+
+static enum err file_row_add(struct collect *c, struct row_reader *r, const struct derived_row *row)
+{
+    struct db *db = NULL;
+    bool is_row = false;
+    enum err e = reader_set_take(&r->readers, &row->partition->readers, &db);
+    if (e == ERR_OK && r->open != row->partition) {
+        (void)sqlite3_finalize(r->by_id);
+        r->by_id = NULL;
+        r->open = NULL;
+        e = db_prepare(db, "SELECT minutes, hours, days FROM derived WHERE id = ?1", &r->by_id);
+        r->open = e == ERR_OK ? row->partition : NULL;
+    }
+    if (e != ERR_OK)
+        return e;
+    (void)sqlite3_bind_int64(r->by_id, 1, row->id);
+    e = db_step(db, r->by_id, &is_row);
+    if (e == ERR_OK)
+        e = is_row ? row_add(c, r->by_id) : ERR_NOT_FOUND;
+    (void)sqlite3_reset(r->by_id);
+    return e;
+}
+
+/* Whether a row has points in [from, to); ends are whole steps of the row's points, which its span need not be. */
+static bool meets(const struct derived_row *row, uint64_t from, uint64_t to)
+{
+    return from < to && row->span.min_unix_ns < to && row->span.max_unix_ns >= from;
+}
+
+/* Add one column of one row of the catalogue. */
+static enum err catalog_column_add(struct collect *c, struct row_reader *r,
+                                   enum catalog_column column, int64_t id, uint64_t min,
+                                   uint64_t end, uint64_t hole_min, uint64_t hole_end,
+                                   bool *out_found)
+{
+    static const char *const sql[CATALOG_COLUMNS] = {
+        [ROLLUP_HOURS] = "SELECT hours FROM rollup WHERE tenant = 0 AND partition = ?1",
+        [ROLLUP_DAYS] = "SELECT days FROM rollup WHERE tenant = 0 AND partition = ?1",
+        [MERGED_DAYS] = "SELECT days FROM rollup_merged WHERE id = ?1",
+    };
+    struct db *db = NULL;
+    enum err e = reader_set_take(&r->readers, &c->engine->derived.catalog_readers, &db);
+    if (e == ERR_OK && r->catalog[column] == NULL)
+        e = db_prepare(db, sql[column], &r->catalog[column]);
+    if (e != ERR_OK)
+        return e;
+    sqlite3_stmt *s = r->catalog[column];
+    (void)sqlite3_bind_int64(s, 1, id);
+    e = db_step(db, s, out_found);
+    if (e == ERR_OK && *out_found) {
+        struct bytes stored = db_column_bytes(s, 0);
+        /* Merged since the snapshot was taken. */
+        e = stored.len == 0 ? ERR_NOT_FOUND : stored_add(c, stored, min, end, hole_min, hole_end);
+    }
+    (void)sqlite3_reset(s);
+    return e;
+}
+
+/* Hours from `hours_min` to `hours_end`, and days within them, of a partition's row. *out_found: false where there
+ * is none. */
+static enum err rollup_add(struct collect *c, struct row_reader *r, const struct derived_row *row,
+                           uint64_t hours_min, uint64_t hours_end, bool *out_found)
+{
+    const struct derived_window *w = &c->window;
+    bool has_days = w->days_min < w->days_end;
+    uint64_t days_min = has_days ? w->days_min : hours_end;
+    uint64_t days_end = has_days ? w->days_end : hours_end;
+    enum err e = ERR_OK;
+    *out_found = true;
+    if (row->days != DERIVED_DAYS_MERGED && meets(row, days_min, days_end))
+        e = catalog_column_add(c, r, ROLLUP_DAYS, row->id, days_min, days_end, 0, 0, out_found);
+    if (e == ERR_OK && *out_found &&
+        (meets(row, hours_min, days_min) || meets(row, days_end, hours_end)))
+        e = catalog_column_add(c, r, ROLLUP_HOURS, row->id, hours_min, hours_end, days_min,
+                               days_end, out_found);
+    return e;
+}
+
+/* A partition that is gone, in hours, which are the finest there is: the window is widened to them. Without a row
+ * it is older than the catalogue keeps them. */
+static enum err gone_row_add(struct collect *c, struct row_reader *r, const struct derived_row *row)
+{
+    bool is_found = false;
+    return rollup_add(c, r, row, floor_to(c->window.min, TALLY_HOUR_NS),
+                      ceil_to(c->window.end, TALLY_HOUR_NS), &is_found);
+}
+
+/* The days of many partitions, which are sealed or gone. */
+static enum err merged_row_add(struct collect *c, struct row_reader *r,
+                               const struct derived_row *row)
+{
+    const struct derived_window *w = &c->window;
+    bool is_found = true;
+    enum err e = ERR_OK;
+    if (meets(row, w->days_min, w->days_end))
+        e = catalog_column_add(c, r, MERGED_DAYS, row->id, w->days_min, w->days_end, 0, 0,
+                               &is_found);
+    return e == ERR_OK && !is_found ? ERR_NOT_FOUND : e;
+}
+
+static void bind_time(sqlite3_stmt *s, int parameter, uint64_t unix_ns)
+{
+    db_bind_u64(s, parameter, unix_ns < INT64_MAX ? unix_ns : INT64_MAX);
+}
+
+/* The minutes of all rows of a partition, but those in [hole_min, hole_end). */
+static enum err minutes_add(struct collect *c, struct row_reader *r, struct partition *p,
+                            uint64_t hole_min, uint64_t hole_end)
+{
+    const struct derived_window *w = &c->window;
+    struct db *db = NULL;
+    sqlite3_stmt *s = NULL;
+    bool is_row = true;
+    enum err e = reader_set_take(&r->readers, &p->readers, &db);
+    if (e == ERR_OK)
+        e = db_prepare(
+            db,
+            "SELECT minutes FROM derived"
+            /* As signed numbers, times from 2^63 on are negative: later than any other. */
+            " WHERE ((start_max_unix_ns >= ?1 OR start_max_unix_ns < 0)"
+            " AND start_min_unix_ns < ?2)"
+            " OR ((start_max_unix_ns >= ?3 OR start_max_unix_ns < 0)"
+            " AND start_min_unix_ns < ?4)",
+            &s);
+    if (e == ERR_OK) {
+        bind_time(s, 1, w->min);
+        bind_time(s, 2, hole_min);
+        bind_time(s, 3, hole_end);
+        bind_time(s, 4, w->end);
+    }
+    while (e == ERR_OK) {
+        e = db_step(db, s, &is_row);
+        if (e != ERR_OK || !is_row)
+            break;
+        e = stored_add(c, db_column_bytes(s, 0), w->min, w->end, hole_min, hole_end);
+    }
+    (void)sqlite3_finalize(s);
+    if (db != NULL)
+        reader_set_leave(&r->readers, db);
+    return e;
+}
+
+/* A partition that changes no more: whole hours from the catalogue, at once; the rest from its file. */
+static enum err sealed_row_add(struct collect *c, struct row_reader *r,
+                               const struct derived_row *row)
+{
+    const struct derived_window *w = &c->window;
+    uint64_t hole_min = w->end, hole_end = w->end;
+    bool is_found = false;
+    enum err e = ERR_OK;
+    if (w->hours_min < w->hours_end)
+        e = rollup_add(c, r, row, w->hours_min, w->hours_end, &is_found);
+    if (is_found) {
+        hole_min = w->hours_min;
+        hole_end = w->hours_end;
+    }
+    if (e == ERR_OK && (meets(row, w->min, hole_min) || meets(row, hole_end, w->end)))
+        e = minutes_add(c, r, row->partition, hole_min, hole_end);
+    return e;
+}
+
+static enum err rows_add(struct collect *c, struct derived_row *const *rows, size_t count)
+{
+    struct row_reader r = { .open = NULL };
+    enum err e = ERR_OK;
+    for (size_t i = 0; e == ERR_OK && i < count; i++) {
+        const struct derived_row *row = rows[i];
+        e = query_check(c->q);
+        if (e == ERR_OK && row->partition == NULL)
+            e = row->level == 0 ? gone_row_add(c, &r, row) : merged_row_add(c, &r, row);
+        else if (e == ERR_OK)
+            e = row->level == DERIVED_LEVEL_SEALED ? sealed_row_add(c, &r, row)
+                                                   : file_row_add(c, &r, row);
+        if (e == ERR_CORRUPT) {
+            metric_add(c->engine->metrics.damaged_rollups, 1);
+            e = ERR_OK; /* its hash is looked at first: nothing of it was counted */
+        }
+    }
+    (void)sqlite3_finalize(r.by_id);
+    for (size_t i = 0; i < CATALOG_COLUMNS; i++)
+        (void)sqlite3_finalize(r.catalog[i]);
+    reader_set_deinit(&r.readers);
+    return e;
+}
+
+/* ---- Pieces of which the sum is kept --------------------------------------------------------- */
+
+#define SEALED_BYTES ((uint64_t)16 << 10) /* of one of the catalogue, of which it is not known */
+
+static bool is_met(const struct derived_row *row, const struct derived_window *w)
+{
+    if (row->partition == NULL && row->level > 0)
+        return meets(row, w->days_min, w->days_end);
+    if (row->partition == NULL ||
+        row->level == DERIVED_LEVEL_SEALED) /* it may begin its last hour */
+        return meets(row, w->min > TALLY_HOUR_NS ? w->min - TALLY_HOUR_NS : 0,
+                     ceil_to(w->end, TALLY_HOUR_NS));
+    return meets(row, w->min, w->end);
+}
+
+static uint64_t weight_of(const struct derived_row *row)
+{
+    bool is_known = row->partition != NULL && row->level != DERIVED_LEVEL_SEALED;
+    return is_known || row->bytes > SEALED_BYTES ? row->bytes : SEALED_BYTES;
+}
+
+/* Rows of which a sum has nothing, in two parts: what merging has made, up to a generation, and what it takes next. */
+struct piece {
+    struct derived_row **rows; /* [count]: those that are merged first */
+    size_t count, merged_count;
+    uint64_t merged_generation, merged_bytes, other_bytes;
+    struct derived_sum *sum; /* or NULL */
+};
+
+static enum err piece_find(struct collect *c, struct bytes key, struct piece *p)
+{
+    struct arena *arena = c->q->arena;
+    size_t met = 0, kept = 0;
+    struct derived_row **rows = arena_alloc_array(arena, c->rows_count + 1, sizeof *rows);
+    struct derived_split *splits = arena_alloc_array(arena, c->rows_count + 1, sizeof *splits);
+    if (rows == NULL || splits == NULL)
+        return arena_failure(arena);
+    *p = (struct piece){ .rows = arena_alloc_array(arena, c->rows_count + 1, sizeof *p->rows),
+                         .merged_generation = c->generation };
+    if (p->rows == NULL)
+        return arena_failure(arena);
+    for (size_t i = 0; i < c->rows_count; i++) {
+        struct derived_row *row = &c->rows[i];
+        if (!is_met(row, &c->window))
+            continue;
+        rows[met] = row;
+        splits[met++] = (struct derived_split){ row->first_generation, row->last_generation };
+        if (row->partition != NULL && row->level == 0 && row->first_generation > 0 &&
+            row->first_generation <= p->merged_generation)
+            p->merged_generation = row->first_generation - 1;
+    }
+    if (key.len > 0)
+        p->sum = derived_sums_take(&c->engine->derived.sums, key, c->generation, splits, met,
+                                   clock_mono_ns());
+    for (size_t i = 0; i < met; i++)
+        if (p->sum == NULL || rows[i]->last_generation > p->sum->generation)
+            rows[kept++] = rows[i];
+    for (unsigned part = 0; part < 2; part++)
+        for (size_t i = 0; i < kept; i++) {
+            bool is_merged = rows[i]->last_generation <= p->merged_generation;
+            if (is_merged == (part == 1))
+                continue;
+            p->rows[p->count++] = rows[i];
+            p->merged_count += is_merged;
+            *(is_merged ? &p->merged_bytes : &p->other_bytes) += weight_of(rows[i]);
+        }
+    return ERR_OK;
+}
+
+static enum err services_put(struct intern *noted, struct buffer *out)
+{
+    for (uint32_t i = 0; noted != NULL && i < noted->count; i++)
+        varint_put_bytes(out, intern_get(noted, i));
+    return buffer_error(out);
+}
+
+static enum err services_take(struct intern *noted, struct bytes from)
+{
+    struct bytes node;
+    uint32_t unused;
+    enum err e = ERR_OK;
+    while (noted != NULL && e == ERR_OK && varint_take_bytes(&from, &node))
+        e = intern_put(noted, node, &unused);
+    return e;
+}
+
+/* Keep what c->into has; *encoded is that. */
+static enum err sum_keep(struct collect *c, struct bytes key, uint64_t generation, bool is_merged,
+                         struct buffer *encoded)
+{
+    struct tally_span unused;
+    struct buffer services;
+    buffer_init(&services, encoded->limit_bytes);
+    buffer_reset(encoded);
+    enum err e = tally_encode(c->into, encoded, &unused);
+    if (e == ERR_OK)
+        e = services_put(c->noted, &services);
+    if (e == ERR_OK) {
+        const struct derived_sum like = { .key = key,
+                                          .tally = buffer_bytes(encoded),
+                                          .services = buffer_bytes(&services),
+                                          .generation = generation,
+                                          .is_merged = is_merged };
+        derived_sums_put(&c->engine->derived.sums, &like, c->epoch, clock_mono_ns());
+    }
+    buffer_deinit(&services);
+    return e;
+}
+
+static enum err sum_add(struct collect *c, const struct derived_sum *sum)
+{
+    if (sum == NULL)
+        return ERR_OK;
+    enum err e = services_take(c->noted, sum->services);
+    return e == ERR_OK ? tally_add_stored(c->into, sum->tally, NULL) : e;
+}
+
+/* Much is new: sum it up apart, keep that, and add it. What merging has made is kept by itself, as the next merge
+ * puts what is in the other rows into one with what is to come. */
+static enum err piece_renew(struct collect *c, struct bytes key, const struct piece *p)
+{
+    struct arena arena;
+    struct tally apart;
+    struct buffer encoded;
+    uint64_t worth = c->engine->derived.sums_worth_bytes;
+    bool keeps_others = p->other_bytes >= worth;
+    arena_init(&arena, c->q->arena->limit_bytes, c->q->arena->budget);
+    tally_init(&apart, &arena, c->range.step_ns);
+    buffer_init(&encoded, c->q->arena->limit_bytes);
+    c->into = &apart;
+    enum err e = sum_add(c, p->sum);
+    if (e == ERR_OK)
+        e = rows_add(c, p->rows, p->merged_count);
+    if (e == ERR_OK && (p->merged_bytes >= worth || !keeps_others))
+        e = sum_keep(c, key, p->merged_generation, true, &encoded);
+    if (e == ERR_OK && keeps_others)
+        e = rows_add(c, p->rows + p->merged_count, p->count - p->merged_count);
+    if (e == ERR_OK && keeps_others)
+        e = sum_keep(c, key, c->generation, false, &encoded);
+    c->into = &c->tally;
+    tally_deinit(&apart);
+    arena_deinit(&arena);
+    if (e == ERR_OK)
+        e = tally_add_stored(c->into, buffer_bytes(&encoded), NULL);
+    buffer_deinit(&encoded);
+    if (e == ERR_OK && !keeps_others)
+        e = rows_add(c, p->rows + p->merged_count, p->count - p->merged_count);
+    return e;
+}
+
+static enum err services_tell(struct collect *c)
+{
+    enum err e = ERR_OK;
+    for (uint32_t i = 0; c->noted != NULL && e == ERR_OK && i < c->noted->count; i++)
+        e = c->on_service(c->map_context, intern_get(c->noted, i));
+    if (c->noted != NULL)
+        intern_reset(c->noted);
+    return e;
+}
+
+static enum err piece_add(struct collect *c, uint64_t min, uint64_t end)
+{
+    struct piece p = { 0 };
+    struct buffer key;
+    uint64_t asked[] = { c->range.step_ns, c->skips_durations, min, end };
+    const struct derived_range range = { min, end, c->range.step_ns };
+    buffer_init(&key, (size_t)1 << 20);
+    c->window = window_of(&range);
+    bool is_kept = min % TALLY_HOUR_NS == 0 && end % TALLY_HOUR_NS == 0;
+    if (is_kept) {
+        buffer_append(&key, asked, sizeof asked);
+        buffer_append_bytes(&key, c->shape);
+    }
+    enum err e = buffer_error(&key);
+    if (e == ERR_OK)
+        e = piece_find(c, buffer_bytes(&key), &p);
+    if (e == ERR_OK && is_kept &&
+        p.merged_bytes + p.other_bytes >= c->engine->derived.sums_worth_bytes) {
+        e = piece_renew(c, buffer_bytes(&key), &p);
+    } else if (e == ERR_OK) {
+        e = sum_add(c, p.sum);
+        if (e == ERR_OK)
+            e = rows_add(c, p.rows, p.count);
+    }
+    derived_sums_give(&c->engine->derived.sums, p.sum);
+    buffer_deinit(&key);
+    return e == ERR_OK ? services_tell(c) : e;
+}
+
+/* The days of which nothing changes any more, what is before them, and what is after. */
+static enum err pieces_add(struct collect *c)
+{
+    struct derived_window all = c->window;
+    uint64_t step = c->range.step_ns, unit = step > TALLY_DAY_NS ? step : TALLY_DAY_NS;
+    uint64_t cuts[4] = { all.min, all.min, all.end, all.end };
+    enum err e = ERR_OK;
+    if (all.min < all.end && (step == 0 || unit % step == 0) && unit % TALLY_DAY_NS == 0) {
+        cuts[1] = ceil_to(all.min, unit);
+        cuts[2] = floor_to(all.end - 1, unit);
+    }
+    if (cuts[1] >= cuts[2]) {
+        cuts[1] = all.min;
+        cuts[2] = all.end;
+    }
+    for (unsigned i = 0; e == ERR_OK && i < 3; i++)
+        if (cuts[i] < cuts[i + 1])
+            e = piece_add(c, cuts[i], cuts[i + 1]);
+    c->window = all;
+    return e;
+}
+
+/* ---- What is pending ------------------------------------------------------------------------- */
+
+/* Bodies that wait for their row group are counted as it will count them, by minutes, and stored in a
+ * moment's buffer: so that what maps and sums up stored keys does it here too. */
+static enum err edges_add(struct collect *c, struct intake *intake)
+{
+    struct pairing pairing;
+    uint64_t now = clock_unix_ns();
+    enum err e = pairing_run(intake, &c->halves, 0, &pairing);
+    if (e == ERR_OK && now >= c->patience_ns)
+        e = pairing_count_waiting(intake, &c->halves, &pairing, now - c->patience_ns);
+    /* What is pending came seconds ago. */
+    if (e == ERR_OK && c->patience_ns == 0)
+        e = pairing_count_new(intake, &pairing);
+    return e;
+}
+
+static enum err counts_add(void *context, struct bytes stored)
+{
+    struct collect *c = context;
+    return stored_add(c, stored, c->window.min, c->window.end, 0, 0);
+}
+
+static enum err pending_add(struct collect *c)
+{
+    /* Without edges, pending bodies are counted once for all questions; those set aside, never many, for each. */
+    enum err shared = c->wants_edges
+                          ? ERR_BUSY
+                          : pending_counts_read(&c->engine->pending_counts, &c->snapshot.pending,
+                                                c->q, counts_add, c);
+    if (shared != ERR_BUSY && (shared != ERR_OK || c->snapshot.aside.count == 0))
+        return shared;
+    struct intake intake;
+    struct buffer stored;
+    struct totals_reader reader = { .totals = &c->engine->derived.totals };
+    buffer_init(&reader.name, 4096);
+    intake_init(&intake, c->q->arena->limit_bytes);
+    intake.skips_edges = !c->wants_edges;
+    intake.admit = totals_show_series;
+    intake.admit_service = totals_show_service;
+    intake.admit_edge = totals_show_edge;
+    intake.admit_context = &reader;
+    buffer_init(&stored, c->q->arena->limit_bytes);
+    enum err e = ERR_OK;
+    const struct pending_range *ranges[] = { &c->snapshot.aside, &c->snapshot.pending };
+    for (size_t r = 0; r < (shared == ERR_OK ? 1 : 2); r++) {
+        const struct pending *entry = ranges[r]->first;
+        for (size_t i = 0; e == ERR_OK && i < ranges[r]->count; i++, entry = entry->next) {
+            e = query_check(c->q);
+            if (e == ERR_OK)
+                intake_add_body(&intake, entry->body);
+        }
+    }
+    struct tally_span span;
+    if (e == ERR_OK)
+        e = intake_error(&intake);
+    if (e == ERR_OK && c->wants_edges)
+        e = edges_add(c, &intake);
+    if (e == ERR_OK && intake.tally.points_count > 0)
+        e = tally_encode(&intake.tally, &stored, &span);
+    if (e == ERR_OK && intake.tally.points_count > 0)
+        e = stored_add(c, buffer_bytes(&stored), c->window.min, c->window.end, 0, 0);
+    buffer_deinit(&stored);
+    buffer_deinit(&reader.name);
+    intake_deinit(&intake);
+    return e;
+}
+
+static enum err collect_once(struct collect *c)
+{
+    tally_init(&c->tally, c->q->arena, c->range.step_ns);
+    c->into = &c->tally;
+    c->window = window_of(&c->range);
+    if (c->noted != NULL)
+        intern_reset(c->noted);
+    c->epoch = derived_sums_epoch(&c->engine->derived.sums);
+    enum err e = snapshot_take(c);
+    if (e != ERR_OK)
+        return e;
+    e = pieces_add(c);
+    if (e == ERR_OK)
+        e = pending_add(c);
+    if (e == ERR_OK)
+        e = services_tell(c);
+    snapshot_release(&c->snapshot);
+    return e;
+}
+
+enum err collect_run(struct collect *c)
+{
+    enum err e = ERR_NOT_FOUND;
+    for (unsigned i = 0; i < TRIES_MAX && e == ERR_NOT_FOUND; i++) {
+        tally_deinit(&c->tally);
+        e = collect_once(c);
+    }
+    return e == ERR_NOT_FOUND ? ERR_CORRUPT : e;
+}
+
+void collect_deinit(struct collect *c)
+{
+    tally_deinit(&c->tally);
+}
