@@ -23,7 +23,8 @@
 #define BLOCK_MAPPED ((size_t)32 << 10)
 #endif
 
-enum { BLOCK_FIRST = 4096, BLOCK_LARGEST = 1 << 20, ALIGNMENT = 16 };
+/* FILLED_MAX: a length that a peer declares may not be true, and its pages are taken before that is known. */
+enum { BLOCK_FIRST = 4096, BLOCK_LARGEST = 1 << 20, ALIGNMENT = 16, FILLED_MAX = 1 << 20 };
 
 struct arena_block {
     struct arena_block *next;
@@ -32,9 +33,12 @@ struct arena_block {
     alignas(ALIGNMENT) uint8_t data[];
 };
 
-static void *memory_take(size_t held)
+/* is_filled: it is for one run of bytes, which will be written whole. */
+static void *memory_take(size_t held, bool is_filled)
 {
-    return held >= BLOCK_MAPPED ? mem_map(held) : mem_alloc(held);
+    if (held < BLOCK_MAPPED)
+        return mem_alloc(held);
+    return is_filled && held <= FILLED_MAX ? mem_map_filled(held) : mem_map(held);
 }
 
 static void memory_give(void *block, size_t held)
@@ -116,7 +120,7 @@ void arena_reset(struct arena *a)
 }
 
 /* A block with room for  bytes at its head, or NULL with the reason noted. */
-static struct arena_block *block_add(struct arena *a, size_t size)
+static struct arena_block *block_add(struct arena *a, size_t size, bool is_bytes)
 {
     if (a->spare != NULL && size <= BLOCK_LARGEST / 4) {
         struct arena_block *spare = a->spare;
@@ -144,7 +148,7 @@ static struct arena_block *block_add(struct arena *a, size_t size)
         a->failure = ERR_BUDGET;
         return NULL;
     }
-    struct arena_block *block = memory_take(held);
+    struct arena_block *block = memory_take(held, is_bytes && wanted == size);
     if (block == NULL) {
         if (a->budget != NULL)
             budget_release(a->budget, held);
@@ -176,7 +180,7 @@ static void *bump(struct arena *a, size_t size, size_t alignment)
             return block->data + at;
         }
     }
-    block = block_add(a, size);
+    block = block_add(a, size, alignment == 1);
     if (block == NULL)
         return NULL;
     block->used = size;

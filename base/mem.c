@@ -133,6 +133,13 @@ void *mem_map(size_t size)
     return block;
 }
 
+void *mem_map_filled(size_t size)
+{
+    void *block = fault_hits() || size == 0 ? NULL : page_cache_take_filled(size);
+    count_block(block, 1);
+    return block;
+}
+
 void *mem_map_resize(void *block, size_t size, size_t new_size)
 {
     size_t from = page_cache_rounded(size), to = page_cache_rounded(new_size);

@@ -26,6 +26,8 @@ char *mem_text(const void *text, size_t len);
  * heap would keep holes. When freed they go back to the kernel, but for what base/page_cache.h keeps. `size`
  * is what was asked for. */
 void *mem_map(size_t size);
+/* The same for what will be written whole, at once. */
+void *mem_map_filled(size_t size);
 /* As mem_realloc(). */
 void *mem_map_resize(void *block, size_t size, size_t new_size);
 void mem_unmap(void *block, size_t size);

@@ -46,7 +46,7 @@ size_t page_cache_rounded(size_t size)
     return occupied;
 }
 
-void *page_cache_take(size_t size)
+static void *take(size_t size, int flags)
 {
     size_t occupied;
     int class = class_of(size, &occupied);
@@ -62,8 +62,19 @@ void *page_cache_take(size_t size)
     }
     if (block != NULL || occupied == 0)
         return block;
-    void *mapped = mmap(NULL, occupied, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *mapped =
+        mmap(NULL, occupied, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
     return mapped == MAP_FAILED ? NULL : mapped;
+}
+
+void *page_cache_take(size_t size)
+{
+    return take(size, 0);
+}
+
+void *page_cache_take_filled(size_t size)
+{
+    return take(size, MAP_POPULATE);
 }
 
 void page_cache_give(void *block, size_t size)

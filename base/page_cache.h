@@ -18,6 +18,9 @@
 size_t page_cache_rounded(size_t size);
 /* A mapping of page_cache_rounded(size) bytes, contents undefined, or NULL. */
 void *page_cache_take(size_t size);
+/* The same for what will be written whole, at once: all its pages are there, for half of what it costs to have them
+ * come one by one (docs/BENCHMARKS.md). */
+void *page_cache_take_filled(size_t size);
 /* Give such a mapping back; to the kernel where the cache is full. */
 void page_cache_give(void *block, size_t size);
 /* Give all that is kept to the kernel. */

@@ -48,6 +48,28 @@ static void what_was_freed_is_taken_again(void **state)
     page_cache_drop();
 }
 
+static void what_will_be_filled_is_resident(void **state)
+{
+    (void)state;
+    enum { SIZE = 300000, PAGES = (SIZE + 4095) / 4096 };
+    unsigned char resident[PAGES + PAGES / 8 + 1];
+    page_cache_drop();
+    char *plain = page_cache_take(SIZE), *filled = page_cache_take_filled(SIZE);
+    assert_non_null(plain);
+    assert_non_null(filled);
+    assert_int_equal(mincore(plain, SIZE, resident), 0);
+    for (size_t i = 0; i < PAGES; i++)
+        assert_int_equal(resident[i] & 1, 0); /* the control: pages come when they are touched */
+    assert_int_equal(mincore(filled, SIZE, resident), 0);
+    for (size_t i = 0; i < PAGES; i++)
+        assert_int_equal(resident[i] & 1, 1);
+    page_cache_give(plain, SIZE);
+    assert_ptr_equal(page_cache_take_filled(SIZE), plain); /* what is kept will do */
+    page_cache_give(plain, SIZE);
+    page_cache_give(filled, SIZE);
+    page_cache_drop();
+}
+
 /* Whether a page of it is mapped. */
 static bool is_mapped(void *block)
 {
@@ -79,6 +101,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_are_rounded_by_an_eighth_at_most),
         cmocka_unit_test(what_was_freed_is_taken_again),
+        cmocka_unit_test(what_will_be_filled_is_resident),
         cmocka_unit_test(more_than_the_bound_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
