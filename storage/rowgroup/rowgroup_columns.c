@@ -364,11 +364,13 @@ void columns_int_slow(struct columns *c, struct column *column, uint64_t v)
     column->ints[column->count++] = v;
 }
 
-/* Numbering costs a hash and a probe; where nearly every value is new it buys nothing. */
+/* Numbering costs a hash and a probe, in memory that is far away where there are many; it buys nothing where more
+ * than half of the values are new, see has_dictionary(). The first ones say little of that. */
 static bool numbering_pays(const struct column *column)
 {
-    return column->keep_numbered || column->count < 1024 ||
-           column->dictionary.count < column->count - column->count / 3;
+    uint32_t count = column->count;
+    uint32_t most = count < 2048 ? count - count / 3 : count / 2 + count / 16;
+    return column->keep_numbered || count < 1024 || column->dictionary.count < most;
 }
 
 void columns_bytes_slow(struct columns *c, struct column *column, struct bytes v)
