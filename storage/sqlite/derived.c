@@ -189,7 +189,6 @@ enum err derived_build_end(struct sqlite_engine *e, struct retirement *r)
         error = halves_encode(d, r->entries.first->partition);
     if (error != ERR_OK)
         return error;
-    assert(d->intake.spans == r->summary.rows);
     d->delta.is_used = d->intake.spans > 0;
     r->derived = &d->delta;
     return ERR_OK;
