@@ -133,7 +133,7 @@ enum rowgroup_digest { ROWGROUP_DIGEST_VALUES, ROWGROUP_DIGEST_TRACES };
  * traces: of log records there is none, nor of very many traces. */
 NODISCARD enum err rowgroup_digest_make(struct segment *s, enum rowgroup_digest kind,
                                         struct buffer *out);
-/* One of values, of a checked body, which is walked over: about what a scan for one attribute costs, and 10.7 bits
+/* One of values, of a checked body, which is walked over: some times what a scan for one attribute costs, and 10.7 bits
  * for each distinct value. ERR_NOMEM, the buffer's. */
 NODISCARD enum err rowgroup_digest_of_body(enum signal signal, struct bytes body,
                                            struct buffer *out);

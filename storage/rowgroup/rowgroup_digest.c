@@ -13,6 +13,7 @@
  * for a hit of the filter in about a hundred; a test compares both. Of a body that waits for its group there
  * is one of the first kind too. */
 #include "storage/rowgroup/rowgroup_filter.h"
+#include "storage/rowgroup/rowgroup_wire.h"
 
 #include "base/mem.h"
 
@@ -24,8 +25,9 @@ enum { DIGEST_STATUS = 0, DIGEST_SIGNAL = 4, DIGEST_DURATION = 8, DIGEST_HEAD = 
 #define VALUES_MAX 4096
 /* Of a group; with 10.7 bits each that makes 11 KiB. A power of 2, as the next. */
 #define FACTS_MAX 8192
-/* Of a body, in which each value of each item is looked at; 87 KiB of what then is megabytes. */
-#define BODY_FACTS_MAX 65536u
+/* Of a body, in which each value of each item is looked at; 44 KiB of what then is megabytes. */
+#define BODY_FACTS_MIN 2048u
+#define BODY_FACTS_MAX (16 * BODY_FACTS_MIN) /* so the first times 4 and 4 again */
 
 #define TRACES_MAX 32768
 
@@ -74,7 +76,7 @@ struct facts {
     /* Of a body: attributes as they were sent, as nearly each comes many times. */
     struct facts_seen {
         const uint8_t *data;
-        uint32_t len, hash;
+        uint32_t len, tag; /* place, and a part of the hash */
     } * seen;
     uint32_t seen_count;
 };
@@ -125,46 +127,49 @@ static void facts_of_keys(struct facts *f)
     }
 }
 
-/* Whether this attribute was there before, to the byte; remembered. Of a group, whose are few: not asked. */
+/* Whether this was at this place before, to the byte; remembered. */
 static bool was_seen(struct facts *f, struct bytes one, enum place place)
 {
-    if (f->seen == NULL)
-        return false;
-    uint32_t mask = 2 * f->max - 1;
-    uint32_t hash = (uint32_t)hash_bytes_seeded(one, place), slot = hash & mask;
+    uint64_t hash = wire_hash(one);
+    uint32_t mask = 2 * f->max - 1, slot = (uint32_t)hash & mask;
+    uint32_t tag = (uint32_t)(hash >> 32) << 8 | (uint32_t)place;
     for (; f->seen[slot].data != NULL; slot = (slot + 1) & mask)
-        if (f->seen[slot].hash == hash && f->seen[slot].len == one.len &&
-            memcmp(f->seen[slot].data, one.data, one.len) == 0)
+        if (f->seen[slot].tag == tag &&
+            wire_equal(bytes_of(f->seen[slot].data, f->seen[slot].len), one))
             return true;
     if (f->seen_count == f->max)
         f->is_full = true;
     else
-        f->seen[slot] = (struct facts_seen){ one.data, (uint32_t)one.len, hash };
+        f->seen[slot] = (struct facts_seen){ one.data, (uint32_t)one.len, tag };
     f->seen_count++;
     return false;
+}
+
+static void facts_of_attribute(struct facts *f, struct bytes one, enum place place)
+{
+    struct otlp_key_value kv;
+    struct otlp_value v = { .type = OTLP_EMPTY };
+    struct bytes none = bytes_of(NULL, 0);
+    otlp_key_value_read(one, &kv);
+    if (kv.has_value)
+        otlp_value_read(kv.value, &v);
+    fact_add(f, FACT_KEY, place, kv.key, none);
+    if (v.type == OTLP_STRING)
+        fact_add(f, FACT_VALUE, place, kv.key, v.bytes);
+    else
+        fact_add(f, v.type == OTLP_ARRAY ? FACT_OPEN : FACT_OTHER, place, kv.key, none);
 }
 
 static void facts_of_message(struct facts *f, struct bytes message, uint32_t number,
                              enum place place)
 {
-    struct bytes one, none = bytes_of(NULL, 0);
+    struct bytes one;
     if (message.len == 0)
         return;
     struct otlp_repeated all = otlp_repeated(message, number);
-    while (!f->is_full && otlp_repeated_next(&all, &one)) {
-        struct otlp_key_value kv;
-        if (was_seen(f, one, place))
-            continue;
-        struct otlp_value v = { .type = OTLP_EMPTY };
-        otlp_key_value_read(one, &kv);
-        if (kv.has_value)
-            otlp_value_read(kv.value, &v);
-        fact_add(f, FACT_KEY, place, kv.key, none);
-        if (v.type == OTLP_STRING)
-            fact_add(f, FACT_VALUE, place, kv.key, v.bytes);
-        else
-            fact_add(f, v.type == OTLP_ARRAY ? FACT_OPEN : FACT_OTHER, place, kv.key, none);
-    }
+    while (!f->is_full && otlp_repeated_next(&all, &one))
+        if (f->seen == NULL || !was_seen(f, one, place))
+            facts_of_attribute(f, one, place);
 }
 
 static void facts_collect(struct facts *f)
@@ -258,42 +263,74 @@ struct body_facts {
     uint64_t duration_max;
 };
 
+/* Columns have places of their own among what was seen, so that a name is no attribute. */
 static void fact_of_column(struct facts *f, uint8_t column, struct bytes value)
 {
-    fact_add(f, FACT_VALUE, PLACE_COLUMN, column_key(&column), value);
+    if (!was_seen(f, value, (enum place)(PLACE_COLUMN + 1 + column)))
+        fact_add(f, FACT_VALUE, PLACE_COLUMN, column_key(&column), value);
 }
 
-static void facts_of_events(struct facts *f, struct bytes span)
+static void facts_of_event(struct facts *f, struct bytes message)
 {
-    struct otlp_repeated all = otlp_repeated(span, OTLP_SPAN_EVENTS);
-    struct bytes one;
-    while (otlp_repeated_next(&all, &one)) {
-        struct otlp_event event;
-        otlp_event_read(one, &event);
-        fact_of_column(f, COLUMN_EVENT_NAME, event.name);
-        facts_of_message(f, one, OTLP_EVENT_ATTRIBUTES, PLACE_EVENT);
+    struct otlp_event event;
+    otlp_event_read(message, &event);
+    fact_of_column(f, COLUMN_EVENT_NAME, event.name);
+    facts_of_message(f, message, OTLP_EVENT_ATTRIBUTES, PLACE_EVENT);
+}
+
+/* A field that is sent twice adds both: more may match then, never less. */
+static void facts_of_status(struct body_facts *b, struct bytes status)
+{
+    uint32_t tag;
+    uint64_t value;
+    struct bytes bytes;
+    const uint8_t *at = status.data, *end = at + status.len;
+    while (wire_next(&at, end, &tag, &value, &bytes)) {
+        if (tag == WIRE_TAG(2, WIRE_LENGTH))
+            fact_of_column(&b->facts, COLUMN_STATUS_MESSAGE, bytes);
+        else if (tag == WIRE_TAG(3, WIRE_VARINT))
+            b->status_seen |= UINT32_C(1) << ((uint32_t)value < 31 ? (uint32_t)value : 31);
     }
 }
 
+/* All in one pass. */
 static void facts_of_span(struct body_facts *b, struct bytes item)
 {
     struct facts *f = &b->facts;
-    struct otlp_span span;
-    otlp_span_read(item, &span);
-    uint32_t code = span.status.code;
-    uint64_t duration = otlp_span_duration_ns(&span);
-    b->status_seen |= UINT32_C(1) << (code < 31 ? code : 31);
-    b->duration_max = duration > b->duration_max ? duration : b->duration_max;
-    fact_of_column(f, COLUMN_NAME, span.name);
-    fact_of_column(f, COLUMN_STATUS_MESSAGE, span.status.message);
-    if (span.attributes_count > 0)
-        facts_of_message(f, item, OTLP_SPAN_ATTRIBUTES, PLACE_ITEM);
-    if (span.events_count > 0)
-        facts_of_events(f, item);
-    struct otlp_repeated links = otlp_repeated(item, OTLP_SPAN_LINKS);
-    struct bytes link;
-    while (span.links_count > 0 && otlp_repeated_next(&links, &link))
-        facts_of_message(f, link, OTLP_LINK_ATTRIBUTES, PLACE_LINK);
+    uint32_t tag;
+    uint64_t value, start = 0, finish = 0;
+    struct bytes bytes;
+    const uint8_t *at = item.data, *end = at + item.len;
+    while (wire_next(&at, end, &tag, &value, &bytes)) {
+        switch (tag) {
+        case WIRE_TAG(5, WIRE_LENGTH):
+            fact_of_column(f, COLUMN_NAME, bytes);
+            break;
+        case WIRE_TAG(7, WIRE_FIXED64):
+            start = value;
+            break;
+        case WIRE_TAG(8, WIRE_FIXED64):
+            finish = value;
+            break;
+        case WIRE_TAG(OTLP_SPAN_ATTRIBUTES, WIRE_LENGTH):
+            if (!was_seen(f, bytes, PLACE_ITEM))
+                facts_of_attribute(f, bytes, PLACE_ITEM);
+            break;
+        case WIRE_TAG(OTLP_SPAN_EVENTS, WIRE_LENGTH):
+            facts_of_event(f, bytes);
+            break;
+        case WIRE_TAG(OTLP_SPAN_LINKS, WIRE_LENGTH):
+            facts_of_message(f, bytes, OTLP_LINK_ATTRIBUTES, PLACE_LINK);
+            break;
+        case WIRE_TAG(15, WIRE_LENGTH):
+            facts_of_status(b, bytes);
+            break;
+        default:
+            break;
+        }
+    }
+    if (finish > start && finish - start > b->duration_max)
+        b->duration_max = finish - start;
 }
 
 static void facts_of_log(struct body_facts *b, struct bytes item)
@@ -321,36 +358,52 @@ static void facts_of_body(struct body_facts *b, enum signal signal, struct bytes
     }
 }
 
-/* As many facts as there may be in it: an attribute takes four bytes at least. */
-static uint32_t body_facts_max(struct bytes body)
+static void body_facts_free(struct body_facts *b)
 {
-    uint32_t max = 256;
-    while (max < BODY_FACTS_MAX && max < body.len / 16)
-        max *= 2;
-    return max;
+    mem_free(b->facts.list);
+    mem_free(b->facts.slots);
+    mem_free(b->facts.seen);
 }
 
-enum err rowgroup_digest_of_body(enum signal signal, struct bytes body, struct buffer *out)
+static enum err body_facts_collect(struct body_facts *b, uint32_t max, enum signal signal,
+                                   struct bytes body)
 {
-    uint32_t max = body_facts_max(body);
-    struct body_facts b = { .facts = { .max = max } };
-    struct facts *f = &b.facts;
-    uint8_t head[DIGEST_HEAD] = { 0 };
+    *b = (struct body_facts){ .facts = { .max = max } };
+    struct facts *f = &b->facts;
     f->list = mem_alloc_array(max, sizeof *f->list);
     f->slots = mem_alloc_array(2 * (size_t)max, sizeof *f->slots);
     f->seen = mem_alloc_array(2 * (size_t)max, sizeof *f->seen);
-    enum err e = f->list == NULL || f->slots == NULL || f->seen == NULL ? ERR_NOMEM : ERR_OK;
-    if (e == ERR_OK) {
-        facts_of_body(&b, signal, body);
-        store_le32(head + DIGEST_STATUS, f->is_full ? UINT32_MAX : b.status_seen);
-        head[DIGEST_SIGNAL] = (uint8_t)signal;
-        store_le64(head + DIGEST_DURATION, f->is_full ? UINT64_MAX : b.duration_max);
-        buffer_append(out, head, sizeof head);
-        e = f->is_full ? ERR_OK : trace_filter_build(f->list, f->count, out);
+    if (f->list == NULL || f->slots == NULL || f->seen == NULL)
+        return ERR_NOMEM;
+    /* What a span says by leaving it out. */
+    b->status_seen = 1;
+    fact_of_column(f, COLUMN_NAME, bytes_of(NULL, 0));
+    fact_of_column(f, COLUMN_STATUS_MESSAGE, bytes_of(NULL, 0));
+    facts_of_body(b, signal, body);
+    return ERR_OK;
+}
+
+/* Tables for few facts first: most bodies have no more, and larger ones are slower in any case. */
+enum err rowgroup_digest_of_body(enum signal signal, struct bytes body, struct buffer *out)
+{
+    struct body_facts b;
+    uint8_t head[DIGEST_HEAD] = { 0 };
+    uint32_t max = BODY_FACTS_MIN;
+    enum err e = body_facts_collect(&b, max, signal, body);
+    while (e == ERR_OK && b.facts.is_full && max < BODY_FACTS_MAX) {
+        body_facts_free(&b);
+        max *= 4;
+        e = body_facts_collect(&b, max, signal, body);
     }
-    mem_free(f->list);
-    mem_free(f->slots);
-    mem_free(f->seen);
+    if (e == ERR_OK) {
+        store_le32(head + DIGEST_STATUS, b.status_seen);
+        head[DIGEST_SIGNAL] = (uint8_t)signal;
+        store_le64(head + DIGEST_DURATION, b.duration_max);
+        buffer_append(out, head, sizeof head);
+    }
+    if (e == ERR_OK && !b.facts.is_full) /* without a filter nothing is asked of the head either */
+        e = trace_filter_build(b.facts.list, b.facts.count, out);
+    body_facts_free(&b);
     return e == ERR_OK ? buffer_error(out) : e;
 }
 
