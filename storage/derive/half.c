@@ -170,21 +170,35 @@ static uint32_t entry_take(struct half_table *t)
 
 /* ---- Changes --------------------------------------------------------------------------------- */
 
+/* Changes, and the table's numbers of nodes that they name: a few dozen are named by thousands of halves. */
+enum { NUMBERS = 256 };
+struct applying {
+    struct half_table *t;
+    const struct half_changes *changes;
+    uint32_t theirs[NUMBERS], mine[NUMBERS]; /* by theirs % NUMBERS; HALF_NONE: none yet */
+};
+
 /* The table's number of a node of another set. */
-static uint32_t node_take(struct half_table *t, const struct intern *from, uint32_t number)
+static uint32_t node_take(struct applying *a, uint32_t number)
 {
-    uint32_t mine = 0;
+    uint32_t at = number % NUMBERS, mine = 0;
+    struct intern *nodes = &a->t->nodes;
     if (number == HALF_NONE)
         return HALF_NONE;
-    if (t->nodes.count >= NODES_MAX)
+    if (a->theirs[at] == number)
+        return a->mine[at];
+    if (nodes->count >= NODES_MAX ||
+        intern_put(nodes, intern_get(a->changes->nodes, number), &mine) != ERR_OK)
         return HALF_NONE;
-    return intern_put(&t->nodes, intern_get(from, number), &mine) == ERR_OK ? mine : HALF_NONE;
+    a->theirs[at] = number;
+    a->mine[at] = mine;
+    return mine;
 }
 
-static void entry_add(struct half_table *t, const struct half_changes *c, const struct half *h,
-                      bool is_paired)
+static void entry_add(struct applying *a, const struct half *h, bool is_paired)
 {
-    uint32_t node = node_take(t, c->nodes, h->node), peer = node_take(t, c->nodes, h->peer);
+    struct half_table *t = a->t;
+    uint32_t node = node_take(a, h->node), peer = node_take(a, h->peer);
     uint32_t at = node == HALF_NONE ? HALF_NONE : entry_take(t);
     if (at == HALF_NONE) {
         t->lost += is_paired ? 0 : 1;
@@ -290,10 +304,12 @@ void half_table_apply(struct half_table *t, const struct half_changes *c)
     expire(t, &t->paired);
     nodes_tidy(t);
     paired_bound(t, c->pairs_count); /* first, so that the new ones take their places */
+    struct applying a = { .t = t, .changes = c };
+    memset(a.theirs, 0xFF, sizeof a.theirs);
     for (size_t i = 0; i < c->waits_count; i++)
-        entry_add(t, c, &c->waits[i], false);
+        entry_add(&a, &c->waits[i], false);
     for (size_t i = 0; i < c->pairs_count; i++)
-        entry_add(t, c, &c->pairs[i], true);
+        entry_add(&a, &c->pairs[i], true);
 }
 
 /* ---- Stored form ----------------------------------------------------------------------------- */
@@ -327,20 +343,33 @@ static bool key_take(struct bytes *from, struct half *out)
            u64_take(from, &out->span);
 }
 
+static uint8_t *u64_at(uint8_t *p, uint64_t v)
+{
+    store_le64(p, v);
+    return p + 8;
+}
+
+/* With room for all of one at once: there are thousands. */
 static void half_put(struct buffer *out, const struct half *h)
 {
-    key_put(out, h);
-    varint_put(out, h->flags);
+    uint8_t *begin = buffer_reserve(out, 6 * sizeof(uint64_t) + 5 * VARINT_BYTES_MAX), *p = begin;
+    if (begin == NULL)
+        return;
+    p = u64_at(p, h->trace_high);
+    p = u64_at(p, h->trace_low);
+    p = u64_at(p, h->span);
+    p = varint_at(p, h->flags);
     if ((h->flags & HALF_SERVER) != 0)
-        u64_put(out, h->own);
+        p = u64_at(p, h->own);
     if ((h->flags & HALF_LINK) != 0) {
-        u64_put(out, h->own_high);
-        u64_put(out, h->own_low);
+        p = u64_at(p, h->own_high);
+        p = u64_at(p, h->own_low);
     }
-    varint_put(out, h->start_unix_ns);
-    varint_put(out, h->duration_ns);
-    varint_put(out, h->node);
-    varint_put(out, h->peer == HALF_NONE ? 0 : (uint64_t)h->peer + 1);
+    p = varint_at(p, h->start_unix_ns);
+    p = varint_at(p, h->duration_ns);
+    p = varint_at(p, h->node);
+    p = varint_at(p, h->peer == HALF_NONE ? 0 : (uint64_t)h->peer + 1);
+    buffer_grew(out, (size_t)(p - begin));
 }
 
 static bool half_take(struct bytes *from, uint32_t nodes_count, struct half *out)

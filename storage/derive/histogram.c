@@ -2,6 +2,7 @@
 #include "storage/derive/histogram.h"
 
 #include "base/mem.h"
+#include "storage/derive/varint.h"
 
 #include <assert.h>
 #include <math.h>
@@ -343,17 +344,6 @@ void histogram_cumulate(const struct histogram *h, const double *limits, size_t 
 
 /* ---- Compact form ---------------------------------------------------------------------------- */
 
-#define VARINT_MAX 10u
-
-/* Where there is room. */
-static uint8_t *varint_at(uint8_t *p, uint64_t v)
-{
-    for (; v >= 0x80; v >>= 7)
-        *p++ = (uint8_t)(v | 0x80);
-    *p++ = (uint8_t)v;
-    return p;
-}
-
 static bool get_varint(struct bytes *in, uint64_t *out)
 {
     uint64_t v = 0;
@@ -472,7 +462,7 @@ void histogram_encode(const struct histogram *h, struct buffer *out)
     size_t mark = out->len;
     buffer_append_byte(out, 0); /* the length, when it fits one byte */
     if (h->count > 0) {
-        uint8_t *begin = buffer_reserve(out, (5 + 3 * (size_t)h->length) * VARINT_MAX);
+        uint8_t *begin = buffer_reserve(out, (5 + 3 * (size_t)h->length) * VARINT_BYTES_MAX);
         if (begin == NULL)
             return;
         buffer_grew(out, (size_t)(buckets_put(h, facts_put(h, begin)) - begin));
@@ -488,7 +478,7 @@ void histogram_scatter_encode(struct histogram_scatter *s, const struct histogra
     size_t mark = out->len, width = (size_t)(high - low) + 1;
     size_t filled = facts->count < width ? (size_t)facts->count : width;
     buffer_append_byte(out, 0);
-    uint8_t *begin = buffer_reserve(out, (5 + 3 * filled) * VARINT_MAX);
+    uint8_t *begin = buffer_reserve(out, (5 + 3 * filled) * VARINT_BYTES_MAX);
     if (begin == NULL)
         return;
     uint8_t *end =

@@ -36,15 +36,19 @@ struct tally_value {
     int16_t bucket;
 };
 
+/* What each span touches lies together, in front. */
 struct tally_point {
     uint64_t start_unix_ns; /* a multiple of the step */
     uint32_t series;
-    uint64_t calls, errors;
-    uint64_t estimated_calls, estimated_errors; /* in parts of TALLY_ONE; saturating */
+    struct tally_values first_values;
+    uint64_t calls, estimated_calls; /* estimates: in parts of TALLY_ONE; saturating */
     uint64_t bytes;
-    struct histogram first, second; /* of spans: duration; of edges: client's and server's */
-    struct derived_exemplar slowest, failed; /* the longest; the latest to start that failed */
-    struct tally_values first_values, second_values;
+    struct histogram first;          /* of spans: duration; of edges: client's */
+    struct derived_exemplar slowest; /* the longest */
+    struct tally_values second_values;
+    struct histogram second; /* of edges: server's */
+    uint64_t errors, estimated_errors;
+    struct derived_exemplar failed; /* the latest to start that failed */
 };
 
 struct tally {

@@ -9,16 +9,22 @@
 
 #include "base/buffer.h"
 
+#define VARINT_BYTES_MAX 10u
+
+/* Where there is room for VARINT_BYTES_MAX; returns where it ends. */
+static inline uint8_t *varint_at(uint8_t *p, uint64_t v)
+{
+    for (; v >= 0x80; v >>= 7)
+        *p++ = (uint8_t)(v | 0x80);
+    *p++ = (uint8_t)v;
+    return p;
+}
+
 static inline void varint_put(struct buffer *out, uint64_t v)
 {
-    uint8_t *p = buffer_reserve(out, 10);
-    if (p == NULL)
-        return;
-    size_t n = 0;
-    for (; v >= 0x80; v >>= 7)
-        p[n++] = (uint8_t)(v | 0x80);
-    p[n++] = (uint8_t)v;
-    buffer_grew(out, n);
+    uint8_t *p = buffer_reserve(out, VARINT_BYTES_MAX);
+    if (p != NULL)
+        buffer_grew(out, (size_t)(varint_at(p, v) - p));
 }
 
 /* Takes one from the front of *from. False: it ends too early, or is longer than 64 bits. */

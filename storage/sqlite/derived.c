@@ -11,6 +11,7 @@
 
 #define INTAKE_BYTES_MAX        ((size_t)512 << 20)
 #define BLOB_BYTES_MAX          ((size_t)256 << 20)
+#define DELTA_KEPT_BYTES        ((size_t)1 << 20)   /* of each buffer, from one group to the next */
 #define MERGE_BYTES_MAX         ((size_t)512 << 20) /* of memory for one merge */
 #define DERIVED_RETIREMENT_ROWS 2u                  /* of the group, and merged ones */
 
@@ -33,6 +34,28 @@ static void delta_deinit(struct derived_delta *d)
     buffer_deinit(&d->merged_minutes);
     buffer_deinit(&d->merged_hours);
     buffer_deinit(&d->merged_days);
+}
+
+static void buffer_rest(struct buffer *b)
+{
+    if (b->capacity > DELTA_KEPT_BYTES)
+        buffer_deinit(b);
+    buffer_reset(b);
+}
+
+/* With the memory of what every group writes; merged rows are seldom, and large. */
+static void delta_reset(struct derived_delta *d)
+{
+    struct buffer minutes = d->minutes, halves = d->halves, pairs = d->pairs;
+    d->minutes = d->halves = d->pairs = (struct buffer){ 0 };
+    delta_deinit(d);
+    delta_init(d);
+    buffer_rest(&minutes);
+    buffer_rest(&halves);
+    buffer_rest(&pairs);
+    d->minutes = minutes;
+    d->halves = halves;
+    d->pairs = pairs;
 }
 
 static void building_init(struct derived *d, struct budget *background)
@@ -86,8 +109,7 @@ void derived_build_rest(struct derived *d)
 void derived_build_begin(struct derived *d)
 {
     intake_reset(&d->intake);
-    delta_deinit(&d->delta);
-    delta_init(&d->delta);
+    delta_reset(&d->delta);
 }
 
 void derived_on_span(void *context, uint32_t number, struct bytes resource,
