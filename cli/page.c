@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "cli/page_files.h"
 #include "codec/codec.h"
+#include "net/accept.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -57,7 +58,7 @@ static void begin(struct answer_head *h, unsigned status, const char *type)
 /* If-None-Match names the tag. */
 static bool has_it(const struct request *r, const char *etag)
 {
-    return accepts_coding(request_header(r, "if-none-match"), etag);
+    return accept_names(request_header(r, "if-none-match"), etag);
 }
 
 static void respond_error(struct exchange *x, unsigned status, const char *message)
@@ -134,7 +135,7 @@ static void write_document(const struct page_file *f, size_t depth, struct buffe
 
 bool page_is_wanted(const struct page *p, const struct request *r)
 {
-    return p != NULL && accepts_coding(request_header(r, "accept"), "text/html");
+    return p != NULL && accept_names(request_header(r, "accept"), "text/html");
 }
 
 void page_respond(struct page *p, struct exchange *x)
@@ -201,7 +202,7 @@ static void on_asset(struct exchange *x, void *context)
     }
     struct buffer body;
     buffer_init(&body, FILE_MAX);
-    if (!f->is_gzip || accepts_coding(request_header(r, "accept-encoding"), "gzip")) {
+    if (!f->is_gzip || accept_names(request_header(r, "accept-encoding"), "gzip")) {
         buffer_append_bytes(&body, bytes_of(f->data, f->len));
         if (f->is_gzip)
             add(&h, "content-encoding", BYTES_LITERAL("gzip"));

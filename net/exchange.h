@@ -58,8 +58,6 @@ struct request {
 
 /* Value of a header in use, or an empty run. name in lower case. */
 struct bytes request_header(const struct request *r, const char *name);
-/* The list "a, b;q=0.5" of an Accept or Accept-Encoding header names this one and does not forbid it. */
-bool accepts_coding(struct bytes list, const char *coding);
 /* First value of a query parameter, decoded into the exchange's arena. False when absent; a bad
  * escape counts as absent there but makes request_query_is_valid() false. */
 bool request_parameter(struct exchange *x, const char *name, struct bytes *out);

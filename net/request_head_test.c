@@ -2,6 +2,7 @@
 /* request_head_test.c - tables of what header values mean: gRPC's timeouts, hosts, paths, media types, codings;
  * and the two small counters beside them, strikes and peers. */
 #include "base/clock.h"
+#include "net/accept.h"
 #include "net/peers.h"
 #include "net/request_head.h"
 #include "net/strikes.h"
@@ -131,12 +132,44 @@ static void media_types_and_codings(void **state)
     assert_true(is_grpc_content_type(BYTES_LITERAL("application/grpc+json")));
     assert_false(is_grpc_content_type(BYTES_LITERAL("application/grpc-web")));
     assert_false(is_grpc_content_type(BYTES_LITERAL("application/grp")));
-    assert_true(accepts_coding(BYTES_LITERAL("br, gzip"), "gzip"));
-    assert_true(accepts_coding(BYTES_LITERAL("GZIP;q=0.5"), "gzip"));
-    assert_false(accepts_coding(BYTES_LITERAL("gzip;q=0"), "gzip"));
-    assert_false(accepts_coding(BYTES_LITERAL("gzip;q=0.000, br"), "gzip"));
-    assert_false(accepts_coding(BYTES_LITERAL("xgzip, br"), "gzip"));
-    assert_false(accepts_coding(BYTES_LITERAL(""), "gzip"));
+}
+
+static void what_a_client_likes(void **state)
+{
+    (void)state;
+    static const char *const types[] = { "application/json", "application/x-protobuf" };
+    static const struct {
+        const char *accept;
+        size_t choice;
+    } cases[] = {
+        { "", 0 },
+        { "*/*", 0 },
+        { "text/html", 0 },
+        { "application/x-protobuf", 1 },
+        { "APPLICATION/X-Protobuf", 1 },
+        { "application/x-protobuf; a=\"b,c\"", 1 },
+        { "application/x-protobuf, */*", 1 },
+        { "application/x-protobuf;q=0", 0 },
+        { "application/x-protobuf;q=0, */*", 0 },
+        { "application/json;q=0, */*", 1 },
+        { "application/json, application/x-protobuf", 0 },
+        { "application/json, application/x-protobuf;q=0.5", 0 },
+        { "application/x-protobuf;q=0.5, application/json;q=0.9", 0 },
+        { "application/json;q=0.5, application/x-protobuf ; q=0.9", 1 },
+        { "application/*;q=0.9, application/json;q=0.1", 1 },
+        { "application/*, text/plain", 0 },
+        { "application/x-protobuf;q=high", 0 },
+        { ",,;q=1,", 0 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        if (accept_choose(bytes_text(cases[i].accept), types, 2) != cases[i].choice)
+            fail_msg("'%s' does not choose %zu", cases[i].accept, cases[i].choice);
+    assert_true(accept_names(BYTES_LITERAL("br, gzip"), "gzip"));
+    assert_true(accept_names(BYTES_LITERAL("GZIP;q=0.5"), "gzip"));
+    assert_false(accept_names(BYTES_LITERAL("gzip;q=0"), "gzip"));
+    assert_false(accept_names(BYTES_LITERAL("gzip;q=0.000, br"), "gzip"));
+    assert_false(accept_names(BYTES_LITERAL("xgzip, br"), "gzip"));
+    assert_false(accept_names(BYTES_LITERAL(""), "gzip"));
 }
 
 static void strikes_run_out_and_come_back(void **state)
@@ -191,6 +224,7 @@ int main(void)
         cmocka_unit_test(hosts),
         cmocka_unit_test(paths),
         cmocka_unit_test(media_types_and_codings),
+        cmocka_unit_test(what_a_client_likes),
         cmocka_unit_test(strikes_run_out_and_come_back),
         cmocka_unit_test(peers_are_counted_each),
     };

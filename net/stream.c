@@ -2,6 +2,7 @@
 /* stream.c - see stream.h. */
 #include "net/stream.h"
 #include "base/clock.h"
+#include "net/accept.h"
 #include "net/router_private.h"
 
 #include <assert.h>
@@ -296,7 +297,7 @@ void stream_head_done(struct stream *s)
     }
     if (s->state != STREAM_HEAD || !find_route(s) || !authorize(s))
         return;
-    s->x->accepts_gzip = accepts_coding(request_header(r, "accept-encoding"), "gzip");
+    s->x->accepts_gzip = accept_names(request_header(r, "accept-encoding"), "gzip");
     if (s->x->route->method == HTTP_OTHER) {
         /* The fallback: it names what is missing, whatever the body is. */
         to_state(s, STREAM_BODY);
@@ -539,23 +540,4 @@ enum stream_timeout stream_tick(struct stream *s, uint64_t now_ns)
         return STREAM_IN_TIME;
     core_hit(s->wire->core, NET_LIMIT_STALLED_ANSWER);
     return STREAM_STALLED;
-}
-
-bool accepts_coding(struct bytes list, const char *coding)
-{
-    while (list.len > 0) {
-        size_t comma = bytes_find(list, ',');
-        struct bytes one = bytes_slice(list, 0, comma);
-        if (bytes_equal_nocase(media_type(one), coding)) {
-            /* "q=0" and "q=0.000" forbid it. */
-            struct bytes q = bytes_slice(one, bytes_find(one, '='), SIZE_MAX);
-            bool is_zero = q.len > 1;
-            for (size_t i = 1; i < q.len; i++)
-                if (q.data[i] >= '1' && q.data[i] <= '9')
-                    is_zero = false;
-            return !is_zero;
-        }
-        list = comma == SIZE_MAX ? (struct bytes){ 0 } : bytes_slice(list, comma + 1, SIZE_MAX);
-    }
-    return false;
 }

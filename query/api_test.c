@@ -222,6 +222,11 @@ static void pages_go_on_where_they_ended(void **state)
                    "/api/spindle/v1/traces?from=now-1h&service=b&limit=2&cursor=%s", cursor);
     assert_int_equal(get(f, path), 400);
     assert_contains(last.body, "\"parameter\":\"cursor\"");
+    /* What is empty is absent, and counts go with the first page only. */
+    (void)snprintf(path, sizeof path,
+                   "/api/spindle/v1/traces?from=now-1h&service=a&q=&kind=&hits=10&cursor=%s",
+                   cursor);
+    assert_int_equal(get(f, path), 200);
     (void)snprintf(path, sizeof path, "/api/spindle/v1/logs?from=now-1h&cursor=%s", cursor);
     assert_int_equal(get(f, path), 400);
     for (size_t n = 1; n < strlen(cursor); n += 7) { /* cut anywhere */
@@ -297,6 +302,10 @@ static void nothing_has_a_reason(void **state)
     assert_contains(last.body, "\"reason\":\"no_match\"");
     assert_int_equal(get(f, "/api/spindle/v1/traces?to=1000"), 200);
     assert_contains(last.body, "\"reason\":\"out_of_retention\"");
+    f->engine.progress.is_complete = false; /* who has not looked cannot say */
+    assert_int_equal(get(f, "/api/spindle/v1/traces"), 200);
+    assert_null(strstr(last.body, "\"reason\""));
+    f->engine.progress.is_complete = true;
     f->engine.statistics = (struct engine_statistics){ 0 };
     assert_int_equal(get(f, "/api/spindle/v1/logs"), 200);
     assert_contains(last.body, "\"reason\":\"no_data_yet\"");
@@ -317,6 +326,7 @@ static void one_trace_in_every_form(void **state)
     client_get(f->port, "/api/spindle/v1/trace/5d5a", "Accept: application/x-protobuf\r\n", &r);
     assert_int_equal(r.status, 200);
     assert_contains(r.head, "application/x-protobuf");
+    assert_contains(r.head, "vary: accept\r\n");
     assert_int_equal(r.body_len, f->data.len);
     assert_memory_equal(r.body, f->data.data, f->data.len);
     reply_free(&r);
@@ -649,18 +659,21 @@ static void wrong_parameters_are_named(void **state)
         { "/api/spindle/v1/traces?from=7&to=7", "parameter 'to': it must be later than 'from'" },
         { "/api/spindle/v1/traces?cursor=x", "parameter 'cursor': it is not one" },
         { "/api/spindle/v1/traces?timeout=x", "parameter 'timeout': expected a duration" },
-        { "/api/spindle/v1/traces?limt=5", "unknown parameter 'limt'" },
-        { "/api/spindle/v1/traces?limit=5&limit=6", "parameter 'limit' is given twice" },
+        { "/api/spindle/v1/traces?timeout=0s", "parameter 'timeout': expected a duration above" },
+        { "/api/spindle/v1/traces?limt=5",
+          "parameter 'limt': it is unknown\",\"parameter\":\"limt\"" },
+        { "/api/spindle/v1/traces?limit=5&limit=6",
+          "parameter 'limit': it is given twice\",\"parameter\":\"limit\"" },
         { "/api/spindle/v1/traces?q=%7B.a=%7D",
           "parameter 'q': line 1, column 5: expected a value" },
         { "/api/spindle/v1/logs?order=slowest", "parameter 'order': " },
-        { "/api/spindle/v1/logs?service=a", "unknown parameter 'service'" },
+        { "/api/spindle/v1/logs?service=a", "parameter 'service': it is unknown" },
         { "/api/spindle/v1/attributes?signal=x", "parameter 'signal': expected one of traces" },
         { "/api/spindle/v1/attributes/a/values?scope=x", "parameter 'scope': expected one of any" },
         { "/api/spindle/v1/trace/xyz", "parameter 'id': expected a trace ID" },
         { "/api/spindle/v1/trace/123456789012345678901234567890123", "parameter 'id': " },
         { "/api/spindle/v1/trace/1/span/g", "parameter 'span': expected a span ID" },
-        { "/api/spindle/v1/services?x=y", "unknown parameter 'x'" },
+        { "/api/spindle/v1/services?x=y", "parameter 'x': it is unknown" },
         { "/api/traces", "parameter 'service': it is required" },
         { "/api/traces?service=a&tag=x", "parameter 'tag': expected key:value" },
         { "/api/traces?service=a&tags=x", "parameter 'tags': malformed JSON at byte" },

@@ -331,13 +331,15 @@ static bool charge(struct call *c, struct budget **out)
     return false;
 }
 
-size_t call_headers(const struct call *c, struct http_header out[4])
+size_t call_headers(const struct call *c, struct http_header *out)
 {
     size_t count = 0;
     out[count++] =
         (struct http_header){ BYTES_LITERAL("cache-control"), BYTES_LITERAL("no-store") };
     out[count++] =
         (struct http_header){ BYTES_LITERAL("x-content-type-options"), BYTES_LITERAL("nosniff") };
+    if (c->varies_by_accept)
+        out[count++] = (struct http_header){ BYTES_LITERAL("vary"), BYTES_LITERAL("accept") };
     if (c->disposition[0] != '\0')
         out[count++] = (struct http_header){ BYTES_LITERAL("content-disposition"),
                                              bytes_text(c->disposition) };
@@ -357,7 +359,7 @@ static void answer(struct call *c, enum err e)
     arena_deinit(&c->arena); /* what the body was made of, before the body is reserved */
     if (!charge(c, &charged))
         status = call_settle(c, ERR_BUSY);
-    struct http_header headers[5];
+    struct http_header headers[CALL_HEADERS_MAX + 1]; /* and retry-after */
     size_t count = call_headers(c, headers);
     if (status == 503)
         headers[count++] = (struct http_header){ BYTES_LITERAL("retry-after"), BYTES_LITERAL("1") };

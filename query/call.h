@@ -35,12 +35,14 @@ struct call_route {
 };
 
 struct call_error {
-    const char *parameter; /* static text, or NULL */
+    const char *parameter; /* static text or of the arena, or NULL */
     char text[320];        /* empty: the text of the error code */
     bool has_position;     /* in the value of the parameter */
     size_t offset;
     unsigned line, column;
 };
+
+#define CALL_HEADERS_MAX 5
 
 struct call {
     struct call *next; /* while it waits; with the four below, turns.h's */
@@ -66,9 +68,10 @@ struct call {
     struct buffer body;
     struct json_writer json; /* into body */
     const char *content_type;
-    char disposition[96]; /* of a file to be saved; empty: none */
-    bool is_damaged;      /* part of what was asked for lies in a damaged file */
-    bool is_cut;          /* not all was searched, and the answer's shape has no place to say so */
+    char disposition[96];  /* of a file to be saved; empty: none */
+    bool is_damaged;       /* part of what was asked for lies in a damaged file */
+    bool varies_by_accept; /* another Accept header may get another form */
+    bool is_cut;           /* not all was searched, and the answer's shape has no place to say so */
     struct call_error error;
 };
 
@@ -84,14 +87,14 @@ void call_refuse(struct call *c, enum err e);
 /* Make the body of the answer final: as the handler left it, or the error in its place. Returns the
  * HTTP status. */
 unsigned call_settle(struct call *c, enum err e);
-/* What the answer's head says besides its type: at most 4. Returns how many. */
-size_t call_headers(const struct call *c, struct http_header out[4]);
+/* What the answer's head says besides its type: at most CALL_HEADERS_MAX. Returns how many. */
+size_t call_headers(const struct call *c, struct http_header *out);
 /* Release what a call holds; safe twice. */
 void call_deinit(struct call *c);
 
 /* Choose the words of the error that the handler is about to return; returns e.
  *
- *   parameter  the parameter at fault, or NULL; static text */
+ *   parameter  the parameter at fault, or NULL; static text, or of the call's arena */
 NODISCARD enum err call_fail(struct call *c, enum err e, const char *parameter, const char *format,
                              ...) PRINTF_LIKE(4, 5);
 /* The words of a filter that does not parse. */

@@ -30,7 +30,7 @@ static void on_writable(struct exchange *x, void *context)
 
 void download_begin(struct download *d)
 {
-    struct http_header headers[4];
+    struct http_header headers[CALL_HEADERS_MAX];
     size_t count = call_headers(d->c, headers);
     const struct response head = {
         .status = 200, .content_type = d->c->content_type, .headers = headers, .header_count = count

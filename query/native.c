@@ -46,15 +46,16 @@ const size_t native_sql_post_count = sizeof native_sql_posts / sizeof native_sql
 static bool belongs_to_page(struct bytes name)
 {
     return bytes_equal_text(name, "cursor") || bytes_equal_text(name, "limit") ||
-           bytes_equal_text(name, "spans") || bytes_equal_text(name, "timeout");
+           bytes_equal_text(name, "spans") || bytes_equal_text(name, "hits") ||
+           bytes_equal_text(name, "timeout");
 }
 
 static uint64_t question_hash(const struct call *c)
 {
     uint64_t h = hash_bytes(c->request->path);
     for (size_t i = 0; i < c->parameter_count; i++) {
-        if (belongs_to_page(c->parameters[i].name))
-            continue;
+        if (c->parameters[i].value.len == 0 || belongs_to_page(c->parameters[i].name))
+            continue; /* an empty one counts as absent */
         h = hash_bytes_seeded(c->parameters[i].name, h);
         h = hash_bytes_seeded(c->parameters[i].value, h);
     }
@@ -128,7 +129,7 @@ void native_write_end(struct call *c, const struct find_progress *progress, size
         native_write_text(j, "cursor", buffer_bytes(&text));
         buffer_deinit(&text);
     }
-    if (rows == 0) {
+    if (rows == 0 && (progress == NULL || progress->is_complete)) {
         json_key(j, "reason");
         json_text(j, empty_reason(c, page));
     }

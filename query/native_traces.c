@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Traces of the native API: search, one whole trace, one of its spans, its logs. */
+#include "net/accept.h"
 #include "proto/otlp_json.h"
 #include "query/box.h"
 #include "query/native.h"
@@ -202,22 +203,20 @@ enum err native_traces(struct call *c)
 
 /* ---- One trace ---- */
 
-static bool wants_protobuf(const struct call *c)
-{
-    struct bytes accept = request_header(c->request, "accept");
-    static const char *const types[] = { "application/x-protobuf", "application/protobuf" };
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-        if (accept.len > 0 && memmem(accept.data, accept.len, types[i], strlen(types[i])) != NULL)
-            return true;
-    return false;
-}
-
 /* TracesData or LogsData as the client wants it. */
 static enum err write_data(struct call *c, enum signal signal, struct bytes data)
 {
-    if (wants_protobuf(c)) {
+    static const char *const types[] = { "application/json", "application/x-protobuf",
+                                         "application/protobuf" };
+    size_t type =
+        accept_choose(request_header(c->request, "accept"), types, sizeof types / sizeof types[0]);
+    c->varies_by_accept = true;
+    if (type > 0) {
         c->content_type = "application/x-protobuf";
         buffer_append_bytes(&c->body, data);
+    } else if (data.len == 0) { /* the list is there also when nothing is in it */
+        buffer_append_text(&c->body, signal == SIGNAL_TRACES ? "{\"resourceSpans\":[]}"
+                                                             : "{\"resourceLogs\":[]}");
     } else {
         otlp_json_write(signal, data, &c->json);
     }

@@ -17,9 +17,11 @@ static bool is_known(struct bytes name, const char *const *known, bool *out_repe
     return false;
 }
 
-static int quoted_len(struct bytes value)
+/* A peer's name of a parameter, as far as it can be shown. */
+static const char *shown(struct call *c, struct bytes name)
 {
-    return (int)text_utf8_valid_len(bytes_slice(value, 0, 64));
+    name = bytes_slice(name, 0, 64);
+    return arena_text(&c->arena, bytes_slice(name, 0, text_utf8_valid_len(name)));
 }
 
 static enum err take_timeout(struct call *c)
@@ -27,6 +29,8 @@ static enum err take_timeout(struct call *c)
     uint64_t ns = 0;
     bool is_set;
     enum err e = parameter_duration(c, "timeout", &ns, &is_set);
+    if (e == ERR_OK && is_set && ns == 0)
+        return call_fail(c, ERR_INVALID, "timeout", "expected a duration above zero, as 500ms");
     if (e == ERR_OK && is_set && ns < c->options->timeout_ns)
         c->context.deadline_mono_ns = c->received_mono_ns + ns;
     return e;
@@ -38,12 +42,10 @@ enum err parameters_check(struct call *c, const char *const *known)
         struct bytes name = c->parameters[i].name;
         bool repeats = false;
         if (!is_known(name, known, &repeats) && !bytes_equal_text(name, "timeout"))
-            return call_fail(c, ERR_INVALID, NULL, "unknown parameter '%.*s'", quoted_len(name),
-                             (const char *)name.data);
+            return call_fail(c, ERR_INVALID, shown(c, name), "it is unknown");
         for (size_t k = 0; !repeats && k < i; k++)
             if (bytes_equal(name, c->parameters[k].name))
-                return call_fail(c, ERR_INVALID, NULL, "parameter '%.*s' is given twice",
-                                 quoted_len(name), (const char *)name.data);
+                return call_fail(c, ERR_INVALID, shown(c, name), "it is given twice");
     }
     return take_timeout(c);
 }

@@ -2,6 +2,7 @@
 #include "query/sql_body.h"
 
 #include "base/text.h"
+#include "net/accept.h"
 #include "proto/json_reader.h"
 #include "query/parameters.h"
 
@@ -182,10 +183,9 @@ static enum err read_json(struct call *c, struct sql_body *body)
 
 static enum rows_format accepted(const struct request *r)
 {
-    struct bytes list = request_header(r, "accept");
-    if (accepts_coding(list, "text/csv"))
-        return ROWS_CSV;
-    return accepts_coding(list, "application/x-ndjson") ? ROWS_LINES : ROWS_JSON;
+    static const char *const types[] = { "application/json", "text/csv", "application/x-ndjson" };
+    static const enum rows_format formats[] = { ROWS_JSON, ROWS_CSV, ROWS_LINES };
+    return formats[accept_choose(request_header(r, "accept"), types, sizeof types / sizeof *types)];
 }
 
 /* Media types have no case, and parameters may follow them. */

@@ -564,7 +564,7 @@ static bool match(struct parser *p, const struct operation_site *s, const struct
 {
     if (!r->is_literal || r->type != EXPR_STRING)
         return parser_fail(p, r->offset, "a regular expression is a string in quotes, not %s",
-                           type_text(r));
+                           r->type == EXPR_STRING ? "a field" : type_text(r));
     if (!l->is_any && l->type != EXPR_STRING)
         return types_differ(p, s, l, r);
     if (p->regex_count == TRACEQL_REGEX_MAX)

@@ -299,6 +299,7 @@ static const struct refused spans_invalid[] = {
     { "{ !1 }", 3, "'!' needs a boolean, not an int" },
     { "{ !.a + 1 = 2 }", 7, "'+' cannot join a boolean and an int" },
     { "{ .a =~ 1 }", 9, "a regular expression is a string in quotes, not an int" },
+    { "{ .a =~ name }", 9, "a regular expression is a string in quotes, not a field" },
     { "{ .a =~ .b }", 9, "a regular expression is a string in quotes, not an attribute" },
     { "{ duration =~ \"1s\" }", 12, "'=~' cannot join a duration and a string" },
     { "{ .a =~ \"(\" }", 9, "the regular expression is wrong at its byte" },
