@@ -638,6 +638,12 @@ static void health_tells_readiness_from_writability(void **state)
     expect_status(503, "application/json");
     assert_non_null(strstr((char *)answer.body, "\"status\":\"read-only\",\"reason\":\"told so\""));
     fake_engine_writable(at.fake, true);
+    fake_engine_rollups_damaged(at.fake, 3);
+    test_http(at.admin_port, "GET", "/health", "", (struct bytes){ 0 }, &answer);
+    expect_status(200, "application/json");
+    assert_non_null(strstr((char *)answer.body, "{\"status\":\"degraded\""));
+    assert_non_null(strstr((char *)answer.body, "\"rollupsDamaged\":3"));
+    fake_engine_rollups_damaged(at.fake, 0);
 
     test_grpc(at.otlp_port, "/grpc.health.v1.Health/List", NULL, (struct bytes){ 0 }, &answer);
     assert_int_equal(answer.grpc_status, 0);

@@ -17,6 +17,7 @@ struct fake_engine {
     unsigned busy, busy_later, tried;
     enum err then;
     bool is_resent, is_writable;
+    uint64_t rollups_damaged;
     struct fake_append kept[KEPT_MAX];
     size_t kept_count;
     struct derived_totals totals;
@@ -115,6 +116,7 @@ static void fake_statistics(struct engine *e, struct engine_statistics *out)
     pthread_mutex_lock(&f->lock);
     *out = (struct engine_statistics){ .spans = 7,
                                        .is_writable = f->is_writable,
+                                       .rollups_damaged = f->rollups_damaged,
                                        .not_writable_reason = "told so",
                                        .is_durable = true };
     pthread_mutex_unlock(&f->lock);
@@ -178,6 +180,13 @@ void fake_engine_writable(struct fake_engine *f, bool is_writable)
 {
     pthread_mutex_lock(&f->lock);
     f->is_writable = is_writable;
+    pthread_mutex_unlock(&f->lock);
+}
+
+void fake_engine_rollups_damaged(struct fake_engine *f, uint64_t count)
+{
+    pthread_mutex_lock(&f->lock);
+    f->rollups_damaged = count;
     pthread_mutex_unlock(&f->lock);
 }
 

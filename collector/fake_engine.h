@@ -30,6 +30,7 @@ void fake_engine_plan(struct fake_engine *f, unsigned busy, unsigned busy_later,
 /* Say of each append that it was resent. */
 void fake_engine_resend(struct fake_engine *f, bool is_resent);
 void fake_engine_writable(struct fake_engine *f, bool is_writable);
+void fake_engine_rollups_damaged(struct fake_engine *f, uint64_t count);
 /* What it has counted; borrowed. */
 void fake_engine_totals(struct fake_engine *f, const struct derived_totals *totals);
 /* Appends tried and appends kept (answered ERR_OK). */

@@ -231,7 +231,7 @@ static void on_ready(struct exchange *x, void *context)
 
 static bool is_damaged(const struct engine_statistics *s)
 {
-    return s->partitions_damaged != 0 || s->row_groups_damaged != 0;
+    return s->partitions_damaged != 0 || s->row_groups_damaged != 0 || s->rollups_damaged != 0;
 }
 
 static void write_storage(const struct engine_statistics *s, struct json_writer *w)
@@ -251,6 +251,8 @@ static void write_storage(const struct engine_statistics *s, struct json_writer 
     json_u64(w, s->partitions_damaged);
     json_key(w, "rowGroupsDamaged");
     json_u64(w, s->row_groups_damaged);
+    json_key(w, "rollupsDamaged");
+    json_u64(w, s->rollups_damaged);
     json_key(w, "journalBytes");
     json_u64(w, s->journal_bytes);
     json_key(w, "diskBytes");

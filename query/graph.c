@@ -139,11 +139,14 @@ static enum err ask(struct call *c, const struct graph_query *query, const struc
     enum err e = red_rows(c, w, &rows, &out->rows, &out->rows_count);
     if (e == ERR_OK)
         e = engine_edges(c->options->engine, &c->context, &edges, &out->edges);
+    c->is_damaged |= out->edges.is_damaged;
     if (e != ERR_OK || w->points == 0)
         return e;
     edges.range = numbers_range(w, true);
     edges.wants_durations = false;
-    return engine_edges(c->options->engine, &c->context, &edges, &out->points);
+    e = engine_edges(c->options->engine, &c->context, &edges, &out->points);
+    c->is_damaged |= out->points.is_damaged;
+    return e;
 }
 
 static bool is_wanted(const struct graph_query *query, const struct edge *x)

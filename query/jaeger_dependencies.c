@@ -29,6 +29,7 @@ static enum err find_links(struct call *c, uint64_t from, uint64_t to, struct li
                                       .patience_ns = DERIVED_PATIENCE_NS };
     struct edge_result result = { 0 };
     enum err e = engine_edges(c->options->engine, &c->context, &query, &result);
+    c->is_damaged |= result.is_damaged;
     if (e != ERR_OK)
         return e;
     struct link *links = arena_alloc_array(&c->arena, result.count, sizeof links[0]);

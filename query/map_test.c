@@ -104,6 +104,14 @@ static void the_map_has_nodes_edges_and_gaps(void **state)
     assert_has_not("{\"s\":2,\"t\":1,"); /* the queue stands between */
     assert_has("\"hidden\":{\"nodes\":0,\"edges\":0},\"gaps\":[{\"s\":2,\"why\":\"broken_parent\","
                "\"count\":7,\"samples\":[\"000000000000000000000000000000ab\"]}]");
+    assert_null(strstr(last.head, "spindle-incomplete"));
+    f->engine.edges.is_damaged = true;
+    static const char *const asked[] = { NATIVE "/map?" WINDOW,
+                                         "/api/dependencies?endTs=1700000640000&lookback=600000" };
+    for (size_t i = 0; i < 2; i++) {
+        get_ok(f, asked[i]);
+        assert_non_null(strstr(last.head, "\r\nspindle-incomplete: damaged\r\n"));
+    }
 }
 
 static void the_map_is_reduced_with_a_count(void **state)

@@ -76,6 +76,7 @@ static enum err find_oldest(struct call *c, uint64_t from, uint64_t to, uint64_t
     struct red_result result = { 0 };
     const struct red_query query = { .range = { from, to, step_ns } };
     enum err e = engine_red(c->options->engine, &c->context, &query, &result);
+    c->is_damaged |= result.is_damaged;
     if (e != ERR_OK)
         return e;
     uint64_t oldest = UINT64_MAX;

@@ -58,6 +58,10 @@ static void services_have_rates_shares_and_percentiles(void **state)
                "\"p90\":null,\"p95\":null,\"p99\":null,\"impact\":0,\"last_seen\":null}");
     assert_has("\"hidden\":0,\"bound\":0.0055,\"took_ms\":");
     assert_has_not("est_rate");
+    assert_null(strstr(last.head, "spindle-incomplete"));
+    f->engine.red.is_damaged = true;
+    get_ok(f, NATIVE "/services?" WINDOW);
+    assert_non_null(strstr(last.head, "\r\nspindle-incomplete: damaged\r\n"));
 }
 
 static void rows_are_sorted_found_and_cut_with_a_count(void **state)

@@ -82,6 +82,7 @@ static enum err ask(struct call *c, const struct numbers_window *w,
     if (query->has_environments)
         q.group |= RED_BY_ENVIRONMENT;
     enum err e = engine_red(c->options->engine, &c->context, &q, &result);
+    c->is_damaged |= result.is_damaged;
     if (e != ERR_OK)
         return e;
     struct keyed *keyed = arena_alloc_array(&c->arena, result.count, sizeof keyed[0]);

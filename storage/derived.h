@@ -81,6 +81,7 @@ struct red_series {
 struct red_result {
     struct red_series *series;
     size_t count;
+    bool is_damaged; /* some of what was counted cannot be read: the numbers are too low */
 };
 
 /* ---- The service map ------------------------------------------------------------------------- */
@@ -167,6 +168,7 @@ struct edge_result {
     size_t count;
     struct unpaired *unpaired; /* over the whole range */
     size_t unpaired_count;
+    bool is_damaged; /* as above */
 };
 
 /* ---- Counters since the start ---------------------------------------------------------------- */

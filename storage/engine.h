@@ -262,6 +262,7 @@ struct engine_statistics {
     uint64_t journal_items, journal_bytes; /* acknowledged, not yet in row groups */
     uint64_t row_groups, partitions;
     uint64_t partitions_damaged, row_groups_damaged; /* set aside; found so when they were read */
+    uint64_t rollups_damaged;                        /* likewise; or they could not be listed */
     uint64_t disk_bytes;
     uint64_t first_arrival_unix_ns; /* 0: nothing yet */
     uint64_t newest_start_unix_ns;

@@ -419,11 +419,43 @@ void derived_publish(struct sqlite_engine *e, struct partition *p,
     half_table_apply(&d->halves, &delta->pairing.changes);
 }
 
+static void damage_count(struct sqlite_engine *e)
+{
+    atomic_fetch_add(&e->derived.damaged, 1);
+    metric_add(e->metrics.damaged_rollups, 1);
+}
+
+void derived_row_damaged(struct sqlite_engine *e, const struct derived_row *row)
+{
+    bool is_new = false;
+    (void)pthread_rwlock_wrlock(&e->operations_lock);
+    for (size_t i = 0; !row->is_damaged && i < e->derived.rows_count; i++) {
+        struct derived_row *own = &e->derived.rows[i];
+        if (own->partition != row->partition || own->id != row->id || own->level != row->level)
+            continue;
+        is_new = !own->is_damaged;
+        own->is_damaged = true;
+        break;
+    }
+    (void)pthread_rwlock_unlock(&e->operations_lock);
+    if (!is_new)
+        return;
+    damage_count(e);
+    if (row->partition != NULL)
+        log_line(LOG_ERROR, "storage", "rollups %lld of partition %llu are damaged: %s",
+                 (long long)row->id, (unsigned long long)row->partition->id, row->partition->path);
+    else
+        log_line(LOG_ERROR, "storage", "rollups %lld (level %u) of the catalogue are damaged",
+                 (long long)row->id, row->level);
+}
+
 /* Spans are worth more than what is counted of them: what is damaged is left out, and the rest goes on. */
-static enum err damage_report(const struct partition *p, enum err error)
+static enum err damage_report(struct sqlite_engine *e, const struct partition *p, enum err error)
 {
     if (error != ERR_CORRUPT)
         return error;
+    e->derived.has_unlisted = true;
+    damage_count(e);
     log_line(LOG_ERROR, "storage", "rollups or halves of edges in partition %llu are damaged",
              (unsigned long long)p->id);
     return ERR_OK;
@@ -469,7 +501,7 @@ enum err derived_load(struct sqlite_engine *e, struct partition *p)
     }
     (void)sqlite3_finalize(s);
     reader_pool_give(&p->readers, reader);
-    return damage_report(p, error);
+    return damage_report(e, p, error);
 }
 
 /* When the last row group was built of which a partition knows; 0: of none. */
@@ -485,7 +517,8 @@ static enum err halves_newest(struct partition *p, uint64_t *out_unix_ns)
     return e;
 }
 
-static enum err halves_replay(struct derived *d, struct partition *p, uint64_t from_unix_ns)
+static enum err halves_replay(struct sqlite_engine *engine, struct partition *p,
+                              uint64_t from_unix_ns)
 {
     struct db *reader = NULL;
     sqlite3_stmt *s = NULL;
@@ -503,11 +536,12 @@ static enum err halves_replay(struct derived *d, struct partition *p, uint64_t f
         if (e != ERR_OK || !is_row)
             break;
         e = damage_report(
-            p, half_table_replay(&d->halves, db_column_bytes(s, 0), db_column_u64(s, 1)));
+            engine, p,
+            half_table_replay(&engine->derived.halves, db_column_bytes(s, 0), db_column_u64(s, 1)));
     }
     (void)sqlite3_finalize(s);
     reader_pool_give(&p->readers, reader);
-    return damage_report(p, e);
+    return damage_report(engine, p, e);
 }
 
 static bool has_halves(const struct partition *p)
@@ -527,14 +561,14 @@ enum err derived_halves_load(struct sqlite_engine *e)
             break;
         uint64_t of_this = 0;
         if (has_halves(p))
-            error = damage_report(p, halves_newest(p, &of_this));
+            error = damage_report(e, p, halves_newest(p, &of_this));
         newest = of_this > newest ? of_this : newest;
         first--;
     }
     uint64_t from = newest > HALF_LIFETIME_NS ? newest - HALF_LIFETIME_NS : 0;
     for (size_t i = first; error == ERR_OK && i < e->partitions_count; i++)
         if (has_halves(e->partitions[i]))
-            error = halves_replay(&e->derived, e->partitions[i], from);
+            error = halves_replay(e, e->partitions[i], from);
     return error;
 }
 

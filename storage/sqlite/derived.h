@@ -38,6 +38,7 @@ struct derived_row {
     /* Rows are numbered as they are added, from 1 on since the start; of several that became one, the first and the
      * last. */
     uint64_t first_generation, last_generation;
+    bool is_damaged; /* found so: counted, and logged */
 };
 
 /* Rows of this level that are merged into one of the next. */
@@ -89,6 +90,9 @@ struct derived {
     size_t rows_count, rows_capacity;
     uint64_t generation; /* of the row that was added last */
     struct half_table halves;
+    _Atomic uint64_t damaged;
+    bool
+        has_unlisted; /* rows or halves were left out at the start, so that every answer may lack some */
     struct totals totals; /* has a lock of its own */
     char *catalog_path;
     struct reader_pool catalog_readers;
@@ -155,6 +159,8 @@ void derived_sealed(struct sqlite_engine *e, struct partition *p, enum derived_d
  * outlive the file. Doing it twice changes nothing. */
 NODISCARD enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partition_id,
                                 uint64_t sealed_clock_ns);
+/* A row of the index could not be read whole. Counted once and logged; takes the operations_lock to write. */
+void derived_row_damaged(struct sqlite_engine *e, const struct derived_row *row);
 /* Room in the index for one row more, beside those that a retirement has reserved. */
 NODISCARD enum err derived_reserve(struct sqlite_engine *e);
 

@@ -228,14 +228,14 @@ static void bind_time(sqlite3_stmt *s, int parameter, uint64_t unix_ns)
     db_bind_u64(s, parameter, unix_ns < INT64_MAX ? unix_ns : INT64_MAX);
 }
 
-/* The minutes of all rows of a partition, but those in [hole_min, hole_end). */
+/* The minutes of all rows of a partition, but those in [hole_min, hole_end). ERR_CORRUPT: of all that can be read. */
 static enum err minutes_add(struct collect *c, struct row_reader *r, struct partition *p,
                             uint64_t hole_min, uint64_t hole_end)
 {
     const struct derived_window *w = &c->window;
     struct db *db = NULL;
     sqlite3_stmt *s = NULL;
-    bool is_row = true;
+    bool is_row = true, is_damaged = false;
     enum err e = reader_set_take(&r->readers, &p->readers, &db);
     if (e == ERR_OK)
         e = db_prepare(
@@ -258,11 +258,13 @@ static enum err minutes_add(struct collect *c, struct row_reader *r, struct part
         if (e != ERR_OK || !is_row)
             break;
         e = stored_add(c, db_column_bytes(s, 0), w->min, w->end, hole_min, hole_end);
+        is_damaged |= e == ERR_CORRUPT;
+        e = e == ERR_CORRUPT ? ERR_OK : e;
     }
     (void)sqlite3_finalize(s);
     if (db != NULL)
         reader_set_leave(&r->readers, db);
-    return e;
+    return e == ERR_OK && is_damaged ? ERR_CORRUPT : e;
 }
 
 /* A partition that changes no more: whole hours from the catalogue, at once; the rest from its file. */
@@ -297,8 +299,9 @@ static enum err rows_add(struct collect *c, struct derived_row *const *rows, siz
             e = row->level == DERIVED_LEVEL_SEALED ? sealed_row_add(c, &r, row)
                                                    : file_row_add(c, &r, row);
         if (e == ERR_CORRUPT) {
-            metric_add(c->engine->metrics.damaged_rollups, 1);
-            e = ERR_OK; /* its hash is looked at first: nothing of it was counted */
+            derived_row_damaged(c->engine, row);
+            c->is_damaged = true;
+            e = ERR_OK; /* hashes are looked at first: of a damaged column, nothing was counted */
         }
     }
     (void)sqlite3_finalize(r.by_id);
@@ -394,7 +397,7 @@ static enum err services_take(struct intern *noted, struct bytes from)
     return e;
 }
 
-/* Keep what c->into has; *encoded is that. */
+/* Keep what c->into has, if that is all; *encoded is that. */
 static enum err sum_keep(struct collect *c, struct bytes key, uint64_t generation, bool is_merged,
                          struct buffer *encoded)
 {
@@ -405,7 +408,7 @@ static enum err sum_keep(struct collect *c, struct bytes key, uint64_t generatio
     enum err e = tally_encode(c->into, encoded, &unused);
     if (e == ERR_OK)
         e = services_put(c->noted, &services);
-    if (e == ERR_OK) {
+    if (e == ERR_OK && !c->is_damaged) {
         const struct derived_sum like = { .key = key,
                                           .tally = buffer_bytes(encoded),
                                           .services = buffer_bytes(&services),
@@ -592,6 +595,7 @@ static enum err collect_once(struct collect *c)
     tally_init(&c->tally, c->q->arena, c->range.step_ns);
     c->into = &c->tally;
     c->window = window_of(&c->range);
+    c->is_damaged = c->engine->derived.has_unlisted;
     if (c->noted != NULL)
         intern_reset(c->noted);
     c->epoch = derived_sums_epoch(&c->engine->derived.sums);

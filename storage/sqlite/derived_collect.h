@@ -38,6 +38,7 @@ struct collect {
     /* The answer. */
     struct tally tally;
     struct derived_window window; /* all of it, when it is done */
+    bool is_damaged;              /* rows that could not be read are not in it */
     /* Inside. */
     struct tally *into;
     struct snapshot snapshot;

@@ -112,7 +112,7 @@ static enum err red_fill(struct collect *c, struct red_result *out)
                            &filled[i]);
         s->points_count = i - first;
     }
-    *out = (struct red_result){ .series = series, .count = count };
+    *out = (struct red_result){ .series = series, .count = count, .is_damaged = c->is_damaged };
     return ERR_OK;
 }
 
@@ -342,6 +342,7 @@ static enum err edges_fill(struct collect *c, const struct tally *t, struct edge
     struct edge_result result = {
         .edges = arena_alloc_array(arena, keys + 1, sizeof *result.edges),
         .unpaired = arena_alloc_array(arena, keys + 1, sizeof *result.unpaired),
+        .is_damaged = c->is_damaged,
     };
     struct edge_point *filled = arena_alloc_array(arena, total + 1, sizeof *filled);
     if (result.edges == NULL || result.unpaired == NULL || filled == NULL)

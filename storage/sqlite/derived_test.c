@@ -322,6 +322,141 @@ static void days_are_merged_and_say_the_same(void **state)
     store_deinit(&s);
 }
 
+/* ---- Damage ---------------------------------------------------------------------------------- */
+
+static void execute(struct store *s, const char *file, const char *sql)
+{
+    char path[160];
+    sqlite3 *db = NULL;
+    (void)snprintf(path, sizeof path, "%s/%s", s->directory, file);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_true(sqlite3_changes(db) > 0);
+    (void)sqlite3_close(db);
+}
+
+/* Garbage where a table begins. */
+static void root_spoil(struct store *s, const char *file, const char *table)
+{
+    char path[160], sql[128];
+    uint8_t garbage[512];
+    memset(garbage, 0xa5, sizeof garbage);
+    (void)snprintf(path, sizeof path, "%s/%s", s->directory, file);
+    (void)snprintf(sql, sizeof sql, "SELECT rootpage FROM sqlite_schema WHERE name = '%s'", table);
+    int64_t page = integer(path, sql), size = integer(path, "PRAGMA page_size");
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, (long)((page - 1) * size), SEEK_SET), 0);
+    assert_int_equal(fwrite(garbage, 1, sizeof garbage, f), sizeof garbage);
+    assert_int_equal(fclose(f), 0);
+}
+
+static bool is_said_damaged(struct store *s, uint64_t *out_calls)
+{
+    struct arena arena;
+    arena_init(&arena, (size_t)64 << 20, NULL);
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
+    const struct red_query query = { .range = { 0, UINT64_MAX / 2, 0 } };
+    const struct edge_query edges = { .range = query.range };
+    struct red_result red = { 0 };
+    struct edge_result map = { 0 };
+    assert_int_equal(engine_red(s->engine, &q, &query, &red), ERR_OK);
+    assert_int_equal(engine_edges(s->engine, &q, &edges, &map), ERR_OK);
+    assert_int_equal(map.is_damaged, red.is_damaged);
+    *out_calls = 0;
+    for (size_t i = 0; i < red.count; i++)
+        for (size_t k = 0; k < red.series[i].points_count; k++)
+            *out_calls += red.series[i].points[k].calls;
+    bool is_damaged = red.is_damaged;
+    arena_deinit(&arena);
+    return is_damaged;
+}
+
+static bool first_partition_is_said_damaged(struct store *s)
+{
+    struct arena arena;
+    arena_init(&arena, (size_t)1 << 20, NULL);
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
+    struct stored_partition *list = NULL;
+    size_t count = 0;
+    assert_int_equal(engine_partitions(s->engine, &q, &list, &count), ERR_OK);
+    assert_true(count > 0);
+    bool is_damaged = list[0].is_damaged;
+    arena_deinit(&arena);
+    return is_damaged;
+}
+
+static uint64_t damage_counted(struct store *s)
+{
+    return metric_value(metrics_counter(s->options.metrics, "spindle_storage_damaged_total",
+                                        "what=\"rollup\"", ""));
+}
+
+/* Asked again and again, the same is found, and is counted once; nothing of it is kept as a sum. */
+static void damage_is_said(struct store *s, uint64_t spans)
+{
+    uint64_t seen = 0, before = damage_counted(s);
+    assert_int_equal(sqlite_engine_open(&s->options, &s->engine, NULL), ERR_OK);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(is_said_damaged(s, &seen));
+        assert_true(seen < spans);
+    }
+    assert_int_equal(statistics(s).rollups_damaged, 1);
+    assert_int_equal(damage_counted(s) - before, 1);
+}
+
+/* One row; all of them; and of a sealed partition, what the catalogue has, and what it does not. */
+static void damaged_rows_are_said(void **state)
+{
+    (void)state;
+    struct store s;
+    uint64_t seen = 0;
+    store_init(&s, 9);
+    s.options.metrics = metrics_open();
+    s.options.sums_worth_bytes = 1;
+    reopen(&s);
+    fill(&s, 0, 8);
+    uint64_t spans = statistics(&s).spans;
+    assert_false(is_said_damaged(&s, &seen));
+    assert_int_equal(seen, spans);
+    assert_int_equal(statistics(&s).rollups_damaged, 0);
+    engine_close(s.engine);
+
+    execute(&s, "p000001.db",
+            "CREATE TABLE kept AS SELECT * FROM derived;"
+            "UPDATE derived SET minutes = substr(minutes, 1, length(minutes) - 1)"
+            " WHERE id = (SELECT max(id) FROM derived)");
+    damage_is_said(&s, spans);
+    assert_true(first_partition_is_said_damaged(&s));
+    assert_true(is_said_damaged(&s, &seen));
+    assert_true(seen > 0); /* what is intact is counted */
+    engine_close(s.engine);
+    execute(&s, "p000001.db",
+            "UPDATE derived SET minutes ="
+            " (SELECT minutes FROM kept WHERE kept.id = derived.id)");
+
+    s.options.partition_bytes_max = 1;
+    assert_int_equal(sqlite_engine_open(&s.options, &s.engine, NULL), ERR_OK);
+    assert_false(is_said_damaged(&s, &seen));
+    assert_int_equal(seen, spans);
+    fill(&s, 8, 9);
+    spans = statistics(&s).spans;
+    assert_int_equal(rows_once(&s, "SELECT count(*) FROM rollup WHERE partition = 1", 1), 1);
+    engine_close(s.engine);
+    execute(&s, "catalog.db",
+            "UPDATE rollup SET hours = substr(hours, 1, length(hours) - 1),"
+            " days = substr(days, 1, length(days) - 1) WHERE partition = 1");
+    damage_is_said(&s, spans);
+    assert_true(first_partition_is_said_damaged(&s));
+    engine_close(s.engine);
+    root_spoil(&s, "p000001.db", "derived");
+    execute(&s, "catalog.db", "DELETE FROM rollup");
+    damage_is_said(&s, spans);
+    struct metrics *metrics = s.options.metrics;
+    store_deinit(&s);
+    metrics_close(metrics);
+}
+
 /* ---- Verifying ------------------------------------------------------------------------------- */
 
 static void complaint_count(void *context, const char *file, const char *text)
@@ -335,17 +470,6 @@ static unsigned complaints(struct store *s)
     unsigned count = 0;
     (void)!sqlite_engine_verify(s->directory, complaint_count, &count);
     return count;
-}
-
-static void execute(struct store *s, const char *sql)
-{
-    char path[160];
-    sqlite3 *db = NULL;
-    (void)snprintf(path, sizeof path, "%s/catalog.db", s->directory);
-    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    assert_true(sqlite3_changes(db) > 0);
-    (void)sqlite3_close(db);
 }
 
 /* Each column of the catalogue's rows: cut short; and a row that is lost. */
@@ -382,13 +506,14 @@ static void verifying_reads_the_catalogue(void **state)
           " rollup.partition)" },
         { "DELETE FROM rollup_merged", "INSERT INTO rollup_merged SELECT * FROM kept_merged" },
     };
-    execute(&s, "CREATE TABLE kept AS SELECT * FROM rollup;"
-                "CREATE TABLE kept_merged AS SELECT * FROM rollup_merged;"
-                "UPDATE kept SET tenant = tenant");
+    execute(&s, "catalog.db",
+            "CREATE TABLE kept AS SELECT * FROM rollup;"
+            "CREATE TABLE kept_merged AS SELECT * FROM rollup_merged;"
+            "UPDATE kept SET tenant = tenant");
     for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
-        execute(&s, damages[i][0]);
+        execute(&s, "catalog.db", damages[i][0]);
         assert_true(complaints(&s) > 0);
-        execute(&s, damages[i][1]);
+        execute(&s, "catalog.db", damages[i][1]);
         assert_int_equal(complaints(&s), 0);
     }
     assert_int_equal(sqlite_engine_open(&s.options, &s.engine, NULL), ERR_OK);
@@ -403,6 +528,7 @@ int main(void)
         cmocka_unit_test(windows_count_what_starts_in_them),
         cmocka_unit_test_prestate(windows_count_what_starts_in_them, (void *)1),
         cmocka_unit_test(days_are_merged_and_say_the_same),
+        cmocka_unit_test(damaged_rows_are_said),
         cmocka_unit_test(verifying_reads_the_catalogue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

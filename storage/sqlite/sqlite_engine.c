@@ -600,6 +600,7 @@ static void sqlite_statistics(struct engine *base, struct engine_statistics *out
         .partitions = count,
         .partitions_damaged = damaged,
         .row_groups_damaged = atomic_load(&e->damaged_groups),
+        .rollups_damaged = atomic_load(&e->derived.damaged),
         .disk_bytes = bytes,
         .first_arrival_unix_ns = atomic_load(&e->first_arrival_unix_ns),
         .newest_start_unix_ns = atomic_load(&e->newest_start_unix_ns),

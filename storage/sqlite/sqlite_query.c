@@ -762,12 +762,27 @@ static void groups_add(struct sqlite_engine *e, enum signal signal, struct store
         if (p == NULL)
             continue;
         p->row_groups++;
+        p->is_damaged |= atomic_load(&g->is_damaged);
         if (g->start_min_unix_ns < p->start_min_unix_ns)
             p->start_min_unix_ns = g->start_min_unix_ns;
         if (g->start_max_unix_ns > p->start_max_unix_ns)
             p->start_max_unix_ns = g->start_max_unix_ns;
     }
     snapshot_release(&snapshot);
+}
+
+static void rollups_add(struct sqlite_engine *e, struct stored_partition *list, size_t count)
+{
+    (void)pthread_rwlock_rdlock(&e->operations_lock);
+    for (size_t i = 0; i < e->derived.rows_count; i++) {
+        const struct derived_row *row = &e->derived.rows[i];
+        struct stored_partition *p = !row->is_damaged || row->partition == NULL
+                                         ? NULL
+                                         : partition_find(list, count, row->partition->id);
+        if (p != NULL)
+            p->is_damaged = true;
+    }
+    (void)pthread_rwlock_unlock(&e->operations_lock);
 }
 
 static int partition_order(const void *a, const void *b)
@@ -788,6 +803,7 @@ enum err sqlite_partitions(struct engine *base, const struct query_context *q,
     qsort(list, count, sizeof *list, partition_order);
     for (int signal = 0; signal < SIGNAL_COUNT; signal++)
         groups_add(e, (enum signal)signal, list, count);
+    rollups_add(e, list, count);
     *out = list;
     *out_count = count;
     return ERR_OK;
