@@ -39,6 +39,7 @@ enum err totals_init(struct totals *t)
     *t = (struct totals){ 0 };
     (void)pthread_mutex_init(&t->lock, NULL);
     buffer_init(&t->name, 4096);
+    buffer_init(&t->key, 4096);
     t->idle_ns = TOTALS_IDLE_NS;
     t->names = (struct name_tree_room){ .bytes_max = TOTALS_NAMES_BYTES_MAX, .epoch = 1 };
     t->buckets = mem_alloc_array(BUCKETS, sizeof *t->buckets);
@@ -77,6 +78,7 @@ void totals_deinit(struct totals *t)
     mem_free(t->buckets);
     t->buckets = NULL;
     buffer_deinit(&t->name);
+    buffer_deinit(&t->key);
 }
 
 static struct total *total_find(const struct totals *t, struct bytes key, uint64_t hash)
@@ -185,16 +187,12 @@ static void example_note(struct total *e, struct bytes raw, unsigned reasons, un
         e->rule = (uint16_t)rule;
 }
 
-static struct total *service_entry(const struct totals *t, const struct red_key *key)
+static struct total *service_entry(struct totals *t, const struct red_key *key)
 {
-    struct buffer text;
-    buffer_init(&text, 4096);
-    service_key(&text, key->service, key->namespace, key->environment);
-    struct total *e = text.error != ERR_OK
-                          ? NULL
-                          : total_find(t, buffer_bytes(&text), hash_bytes(buffer_bytes(&text)));
-    buffer_deinit(&text);
-    return e;
+    buffer_reset(&t->key);
+    service_key(&t->key, key->service, key->namespace, key->environment);
+    struct bytes text = buffer_bytes(&t->key);
+    return t->key.error != ERR_OK ? NULL : total_find(t, text, hash_bytes(text));
 }
 
 /* Others may have filled the bound of all: some of its own every service has. */
@@ -209,24 +207,21 @@ static bool series_has_room(const struct totals *t, const struct total *of)
 static struct total *series_entry(struct totals *t, const struct red_key *key, struct total *of,
                                   bool is_bounded, bool may_make)
 {
-    struct buffer text;
-    buffer_init(&text, 4096);
-    red_key_put(&text, key);
-    struct total *e = NULL;
-    if (text.error == ERR_OK) {
-        struct bytes series = buffer_bytes(&text);
-        uint64_t hash = hash_bytes(series);
-        bool has_room = !is_bounded || series_has_room(t, of);
-        e = total_find(t, series, hash);
-        if (e == NULL && may_make && has_room) {
-            e = total_make(t, series, hash);
-            if (e != NULL && of != NULL) {
-                e->service = of;
-                of->series_count++;
-            }
-        }
+    buffer_reset(&t->key);
+    red_key_put(&t->key, key);
+    if (t->key.error != ERR_OK)
+        return NULL;
+    struct bytes series = buffer_bytes(&t->key);
+    uint64_t hash = hash_bytes(series);
+    bool has_room = !is_bounded || series_has_room(t, of);
+    struct total *e = total_find(t, series, hash);
+    if (e != NULL || !may_make || !has_room)
+        return e;
+    e = total_make(t, series, hash);
+    if (e != NULL && of != NULL) {
+        e->service = of;
+        of->series_count++;
     }
-    buffer_deinit(&text);
     return e;
 }
 

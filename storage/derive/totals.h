@@ -38,6 +38,7 @@ struct totals {
     size_t memory_bytes;
     struct name_tree_room names; /* of the services' trees */
     struct buffer name;          /* the builder's: the last template */
+    struct buffer key;           /* with the lock: the last one that was looked for */
     /* Set before anything is counted: */
     uint64_t idle_ns;               /* by default TOTALS_IDLE_NS */
     const struct name_rules *rules; /* of the configuration, or NULL */

@@ -183,20 +183,21 @@ void span_filter_prefetch(const struct span_filter *f, uint64_t hash)
     __builtin_prefetch(f->blocks[1] + at);
 }
 
+/* All seven are looked at: which of them is the first that is missing cannot be foretold. */
+static bool block_has(const uint64_t *block, uint64_t bits)
+{
+    uint64_t all = 1;
+    for (int k = 0; k < 7; k++, bits >>= 9)
+        all &= block[bits & 7] >> ((bits >> 3) & 63);
+    return all != 0;
+}
+
 bool span_filter_may_contain(const struct span_filter *f, uint64_t hash)
 {
-    for (int i = 0; i < 2; i++) {
-        if (f->counts[i] == 0)
-            continue;
-        const uint64_t *block = f->blocks[i] + (size_t)block_of(hash) * BLOCK_WORDS;
-        uint64_t bits = hash * UINT64_C(0x9e3779b97f4a7c15);
-        bool may = true;
-        for (int k = 0; may && k < 7; k++, bits >>= 9)
-            may = (block[bits & 7] >> ((bits >> 3) & 63) & 1) != 0;
-        if (may)
-            return true;
-    }
-    return false;
+    size_t at = (size_t)block_of(hash) * BLOCK_WORDS;
+    uint64_t bits = hash * UINT64_C(0x9e3779b97f4a7c15);
+    return (f->counts[0] != 0 && block_has(f->blocks[0] + at, bits)) ||
+           (f->counts[1] != 0 && block_has(f->blocks[1] + at, bits));
 }
 
 bool span_filter_put(struct span_filter *f, uint64_t hash)
