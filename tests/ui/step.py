@@ -216,7 +216,7 @@ def with_canned(report):
 def with_large_data(report):
     with tempfile.TemporaryDirectory() as scratch, Server() as server:
         run(["node", "build.mjs", "--out", scratch], 600, check=True)
-        browser(report, "budgets", timeout=900, dist=scratch, base=server.http + "/", otlp=server.otlp)
+        browser(report, "budgets", timeout=900, dist=scratch, base=server.http + "/", otlp=server.otlp, pid=server.process.pid)
 
 
 def with_tokens(report):

@@ -21,7 +21,7 @@ export interface Column<Row> {
 }
 
 const WHOLE_MAX = 100; // rows that are simply drawn all
-const MARGIN = 12; // rows above and below what is in sight
+const MARGIN = 8; // rows above and below what is in sight
 
 export function Table<Row>({
   label,
@@ -51,7 +51,7 @@ export function Table<Row>({
 }) {
   const body = useRef<HTMLTableSectionElement>(null);
   const windowed = rows.length > WHOLE_MAX;
-  const sight = useSignal<readonly [number, number]>([0, WHOLE_MAX]);
+  const sight = useSignal<readonly [number, number, number]>([0, WHOLE_MAX, WHOLE_MAX]);
   const cursor = useSignal(0);
   const opens = rowHref !== undefined || onOpen !== undefined;
 
@@ -66,7 +66,7 @@ export function Table<Row>({
       const first = Math.max(0, Math.floor(-top / rowHeight) - MARGIN);
       const last = Math.min(rows.length, Math.ceil((scroller.clientHeight - top) / rowHeight) + MARGIN);
       const [a, b] = sight.value;
-      if (a !== first || b !== last) sight.value = [first, Math.max(first, last)];
+      if (a !== first || b !== last) sight.value = [first, Math.max(first, last), Math.ceil(scroller.clientHeight / rowHeight) + 2 * MARGIN + 1];
     };
     const later = () => (frame ||= requestAnimationFrame(look));
     look();
@@ -104,6 +104,8 @@ export function Table<Row>({
     }
   });
 
+  // The elements of rows that go out of sight become those that come into it: a key is a place in a ring.
+  const ring = sight.value[1] === sight.value[0] ? 1 : sight.value[2];
   const [first, last] = windowed ? [Math.min(sight.value[0], rows.length), Math.min(sight.value[1], rows.length)] : [0, rows.length];
   const at = Math.min(cursor.value, Math.max(0, rows.length - 1));
   const moveTo = (to: number) => {
@@ -183,7 +185,7 @@ export function Table<Row>({
           if (made.current.rows.size > 4 * WHOLE_MAX) made.current.rows.clear();
           const node = (
             <tr
-              key={rowKey(row, index)}
+              key={windowed ? index % ring : rowKey(row, index)}
               data-row={index}
               aria-rowindex={index + 2}
               class={rowClass?.(row) ?? ''}

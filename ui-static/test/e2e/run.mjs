@@ -6,7 +6,7 @@
 //   canned   { dist }                                  the map and services before a server of seeded answers
 //   axe      { base, which: full|empty }
 //   tokens   { base, reader, writer }
-//   budgets  { dist, base, otlp }                    large data: before answers from a seed, and before an empty real server
+//   budgets  { dist, base, otlp, pid }               large data: before answers from a seed, and before an empty real server
 //   layout   { base, which: full|empty }
 //   hostile  { base, otlp, defective }                 `defective` serves a build with one innerHTML
 //   shots    { base, which, folder, places }          places: names, comma-separated; all when absent
@@ -62,7 +62,7 @@ const phases = {
   },
   budgets: async (browser) => {
     await budgets(browser, options.dist);
-    await budgetsLive(browser, options.base, options.otlp);
+    await budgetsLive(browser, options.base, options.otlp, options.pid);
   },
   layout: async (browser) => {
     if (options.which === 'full') await lintControl(browser, options.base);

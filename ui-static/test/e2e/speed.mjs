@@ -1,38 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 // How soon the first page is there: medians of five loads with an empty cache.
-import { cpus, loadavg } from 'node:os';
-import { check, openPage } from './browser.mjs';
+import { openPage } from './browser.mjs';
+import { judged, median, ROUNDS, traced, yardstick } from './measure.mjs';
 
 const PAINT_MS = 300;
 const USABLE_MS = 800;
-const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
+
+/** One load of the map: when it was painted first and usable, by the clock and by what was worked until then. */
+async function load(browser, base) {
+  const { page, context } = await openPage(browser, base, { bypassCSP: true });
+  await context.addInitScript(() => {
+    const look = () => {
+      if (document.querySelector('.map-overlay button') !== null) performance.mark('usable');
+      else requestAnimationFrame(look);
+    };
+    look();
+    const watch = new PerformanceObserver((list) => list.getEntriesByName('first-contentful-paint').length > 0 && performance.mark('painted'));
+    watch.observe({ type: 'paint', buffered: true });
+  });
+  const done = await traced(browser, page, async () => {
+    await page.goto(base);
+    await page.waitForFunction(() => performance.getEntriesByName('usable').length > 0 && performance.getEntriesByName('painted').length > 0);
+  });
+  const [painted, usable] = await page.evaluate(() => [performance.getEntriesByName('first-contentful-paint')[0].startTime, performance.getEntriesByName('usable')[0].startTime]);
+  await context.close();
+  return { painted: { wall: painted, cpu: done.spent('painted') }, usable: { wall: usable, cpu: done.spent('usable') } };
+}
 
 export async function speed(browser, base) {
-  const paints = [], usables = [];
-  for (let n = 0; n < 5; n++) {
-    const { page, context } = await openPage(browser, base);
-    await context.addInitScript(() => {
-      const look = () => {
-        if (document.querySelector('.map-overlay button') !== null) window.__usable = performance.now();
-        else requestAnimationFrame(look);
-      };
-      look();
+  const yard = await yardstick(browser);
+  for (const [name, what, budget] of [['first paint, median of five', 'painted', PAINT_MS], ['map usable, median of five', 'usable', USABLE_MS]])
+    await judged(name, yard, budget, async () => {
+      const rounds = [];
+      for (let n = 0; n < ROUNDS; n++) rounds.push((await load(browser, base))[what]);
+      return { wall: median(rounds.map((r) => r.wall)), cpu: median(rounds.map((r) => r.cpu)) };
     });
-    await page.goto(base);
-    await page.waitForFunction(() => window.__usable !== undefined);
-    const [paint, usable] = await page.evaluate(() => [performance.getEntriesByName('first-contentful-paint')[0]?.startTime, window.__usable]);
-    paints.push(paint ?? Infinity);
-    usables.push(usable);
-    await context.close();
-  }
-  const ms = (n) => `${Math.round(n)} ms`;
-  // A clock also measures what else the machine does: it fails the run only where that cannot explain it.
-  const load = loadavg()[0];
-  const judge = (name, is, most) => {
-    if (is > most && (is <= 3 * most || load > cpus().length))
-      console.log(`skip ${name}: ${ms(is)} of ${ms(most)}; ${load.toFixed(1)} processes want ${cpus().length} cores`);
-    else check(name, is <= most, `${ms(is)} of ${ms(most)}`);
-  };
-  judge('first paint, median of five', median(paints), PAINT_MS);
-  judge('map usable, median of five', median(usables), USABLE_MS);
+  await yard.close();
 }
