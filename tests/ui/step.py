@@ -5,7 +5,7 @@
 The browser is Chromium. The server is the release, on free ports, fed by `spindle demo`; it begins empty, so that the
 first run is seen as well. `--shots DIR` writes pictures of every page there (docs/images is made so) instead of
 build/ui-shots; `--only PHASE,...` runs some of: static, serving, empty, minute,
-full, canned, budgets, axe, layout, tokens, hostile, shots. `--places NAME,...` takes pictures of some pages only.
+full, states, canned, budgets, axe, layout, tokens, hostile, shots. `--places NAME,...` takes pictures of some pages only.
 """
 import argparse
 import contextlib
@@ -186,6 +186,8 @@ def live(report, wanted, shots, places):
             if not pid_file.exists():
                 pid_file.write_text(str(subprocess.Popen(demo, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True).pid))
             time.sleep(max(0, DEMO_S - (time.monotonic() - began)))
+            if "states" in wanted:
+                browser(report, "states", base=base, otlp=server.otlp, folder=str(ROOT / "build" / "ui-states"))
             for phase in ("full", "axe", "layout", "shots"):
                 if phase in wanted:
                     browser(report, phase, timeout=1800, base=base, which="full", folder=str(folder), **places)
@@ -240,7 +242,7 @@ def main():
     parser.add_argument("--places", help="names of pages to take pictures of; all when absent")
     parser.add_argument("--only", default="")
     options = parser.parse_args()
-    phases = ["static", "serving", "empty", "minute", "full", "canned", "budgets", "axe", "layout", "tokens", "hostile"] + (["shots"] if options.long or options.shots else [])
+    phases = ["static", "serving", "empty", "minute", "full", "states", "canned", "budgets", "axe", "layout", "tokens", "hostile"] + (["shots"] if options.long or options.shots else [])
     wanted = [p for p in options.only.split(",") if p] or phases
     report = Report()
     if not shutil.which("node") or not shutil.which("npm"):
@@ -253,7 +255,7 @@ def main():
     if not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
         report.skip("the page in a browser", "Chromium is not installed")
         report.end()
-    if set(wanted) & {"serving", "empty", "full", "axe", "layout", "shots"}:
+    if set(wanted) & {"serving", "empty", "full", "states", "axe", "layout", "shots"}:
         live(report, wanted, options.shots, {} if options.places is None else {"places": options.places})
     if "minute" in wanted:
         first_minute(report)

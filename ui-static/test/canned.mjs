@@ -9,8 +9,8 @@ import { mesh, random } from './fixtures/mesh.mjs';
 const SECOND = 1000000000n;
 
 /** The window that a request asks for, widened to whole minutes; "now" is the machine's. */
-function windowOf(query) {
-  const now = BigInt(Date.now()) * 1000000n;
+function windowOf(query, now_ms) {
+  const now = BigInt(now_ms) * 1000000n;
   const at = (text, otherwise) => (text !== null && /^\d+$/.test(text) ? BigInt(text) : otherwise);
   const minute = 60n * SECOND, to = at(query.get('to'), now), from = at(query.get('from'), to - 15n * minute);
   const t0 = from - (from % minute), end = to % minute === 0n ? to : to - (to % minute) + minute;
@@ -34,10 +34,10 @@ function seriesOf(seed, from, minutes, service) {
   return { points: n, step_s, t0: String(from), series: out };
 }
 
-const began = BigInt(Date.now()) * 1000000n - 4000n * SECOND;
+const began_ms = Date.now();
 /** What /status says, of totals that grow with the clock. */
-function statusOf(state, w) {
-  const now = BigInt(Date.now()) * 1000000n, age_s = Number((now - began) / SECOND), isFull = state === 'full';
+function statusOf(state, w, now_ms) {
+  const now = BigInt(now_ms) * 1000000n, age_s = 4000 + Math.max(0, Math.floor((now_ms - began_ms) / 1000)), began = now - BigInt(age_s) * SECOND, isFull = state === 'full';
   const spans = isFull ? age_s * 41_230 : 0, logs = isFull ? age_s * 3_120 : 0;
   const stage = (name, count, p50_ns) => ({ name, count, p50_ns: count > 0 ? p50_ns : null, p95_ns: count > 0 ? p50_ns * 3 : null, p99_ns: count > 0 ? p50_ns * 7 : null });
   return {
@@ -53,7 +53,9 @@ function statusOf(state, w) {
   };
 }
 
-export function canned({ services = 60, seed = 1, state = 'full', namespaces = true } = {}) {
+/** `now_ms`: a clock that stands still. */
+export function canned({ services = 60, seed = 1, state = 'full', namespaces = true, now_ms } = {}) {
+  const clock_ms = () => now_ms ?? Date.now();
   const system = state === 'empty' || state === 'silent' ? { ...mesh({ services: 2, seed }), nodes: [], edges: [], gaps: [], reason: state === 'empty' ? 'no_data_yet' : 'no_match' } : mesh({ services, seed, namespaces });
   const all = system.nodes.filter((n) => n.kind === 'service');
   const impact = (n) => n.rate * (n.p95 ?? 0), total = all.reduce((a, n) => a + impact(n), 0) || 1;
@@ -61,12 +63,12 @@ export function canned({ services = 60, seed = 1, state = 'full', namespaces = t
   const sparkP95 = (n, k) => n.spark.map((_, i) => (n.p95 === null ? null : Math.round(n.p95 * (0.75 + 0.5 * random(k * 7919 + i * 104729 + 1)()))));
 
   function answer(path, query) {
-    const w = windowOf(query);
+    const w = windowOf(query, clock_ms());
     if (path === '/meta') {
-      return { version: '1.0.0', server_time: String(BigInt(Date.now()) * 1000000n), retention: { traces_s: 604800, logs_s: 604800 }, features: [], first_span_at: state === 'empty' ? null : String(w.from), user: null, endpoints: [['otlp-grpc', 4317], ['otlp-http', 4318], ['http', 16686]].map(([name, port]) => ({ name, url: `http://127.0.0.1:${port}` })), auth: false, tls: false };
+      return { version: '1.0.0', server_time: String(BigInt(clock_ms()) * 1000000n), retention: { traces_s: 604800, logs_s: 604800 }, features: [], first_span_at: state === 'empty' ? null : String(w.from), user: null, endpoints: [['otlp-grpc', 4317], ['otlp-http', 4318], ['http', 16686]].map(([name, port]) => ({ name, url: `http://127.0.0.1:${port}` })), auth: false, tls: false };
     }
     if (/^\/attributes\/.*\/values$/.test(path)) return { values: [{ value: 'prod', count: 12 }] };
-    if (path === '/status') return statusOf(state, w);
+    if (path === '/status') return statusOf(state, w, clock_ms());
     if (path === '/cleaned') return { rows: state === 'full' ? [{ service: 'checkout', name: 'GET /item/{id}', example: 'GET /item/42', why: ['number'], spans: 812 }, { service: 'search', name: '(many names)', example: 'query 9f1c02a7 in 12 ms', why: ['query', 'overflow'], spans: 40112 }] : [], hidden: state === 'full' ? 3 : 0, took_ms: 0.2 };
     if (path === '/map') return { ...system, ...common(w), took_ms: 4.2 };
     if (path === '/services') {

@@ -3,6 +3,7 @@
 //   empty    { base, demo: [command, ...], pidFile }   a server without data; begins the demo
 //   minute   { base, began_ms }                       a server and a demo that have just begun: how soon the map tells of them
 //   full     { base }                                  the same server, with the demo's traffic
+//   states   { base, otlp, folder }                    loading, failed, stale, partial, arriving, growing, gone; folder: for pictures
 //   canned   { dist }                                  the map and services before a server of seeded answers
 //   axe      { base, which: full|empty }
 //   tokens   { base, reader, writer }
@@ -22,6 +23,7 @@ import { map, mapLive } from './map.mjs';
 import * as places from './places.mjs';
 import { shots } from './shots.mjs';
 import { speed } from './speed.mjs';
+import { alike, states } from './states.mjs';
 import { traces } from './traces.mjs';
 
 const [phase, json] = process.argv.slice(2);
@@ -54,7 +56,11 @@ const phases = {
     await mapLive(browser, options.base);
     await traces(browser, options.base);
   },
-  canned: (browser) => map(browser, options.dist),
+  canned: async (browser) => {
+    await map(browser, options.dist);
+    await alike(browser, options.dist);
+  },
+  states: async (browser) => states(browser, options.base, options.otlp, await examples(), options.folder),
   tokens: (browser) => flows.tokens(browser, options.base, options),
   axe: async (browser) => {
     if (options.which === 'full') await axeControl(browser, options.base);
