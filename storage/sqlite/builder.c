@@ -55,6 +55,7 @@ struct lookback {
     uint64_t until_mono_ns;  /* then no more is read: what is missed is hidden when it is read */
     struct candidate *candidates; /* spans that may be stored, then those that are, by content */
     size_t candidates_count, candidates_capacity;
+    bool has_filters;        /* of the snapshot's groups, in use */
     size_t recent_from;      /* the first group that may hold a span of the filter */
     size_t old_from, old_to; /* groups that are not in the filter; see lookback_old_find() */
 };
@@ -158,10 +159,18 @@ static bool group_has(struct lookback *l, struct lookback_group *o, const struct
 }
 
 /* Look for the span in groups [from, to), newest first. */
+static void lookback_filters(struct lookback *l)
+{
+    if (!l->has_filters)
+        filter_room_use(&l->engine->view.filters);
+    l->has_filters = true;
+}
+
 static bool lookback_in(struct lookback *l, size_t from, size_t to, const struct trace_id *trace_id,
                         const struct span_id *span_id, struct hash128 content)
 {
     const struct group_list *list = l->snapshot.groups;
+    lookback_filters(l);
     for (size_t i = to; i-- > from;) {
         const struct group *g = list->groups[i];
         if (g->built_unix_ns < l->oldest_unix_ns)
@@ -203,8 +212,9 @@ static void lookback_old_find(struct lookback *l)
 }
 
 /* May a group from before the start have this trace? */
-static bool lookback_old_may_have(const struct lookback *l, const struct trace_id *trace_id)
+static bool lookback_old_may_have(struct lookback *l, const struct trace_id *trace_id)
 {
+    lookback_filters(l);
     for (size_t i = l->old_to; i > l->old_from; i--)
         if (trace_filter_may_contain(l->snapshot.groups->groups[i - 1]->trace_filter, trace_id))
             return true;
@@ -305,6 +315,8 @@ static void lookback_end(struct lookback *l)
     mem_free(l->opened);
     mem_free(l->candidates);
     arena_deinit(&l->arena);
+    if (l->has_filters)
+        filter_room_leave(&l->engine->view.filters);
     snapshot_release(&l->snapshot);
 }
 
@@ -341,6 +353,7 @@ static enum err group_look_back(struct sqlite_engine *e, struct lookback *l, str
     uint32_t rows = rowgroup_builder_rows(b->builder), hashed = 0;
     uint64_t hashes[HASHES_AHEAD];
     enum err error = ERR_OK;
+    span_filter_wake(recent);
     for (uint32_t i = 0; i < rows && error == ERR_OK; i++) {
         struct candidate c;
         for (; hashed < rows && hashed < i + HASHES_AHEAD; hashed++) {
@@ -603,6 +616,7 @@ static enum err build_oldest(struct sqlite_engine *e, enum signal signal)
     }
     if (error != ERR_OK)
         metric_add(e->metrics.builds_failed, 1);
+    e->builder.built_mono_ns = clock_mono_ns();
     return error;
 }
 
@@ -686,6 +700,10 @@ static void *builder_main(void *context)
         if (!build_is_due(e, &signal, &wait_ns)) {
             if (wait_ns == NS_PER_S && builders_drop(e))
                 mem_trim();
+            if (engine_may_rest(e, b->built_mono_ns)) {
+                const struct rest_policy policy = engine_rest_policy(e);
+                span_filter_rest(&b->recent, &policy);
+            }
             builder_wait(b, wait_ns, done);
         } else if (build_oldest(e, signal) != ERR_OK) {
             builder_wait(b, RETRY_BUILD_NS, done);
@@ -731,6 +749,7 @@ enum err builder_init(struct sqlite_engine *e)
     (void)pthread_cond_init(&b->changed, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
     counter_init(&b->counter, e);
+    b->built_mono_ns = clock_mono_ns();
     return span_filter_init(&b->recent, clock_unix_ns());
 }
 

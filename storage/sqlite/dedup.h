@@ -6,12 +6,15 @@
  *            another batch: it answers "surely not stored lately" for nearly every span at the
  *            cost of one cache miss, and only the others are looked up in row groups.
  * Threads    one at a time each: requests belong to the writer, the span filter to the builder.
+ * Rest       only what arrives is looked up, so in a quiet server both lie in files (base/rest_file.h) until something
+ *            does. What cannot be read again is forgotten, as by a restart: then a copy is hidden when it is read.
  * Source     RELIABILITY 5: ten minutes, at most 8 MiB; fifteen minutes for spans. */
 #ifndef SPINDLE_STORAGE_SQLITE_DEDUP_H
 #define SPINDLE_STORAGE_SQLITE_DEDUP_H
 
 #include "base/err.h"
 #include "base/hash.h"
+#include "base/rest_file.h"
 #include "proto/otlp.h"
 
 /* ---- Requests -------------------------------------------------------------------------------- */
@@ -24,6 +27,9 @@ struct request_memory {
     uint32_t *slots;           /* open addressing over the ring: position + 1, 0 for none */
     uint32_t slots_count;      /* a power of two; grows, so that few requests touch few pages */
     uint32_t first, count;
+    struct rest_file file;
+    struct rest_place place; /* of the ring; the index is made again */
+    bool has_changed;        /* since it rested last */
 };
 
 /* The ring takes its 3 MiB at once; pages that were never used are not resident. */
@@ -38,6 +44,9 @@ void request_memory_add(struct request_memory *m, struct hash128 hash, uint64_t 
 /* Undo the last `count` additions: their group was not stored. */
 void request_memory_undo(struct request_memory *m, uint32_t count);
 
+/* Nothing comes: rest in a file, until the next call of another function. */
+void request_memory_rest(struct request_memory *m, const struct rest_policy *policy);
+
 /* ---- Spans ----------------------------------------------------------------------------------- */
 
 #define SPAN_LOOKBACK_NS UINT64_C(900000000000) /* fifteen minutes */
@@ -45,10 +54,17 @@ void request_memory_undo(struct request_memory *m, uint32_t count);
  * fifteen minutes, the look-back is shorter, and what it misses is hidden when it is read. */
 #define SPAN_FILTER_BYTES ((size_t)3 << 19)
 
+struct span_generation {
+    uint64_t *blocks; /* a Bloom filter in blocks of one cache line */
+    uint32_t count;
+    uint64_t since_unix_ns; /* when it began; 0: it holds nothing */
+    struct rest_place place;
+    bool has_changed; /* since it rested last */
+};
+
 struct span_filter {
-    uint64_t *blocks[2]; /* Bloom filters in blocks of one cache line; [0] takes new spans */
-    uint32_t counts[2];
-    uint64_t since_unix_ns[2]; /* when each generation began; 0: it holds nothing */
+    struct span_generation generations[2]; /* [0] takes new spans */
+    struct rest_file file;
 };
 
 /* now_unix_ns: from when on it knows what is stored. */
@@ -64,6 +80,9 @@ bool span_filter_may_contain(const struct span_filter *f, uint64_t hash);
 bool span_filter_put(struct span_filter *f, uint64_t hash);
 /* Between row groups: start a new generation when this one is full or old. */
 void span_filter_turn(struct span_filter *f, uint64_t now_unix_ns);
+/* Nothing comes: rest in a file; no other function but deinit before span_filter_wake(). */
+void span_filter_rest(struct span_filter *f, const struct rest_policy *policy);
+void span_filter_wake(struct span_filter *f); /* one that does not rest stays as it is */
 /* How many were put within the generations that are kept. */
 uint64_t span_filter_count(const struct span_filter *f);
 

@@ -60,6 +60,9 @@
 #define FREEZES_MAX         3 /* in FREEZES_NS: after that something is wrong with the disk */
 #define MERGE_LEVELS        8 /* sixteen times as many rows each */
 #define FREEZES_NS          (600 * NS_PER_S)
+/* Of maintain_interval_ns without work, then memory rests in files, and between two times that any of it is written. */
+#define REST_TICKS       20
+#define REST_AGAIN_TICKS 300
 
 #define STORAGE_COUNTERS(X)                                                                        \
     X(groups, "spindle_storage_commits_total", NULL, "Group commits")                              \
@@ -153,7 +156,8 @@ struct writer {
     enum err refusal;       /* while read-only: what requests are answered with */
     uint64_t retry_mono_ns; /* when read-only: not before this */
     uint64_t freezes_mono_ns[FREEZES_MAX];
-    int acked_fd; /* the side file; -1: none */
+    int acked_fd;          /* the side file; -1: none */
+    uint64_t busy_mono_ns; /* when something came last */
 };
 
 struct builder {
@@ -168,6 +172,7 @@ struct builder {
     struct span_filter recent;
     struct counter counter;
     struct rowgroup_builder *rowgroup_builders[SIGNAL_COUNT];
+    uint64_t built_mono_ns;
 };
 
 struct maintain {
@@ -238,6 +243,18 @@ struct sqlite_engine {
 static inline struct sqlite_engine *sqlite_engine_from(struct engine *e)
 {
     return (struct sqlite_engine *)(void *)e; /* its first member */
+}
+
+/* Nothing was to be done since then for long enough, and the disk has room for what rests. */
+static inline struct rest_policy engine_rest_policy(const struct sqlite_engine *e)
+{
+    return (struct rest_policy){ e->directory, REST_TICKS * e->maintain_interval_ns,
+                                 REST_AGAIN_TICKS * e->maintain_interval_ns };
+}
+static inline bool engine_may_rest(const struct sqlite_engine *e, uint64_t busy_mono_ns)
+{
+    return clock_mono_ns() - busy_mono_ns >= REST_TICKS * e->maintain_interval_ns &&
+           atomic_load(&e->disk.state) == DISK_OK;
 }
 
 /* ---- writer.c, writer_partition.c ------------------------------------------------------------ */

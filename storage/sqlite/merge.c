@@ -358,7 +358,7 @@ static enum err merge_commit(struct sqlite_engine *e, void *context)
         return ERR_BUSY; /* sealed or given up meanwhile */
     if (atomic_load(&e->not_writable) != NULL)
         return ERR_BUSY;
-    struct group *g = group_new(m->summary.trace_filter);
+    struct group *g = group_new(&e->view.filters, m->summary.trace_filter);
     struct group_list *list =
         g == NULL ? NULL : view_prepare_merge(&e->view, m->signal, m->inputs, m->count, g);
     if (list == NULL)

@@ -165,7 +165,7 @@ static enum err load_groups(struct partition *p, struct db *db, const struct par
             e = ERR_CORRUPT;
             break;
         }
-        struct group *g = group_new(db_column_bytes(s, 7));
+        struct group *g = group_new(visit->filters, db_column_bytes(s, 7));
         if (g == NULL) {
             e = ERR_NOMEM;
             break;

@@ -187,7 +187,7 @@ static enum err load_partition(struct load *l, struct partition *p)
     enum err error = p->checked;
     size_t groups_before = l->count;
     /* The operations of those that are summarised have been added all together. */
-    const struct partition_visit visit = { l, load_group,
+    const struct partition_visit visit = { l, &e->view.filters, load_group,
                                            p->is_summarised ? NULL : load_operation };
     if (error == ERR_OK && is_loaded_from_catalog(e, p)) {
         error = summary_load(e, p, &visit);
@@ -423,6 +423,7 @@ static void sqlite_close(struct engine *base)
     engine_stop(e);
     group_cache_deinit(&e->group_cache);
     pending_counts_deinit(&e->pending_counts);
+    maintain_deinit(e); /* it holds row groups */
     view_deinit(&e->view);
     watch_deinit(&e->watch);
     for (size_t i = 0; i < e->partitions_count; i++)
@@ -431,7 +432,6 @@ static void sqlite_close(struct engine *base)
     catalog_close(e->catalog);
     writer_deinit(e);
     builder_deinit(e);
-    maintain_deinit(e);
     operations_deinit(&e->operations);
     first_seen_deinit(&e->first_seen);
     derived_deinit(&e->derived);

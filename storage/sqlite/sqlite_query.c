@@ -29,7 +29,7 @@ struct query_source {
     struct opened_group *opened;
     struct trace_id probe; /* asked for last: its hash */
     uint64_t probe_hash;
-    bool has_probe;
+    bool has_probe, has_filters;     /* the snapshot's trace filters in use */
     struct rowgroup_scratch scratch; /* of all of them */
     struct buffer digest;            /* of one */
     uint64_t began_mono_ns;
@@ -215,6 +215,9 @@ static bool source_may_contain(void *context, size_t index, const struct trace_i
         return pending_may_contain(s->bodies[index - s->snapshot.groups->count],
                                    probe_hash(s, index, id));
     const struct group *g = s->snapshot.groups->groups[index];
+    if (!s->has_filters)
+        filter_room_use(&s->engine->view.filters);
+    s->has_filters = true;
     if (!trace_filter_may_contain_hash(g->trace_filter, probe_hash(s, index, id)))
         return false;
     enum group_cache_answer answer =
@@ -296,6 +299,8 @@ static void source_end(struct query_source *s)
     buffer_deinit(&s->digest);
     group_cache_scratch_give(&s->engine->group_cache, &s->scratch);
     reader_set_deinit(&s->readers);
+    if (s->has_filters)
+        filter_room_leave(&s->engine->view.filters);
     snapshot_release(&s->snapshot);
 }
 

@@ -37,6 +37,14 @@ static enum err groups_put(struct sqlite_engine *e, const struct partition *p)
     return error;
 }
 
+static enum err groups_put_filters(struct sqlite_engine *e, const struct partition *p)
+{
+    filter_room_use(&e->view.filters);
+    enum err error = groups_put(e, p);
+    filter_room_leave(&e->view.filters);
+    return error;
+}
+
 /* The writer alone changes the rows, so their number stays; but the builder makes room for more, elsewhere. */
 static struct derived_row derived_row_at(struct sqlite_engine *e, size_t i)
 {
@@ -117,7 +125,7 @@ enum err summary_seal(struct sqlite_engine *e, struct partition *p)
     listed.is_summarised = true;
     enum err error = db_exec(db, "BEGIN IMMEDIATE");
     if (error == ERR_OK)
-        error = groups_put(e, p);
+        error = groups_put_filters(e, p);
     if (error == ERR_OK)
         error = derived_put(e, p);
     if (error == ERR_OK)
@@ -210,7 +218,7 @@ static enum err groups_load(struct db *db, struct partition *p, const struct par
             break;
         uint64_t signal = db_column_u64(s, 1), rows = db_column_u64(s, 3);
         struct group *g = signal < SIGNAL_COUNT && rows <= ROWGROUP_ROWS_MAX
-                              ? group_new(db_column_bytes(s, 8))
+                              ? group_new(visit->filters, db_column_bytes(s, 8))
                               : NULL;
         if (g == NULL) {
             e = signal < SIGNAL_COUNT && rows <= ROWGROUP_ROWS_MAX ? ERR_NOMEM : ERR_CORRUPT;

@@ -4,7 +4,8 @@ if(SPINDLE_FAULTS) # it counts blocks
     spindle_test(sqlite/group_cache_test.c USES rowgroup_testing)
 endif()
 spindle_test(sqlite/db_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
-spindle_test(sqlite/dedup_test.c USES storage)
+spindle_test(sqlite/dedup_test.c USES storage SOURCES testing/scratch.c)
+spindle_test(sqlite/filter_room_test.c USES storage SOURCES testing/scratch.c)
 spindle_test(sqlite/first_seen_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
 spindle_test(sqlite/journal_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
 spindle_test(sqlite/reader_pool_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
@@ -17,6 +18,7 @@ spindle_test(sqlite/retention_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS
 spindle_test(sqlite/derived_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3
     TIMEOUT 120)
 spindle_test(sqlite/disk_guard_test.c USES storage SOURCES ${ENGINE_TESTING} TIMEOUT 60)
+spindle_test(sqlite/rest_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 120)
 spindle_test(sqlite/merge_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 120)
 spindle_test(sqlite/operations_test.c USES storage SOURCES testing/scratch.c testing/send.c LIBS PkgConfig::SQLITE3 TIMEOUT 60)
 spindle_test(sqlite/background_test.c USES storage SOURCES testing/scratch.c testing/send.c LIBS PkgConfig::SQLITE3 TIMEOUT 60)

@@ -346,17 +346,19 @@ void pending_range_release(struct pending_range *r)
 
 /* ---- Row groups ------------------------------------------------------------------------------ */
 
-struct group *group_new(struct bytes trace_filter)
+struct group *group_new(struct filter_room *room, struct bytes trace_filter)
 {
-    struct group *g = mem_zalloc(sizeof *g + trace_filter.len);
+    struct group *g = mem_zalloc(sizeof *g);
     if (g == NULL)
         return NULL;
+    g->room = room;
+    if (trace_filter.len != 0 &&
+        filter_room_put(room, trace_filter, &g->trace_filter, &g->chunk) != ERR_OK) {
+        mem_free(g);
+        return NULL;
+    }
     atomic_init(&g->references, 1);
     g->serial = serial_next();
-    uint8_t *copy = (uint8_t *)(g + 1);
-    if (trace_filter.len != 0)
-        memcpy(copy, trace_filter.data, trace_filter.len);
-    g->trace_filter = bytes_of(copy, trace_filter.len);
     return g;
 }
 
@@ -376,6 +378,8 @@ void group_release(struct group *g)
     if (g == NULL || atomic_fetch_sub_explicit(&g->references, 1, memory_order_acq_rel) != 1)
         return;
     partition_release(g->partition);
+    if (g->chunk != NULL)
+        filter_room_drop(g->room, g->chunk, g->trace_filter);
     mem_free(g);
 }
 
@@ -409,8 +413,12 @@ static struct group_list *group_list_copy(const struct group_list *from, size_t 
 enum err view_init(struct view *v)
 {
     *v = (struct view){ 0 };
-    if (pthread_mutex_init(&v->lock, NULL) != 0)
+    if (filter_room_init(&v->filters) != ERR_OK)
         return ERR_NOMEM;
+    if (pthread_mutex_init(&v->lock, NULL) != 0) {
+        filter_room_deinit(&v->filters);
+        return ERR_NOMEM;
+    }
     for (int s = 0; s < SIGNAL_COUNT; s++) {
         v->groups[s] = group_list_copy(NULL, 0);
         if (v->groups[s] == NULL) {
@@ -429,6 +437,7 @@ void view_deinit(struct view *v)
         pending_release(v->aside[s].first);
     }
     (void)pthread_mutex_destroy(&v->lock);
+    filter_room_deinit(&v->filters);
     *v = (struct view){ 0 };
 }
 

@@ -10,6 +10,7 @@
 #define SPINDLE_STORAGE_SQLITE_VIEW_H
 
 #include "storage/engine.h"
+#include "storage/sqlite/filter_room.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -89,11 +90,13 @@ struct group {
     bool is_remembered;          /* built since the start: its spans are in the builder's filter */
     _Atomic bool is_unmergeable; /* merging it was tried and is not to be tried again */
     _Atomic bool is_damaged;     /* reported once */
-    struct bytes trace_filter;   /* follows the struct */
+    struct bytes trace_filter; /* in the room: between filter_room_use() and filter_room_leave() */
+    struct filter_room *room;
+    struct filter_chunk *chunk; /* that it lies in; NULL: the filter is empty */
 };
 
 /* One reference, the caller's; the filter is copied. NULL when out of memory. */
-struct group *group_new(struct bytes trace_filter);
+struct group *group_new(struct filter_room *room, struct bytes trace_filter);
 struct group *group_retain(struct group *g);
 void group_release(struct group *g);
 /* The caller's reference is the only one: nobody can find the group any more. */
@@ -115,7 +118,8 @@ struct pending_chain {
 };
 
 struct view {
-    pthread_mutex_t lock; /* guards all below */
+    struct filter_room filters; /* of the row groups */
+    pthread_mutex_t lock;       /* guards all below */
     struct group_list *groups[SIGNAL_COUNT];
     struct pending_chain pending[SIGNAL_COUNT];
     struct pending_chain aside[SIGNAL_COUNT]; /* what the builder could not use */

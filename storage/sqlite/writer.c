@@ -274,6 +274,8 @@ static struct queue_node *group_next(struct sqlite_engine *e, struct queue_node 
         w->entries[count++] = p;
         bytes += more;
     }
+    if (count > 0 || resent != NULL)
+        w->busy_mono_ns = clock_mono_ns();
     group_commit(e, count, resent);
     return list;
 }
@@ -387,7 +389,7 @@ enum err writer_retire(struct sqlite_engine *e, void *retirement)
     if (error == ERR_OK)
         error = places_make(e, r, &places);
     if (error == ERR_OK && r->has_group) {
-        g = group_new(r->summary.trace_filter);
+        g = group_new(&e->view.filters, r->summary.trace_filter);
         list = g == NULL ? NULL : view_prepare(&e->view, r->signal, g);
         error = list == NULL ? ERR_NOMEM : ERR_OK;
     }
@@ -565,6 +567,11 @@ static void *writer_main(void *context)
         }
         if (is_quiet && w->open != NULL && w->open->db.handle != NULL)
             db_rest(&w->open->db);
+        if (is_idle && engine_may_rest(e, w->busy_mono_ns)) {
+            const struct rest_policy policy = engine_rest_policy(e);
+            request_memory_rest(&w->requests, &policy);
+            filter_room_rest(&e->view.filters, &policy);
+        }
     }
     return NULL;
 }
@@ -577,6 +584,7 @@ enum err writer_init(struct sqlite_engine *e)
     (void)pthread_cond_init(&w->task_done, NULL);
     buffer_init(&w->compressed, SIZE_MAX);
     w->acked_fd = -1;
+    w->busy_mono_ns = clock_mono_ns();
     return request_memory_init(&w->requests);
 }
 
