@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #include "base/page_cache.h"
+#include "base/shelf.h"
 
 #include <malloc.h>
 #include <stdatomic.h>
@@ -90,6 +91,16 @@ long fault_live_blocks(void)
 
 #endif
 
+bool fault_refuses(void)
+{
+    return fault_hits();
+}
+
+void fault_count(long change)
+{
+    count_block(&change, change);
+}
+
 void *mem_alloc(size_t size)
 {
     void *block = fault_hits() ? NULL : malloc(size == 0 ? 1 : size);
@@ -165,6 +176,7 @@ void mem_map_rest(void *block, size_t size)
 
 void mem_trim(void)
 {
+    shelf_trim();
     page_cache_drop();
     (void)malloc_trim(0);
 }

@@ -44,6 +44,9 @@ void mem_trim(void);
 void fault_alloc_fail_at(unsigned long n, bool sticky);
 void fault_alloc_off(void);
 bool fault_fired(void);
+/* For who gives blocks out of larger ones: whether this one is to fail, and that one was given (1) or freed (-1). */
+bool fault_refuses(void);
+void fault_count(long change);
 /* Blocks alive now. Compare with the count before a scenario: a difference is a leak. */
 long fault_live_blocks(void);
 

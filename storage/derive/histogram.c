@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/derive/histogram.h"
 
-#include "base/mem.h"
+#include "base/shelf.h"
 #include "storage/derive/varint.h"
 
 #include <assert.h>
@@ -70,7 +70,7 @@ void histogram_init(struct histogram *h, struct arena *arena)
 void histogram_deinit(struct histogram *h)
 {
     if (h->arena == NULL)
-        mem_free(h->counts);
+        shelf_free(h->counts);
     *h = (struct histogram){ .min = UINT64_MAX, .scale = HISTOGRAM_SCALE, .arena = h->arena };
 }
 
@@ -94,7 +94,7 @@ static enum err window_move(struct histogram *h, int32_t first, uint32_t length,
             : length;
     size_t size = is_wide ? sizeof(uint64_t) : sizeof(uint32_t);
     void *counts = h->arena != NULL ? arena_alloc_array(h->arena, capacity, size)
-                                    : mem_alloc_array(capacity, size);
+                                    : shelf_zalloc(capacity * size);
     if (counts == NULL)
         return h->arena != NULL ? arena_failure(h->arena) : ERR_NOMEM;
     uint32_t shift = (uint32_t)(h->first - first);
@@ -103,7 +103,7 @@ static enum err window_move(struct histogram *h, int32_t first, uint32_t length,
     for (uint32_t i = 0; is_wide != h->is_wide && i < h->length; i++)
         count_set(counts, is_wide, shift + i, histogram_at(h, i));
     if (h->arena == NULL)
-        mem_free(h->counts);
+        shelf_free(h->counts);
     h->counts = counts;
     h->first = first;
     h->length = length;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/derive/name_tree.h"
 
-#include "base/mem.h"
+#include "base/shelf.h"
 
 #include <assert.h>
 
@@ -82,7 +82,7 @@ static struct name_node *node_make(struct name_tree_room *room, struct name_node
     size_t size = node_bytes(text.len);
     if (size > room->bytes_max - room->bytes || text.len > UINT16_MAX)
         return NULL;
-    struct name_node *n = mem_zalloc(size);
+    struct name_node *n = shelf_zalloc(size);
     if (n == NULL)
         return NULL;
     room->bytes += size;
@@ -130,7 +130,7 @@ static void subtree_free(struct name_tree *tree, struct name_tree_room *room, st
             parent->children = n->next;
         tree->names -= n->is_name ? 1u : 0u;
         room->bytes -= node_bytes(n->text_len);
-        mem_free(n);
+        shelf_free(n);
         n = parent;
     }
 }

@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/shelf.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -63,7 +64,7 @@ static void total_free(struct totals *t, struct total *e)
     histogram_deinit(&e->sum.first);
     histogram_deinit(&e->sum.second);
     mem_free((void *)(uintptr_t)e->example.data);
-    mem_free(e);
+    shelf_free(e);
 }
 
 void totals_deinit(struct totals *t)
@@ -104,7 +105,7 @@ static uint32_t *count_of(struct totals *t, struct bytes key)
 /* NULL when out of memory. */
 static struct total *total_make(struct totals *t, struct bytes key, uint64_t hash)
 {
-    struct total *e = mem_zalloc(sizeof *e + key.len);
+    struct total *e = shelf_zalloc(sizeof *e + key.len);
     if (e == NULL)
         return NULL;
     struct total **bucket = &t->buckets[hash & (BUCKETS - 1)];

@@ -2,6 +2,7 @@
 #include "storage/sqlite/library.h"
 
 #include "base/mem.h"
+#include "base/shelf.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -16,7 +17,7 @@ struct block_header {
     struct budget *budget; /* NULL: nobody */
 };
 #define BLOCK_HEADER 16                /* keeps what malloc promises: alignment for any type */
-#define IN_SHELF     ((size_t)1 << 63) /* of a header's size */
+#define ON_SHELF     ((size_t)1 << 63) /* of a header's size */
 static_assert(BLOCK_HEADER >= sizeof(struct block_header) &&
                   BLOCK_HEADER % alignof(max_align_t) == 0,
               "the header must not spoil the alignment");
@@ -56,111 +57,17 @@ static void release(struct budget *budget, size_t bytes)
         budget_release(budget, bytes);
 }
 
-/* ---- Pages ----------------------------------------------------------------------------------- */
-
-/* What SQLite caches of a database page of 8 KiB. A thousand of them come with a load and go with it; on the heap each
- * would leave its hole between what was allocated meanwhile and stays, which is never given back whole. */
-#define SHELF_SLOTS      33u
-#define SLOT_BYTES       ((size_t)8704)
-#define SLOT_BYTES_LEAST ((size_t)8192) /* a smaller block is the heap's */
-
-struct shelf {
-    struct shelf *next, *before; /* of those with a free slot */
-    unsigned used, free_count;   /* slots that were ever given away; of these, free ones */
-    struct slot {
-        union {
-            struct shelf *shelf; /* of a slot in use */
-            struct slot *next_free;
-        };
-        uint64_t padding;
-    } * free;
-};
-static_assert(sizeof(struct slot) == 16, "what follows is aligned for any type");
-#define SHELF_HEAD  64
-#define SHELF_BYTES (SHELF_HEAD + SHELF_SLOTS * SLOT_BYTES)
-static_assert(SHELF_HEAD >= sizeof(struct shelf), "slots follow the head");
-
-static pthread_mutex_t shelves_lock = PTHREAD_MUTEX_INITIALIZER; /* guards all shelves */
-static struct shelf *shelves;                                    /* that have a free slot */
-
-static void shelf_link(struct shelf *s)
-{
-    s->before = NULL;
-    s->next = shelves;
-    if (shelves != NULL)
-        shelves->before = s;
-    shelves = s;
-}
-
-static void shelf_unlink(struct shelf *s)
-{
-    if (s->before != NULL)
-        s->before->next = s->next;
-    else
-        shelves = s->next;
-    if (s->next != NULL)
-        s->next->before = s->before;
-}
-
-static struct shelf *shelf_make(void)
-{
-    struct shelf *s = mem_map(SHELF_BYTES);
-    if (s != NULL)
-        *s = (struct shelf){ 0 };
-    return s;
-}
-
-/* SLOT_BYTES less the slot's head, or NULL. */
-static void *slot_take(void)
-{
-    (void)pthread_mutex_lock(&shelves_lock);
-    struct shelf *s = shelves;
-    if (s == NULL && (s = shelf_make()) != NULL)
-        shelf_link(s);
-    struct slot *slot = NULL;
-    if (s != NULL) {
-        slot = s->free;
-        if (slot != NULL) {
-            s->free = slot->next_free;
-            s->free_count--;
-        } else {
-            slot = (struct slot *)(void *)((uint8_t *)s + SHELF_HEAD + s->used++ * SLOT_BYTES);
-        }
-        slot->shelf = s;
-        if (s->used == SHELF_SLOTS && s->free_count == 0)
-            shelf_unlink(s);
-    }
-    (void)pthread_mutex_unlock(&shelves_lock);
-    return slot == NULL ? NULL : slot + 1;
-}
-
-static void slot_give(void *block)
-{
-    struct slot *slot = (struct slot *)block - 1;
-    struct shelf *s = slot->shelf;
-    (void)pthread_mutex_lock(&shelves_lock);
-    if (s->used == SHELF_SLOTS && s->free_count == 0)
-        shelf_link(s);
-    slot->next_free = s->free;
-    s->free = slot;
-    bool is_empty = ++s->free_count == s->used;
-    if (is_empty)
-        shelf_unlink(s);
-    (void)pthread_mutex_unlock(&shelves_lock);
-    if (is_empty)
-        mem_unmap(s, SHELF_BYTES);
-}
-
+/* What SQLite caches of a database page of 8 KiB: a thousand of them come with a load and go with it. */
 static bool is_page(size_t bytes)
 {
-    return bytes > SLOT_BYTES_LEAST && bytes <= SLOT_BYTES - sizeof(struct slot);
+    return bytes > 8192 && bytes <= 9216;
 }
 
 /* ---- Blocks ---------------------------------------------------------------------------------- */
 
 static size_t size_of(const struct block_header *h)
 {
-    return h->size & ~IN_SHELF;
+    return h->size & ~ON_SHELF;
 }
 
 static void *library_alloc(int size)
@@ -169,14 +76,14 @@ static void *library_alloc(int size)
     struct budget *budget = charged == NULL ? NULL : charged->budget;
     if (!reserve(charged, budget, bytes))
         return NULL;
-    uint8_t *block = is_page(bytes) ? slot_take() : mem_alloc(bytes);
+    uint8_t *block = is_page(bytes) ? shelf_alloc(bytes) : mem_alloc(bytes);
     if (block == NULL) {
         release(budget, bytes);
         return NULL;
     }
     block += BLOCK_HEADER;
     *header_of(block) =
-        (struct block_header){ (size_t)size | (is_page(bytes) ? IN_SHELF : 0), budget };
+        (struct block_header){ (size_t)size | (is_page(bytes) ? ON_SHELF : 0), budget };
     return block;
 }
 
@@ -186,8 +93,8 @@ static void library_free(void *block)
         return;
     struct block_header *h = header_of(block);
     release(h->budget, size_of(h) + BLOCK_HEADER);
-    if ((h->size & IN_SHELF) != 0)
-        slot_give(h);
+    if ((h->size & ON_SHELF) != 0)
+        shelf_free(h);
     else
         mem_free(h);
 }
@@ -207,7 +114,7 @@ static void *block_move(void *block, int size)
 static void *library_realloc(void *block, int size)
 {
     struct block_header before = *header_of(block);
-    if ((before.size & IN_SHELF) != 0 || is_page((size_t)size + BLOCK_HEADER))
+    if ((before.size & ON_SHELF) != 0 || is_page((size_t)size + BLOCK_HEADER))
         return block_move(block, size);
     size_t more = (size_t)size > before.size ? (size_t)size - before.size : 0;
     if (more > 0 && !reserve(charged, before.budget, more))

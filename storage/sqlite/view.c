@@ -3,6 +3,7 @@
 
 #include "base/budget.h"
 #include "base/mem.h"
+#include "base/shelf.h"
 #include "storage/rowgroup/rowgroup.h"
 #include "storage/sqlite/partition.h"
 
@@ -348,13 +349,13 @@ void pending_range_release(struct pending_range *r)
 
 struct group *group_new(struct filter_room *room, struct bytes trace_filter)
 {
-    struct group *g = mem_zalloc(sizeof *g);
+    struct group *g = shelf_zalloc(sizeof *g);
     if (g == NULL)
         return NULL;
     g->room = room;
     if (trace_filter.len != 0 &&
         filter_room_put(room, trace_filter, &g->trace_filter, &g->chunk) != ERR_OK) {
-        mem_free(g);
+        shelf_free(g);
         return NULL;
     }
     atomic_init(&g->references, 1);
@@ -380,7 +381,7 @@ void group_release(struct group *g)
     partition_release(g->partition);
     if (g->chunk != NULL)
         filter_room_drop(g->room, g->chunk, g->trace_filter);
-    mem_free(g);
+    shelf_free(g);
 }
 
 void group_list_release(struct group_list *l)
