@@ -42,8 +42,9 @@ enum err core_init(struct core *core, const struct server_options *options)
     for (int i = 0; i < NET_LIMIT_COUNT; i++) {
         char labels[64];
         (void)snprintf(labels, sizeof labels, "reason=\"%s\"", reasons[i]);
-        core->limit[i] = metrics_counter(options->metrics, "spindle_net_limit_total", labels,
-                                         "Limits that connections and requests ran into");
+        core->limit[i] =
+            metrics_counter(options->metrics, "spindle_net_limit_total", labels,
+                            "Connections and requests refused or cut off by the network layer");
     }
     core->connections_now =
         metrics_gauge(options->metrics, "spindle_net_connections", NULL, "Connections open now");

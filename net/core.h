@@ -15,7 +15,8 @@ struct loop;
 struct peers;
 struct tls;
 
-/* Limits that can be hit: the reasons of spindle_net_limit_total. */
+/* Limits that can be hit and other causes to refuse: the reasons of spindle_net_limit_total, told
+ * in docs/API.md. */
 #define NET_LIMIT_LIST(X)                                                                          \
     X(CONNECTIONS, "connections")                                                                  \
     X(CONNECTIONS_PER_IP, "connections_per_ip")                                                    \
@@ -33,6 +34,11 @@ struct tls;
     X(DEADLINE, "deadline")                                                                        \
     X(HOST, "host")                                                                                \
     X(BAD_REQUEST, "bad_request")                                                                  \
+    X(UNIMPLEMENTED, "unimplemented")                                                              \
+    X(CONTENT_TYPE, "content_type")                                                                \
+    X(COMPRESSION, "compression")                                                                  \
+    X(BAD_COMPRESSION, "bad_compression")                                                          \
+    X(GRPC_FRAMING, "grpc_framing")                                                                \
     X(PROTOCOL, "http2_protocol_error")                                                            \
     X(UNAUTHENTICATED, "unauthenticated")                                                          \
     X(TLS, "tls_failure")                                                                          \

@@ -72,12 +72,14 @@ static bool on_body(void *context, struct bytes part)
     struct http1 *h = context;
     size_t taken;
     enum err e = stream_put(&h->stream, part, &taken);
-    if (e == ERR_BUSY) /* of unknown length, or it would have been reserved: there is no waiting
-                          half-way */
+    /* Of unknown length, or it would have been reserved: there is no waiting half-way. */
+    if (e == ERR_BUSY) {
+        core_hit(h->base.wire->core, NET_LIMIT_BUDGET);
         stream_refuse(&h->stream, &(struct refusal){ .status = 503,
                                                      .grpc_status = 14,
                                                      .text = "too much is in flight, try again",
                                                      .is_retryable = true });
+    }
     return true;
 }
 

@@ -8,6 +8,7 @@
 #include "net/test_routes.h"
 
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -256,6 +257,60 @@ static void large_messages_and_many_calls_pass(void **state)
     free(payload);
     free(room);
     stop();
+}
+
+struct refusal_case {
+    const char *reason;
+    struct test_call call;
+    unsigned status;
+    int grpc_status;
+};
+
+#define BODY(text) .body = { (const uint8_t *)(text), sizeof(text) - 1 }
+#define DATA       .path = "/v1/data"
+#define JSON       .content_type = "application/json"
+
+static const struct refusal_case refusal_cases[] = {
+    { "compression", { ECHO, BODY("\0\0\0\0\0"), .encoding = "snappy" }, 200, 12 },
+    { "compression", { ECHO, BODY("\1\0\0\0\1a") }, 200, 13 },
+    { "compression", { DATA, BODY("{}"), JSON, .content_encoding = "br" }, 415, -1 },
+    { "bad_compression", { ECHO, BODY("\1\0\0\0\4abcd"), .encoding = "gzip" }, 200, 13 },
+    { "bad_compression", { DATA, BODY("abcd"), JSON, .content_encoding = "gzip" }, 400, -1 },
+    { "content_type", { DATA, BODY("{}"), .content_type = "text/plain" }, 415, -1 },
+    { "content_type", { ECHO, BODY("{}"), JSON }, 415, -1 },
+    { "grpc_framing", { ECHO, BODY("") }, 200, 13 },
+    { "grpc_framing", { ECHO, BODY("\0\0\0\0\5hell") }, 200, 13 },
+    { "grpc_framing", { ECHO, BODY("\0\0\0\0\1ab") }, 200, 13 },
+    { "grpc_framing", { ECHO, BODY("\2\0\0\0\1a") }, 200, 13 },
+    { "body_bytes", { ECHO, BODY("\0\xff\xff\xff\xff") }, 200, 8 },
+    { "body_bytes", { .path = "/small", BODY("0123456789abcdefg"), JSON }, 413, -1 },
+    { "unimplemented", { .path = "/test.Echo/None", BODY("") }, 200, 12 },
+    { "unimplemented", { ECHO, BODY(""), .method = "PUT" }, 405, 13 },
+    { "unimplemented", { .path = "/v1/none", BODY("{}"), JSON }, 404, -1 },
+    { "unimplemented", { DATA, BODY("{}"), JSON, .method = "DELETE" }, 405, -1 },
+    { "bad_request", { ECHO, BODY(""), .timeout = "20s" }, 400, 13 },
+    { "bad_request", { .path = "/v1/%00", BODY("{}"), JSON }, 400, -1 },
+};
+
+static void each_refusal_is_counted_by_its_reason(void **state)
+{
+    (void)state;
+    unsigned failed = 0;
+    start((struct server_options){ 0 });
+    for (size_t i = 0; i < sizeof refusal_cases / sizeof *refusal_cases; i++) {
+        const struct refusal_case *r = &refusal_cases[i];
+        uint64_t before = hits(r->reason);
+        call_once(&r->call);
+        if (result.has_ended && result.status == r->status &&
+            result.grpc_status == r->grpc_status && hits(r->reason) == before + 1)
+            continue;
+        (void)fprintf(stderr, "case %zu, %s: HTTP %u, gRPC %d %s, counted %" PRIu64 "\n", i,
+                      r->reason, result.status, result.grpc_status, result.message,
+                      hits(r->reason) - before);
+        failed++;
+    }
+    stop();
+    assert_int_equal(failed, 0);
 }
 
 /* ---- admission ---- */
@@ -611,6 +666,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_may_be_cut_anywhere),
         cmocka_unit_test(each_rule_of_grpc_has_its_status),
+        cmocka_unit_test(each_refusal_is_counted_by_its_reason),
         cmocka_unit_test(errors_travel_as_grpc_spells_them),
         cmocka_unit_test(compressed_messages_are_opened),
         cmocka_unit_test(large_messages_and_many_calls_pass),

@@ -115,8 +115,11 @@ void stream_refuse(struct stream *s, const struct refusal *why)
     exchange_refuse(s->x, why);
 }
 
-static void refuse(struct stream *s, unsigned status, unsigned grpc_status, const char *text)
+/* Every refusal is counted: limit is its reason. */
+static void refuse(struct stream *s, enum net_limit limit, unsigned status, unsigned grpc_status,
+                   const char *text)
 {
+    core_hit(s->wire->core, limit);
     s->was_refused = true;
     stream_refuse(
         s, &(struct refusal){ .status = s->x->request.protocol == PROTOCOL_GRPC ? 200 : status,
@@ -125,9 +128,10 @@ static void refuse(struct stream *s, unsigned status, unsigned grpc_status, cons
 }
 
 /* For what is refused by its HTTP status even when it is gRPC, as grpc-go does. */
-static void refuse_http(struct stream *s, unsigned status, unsigned grpc_status, const char *text,
-                        struct bytes allow)
+static void refuse_http(struct stream *s, enum net_limit limit, unsigned status,
+                        unsigned grpc_status, const char *text, struct bytes allow)
 {
+    core_hit(s->wire->core, limit);
     s->was_refused = true;
     stream_refuse(s,
                   &(struct refusal){
@@ -146,8 +150,8 @@ static void refuse_busy(struct stream *s)
 
 static void refuse_large(struct stream *s)
 {
-    core_hit(s->wire->core, NET_LIMIT_BODY_BYTES);
-    refuse(s, 413, GRPC_RESOURCE_EXHAUSTED, "the request is larger than its limit");
+    refuse(s, NET_LIMIT_BODY_BYTES, 413, GRPC_RESOURCE_EXHAUSTED,
+           "the request is larger than its limit");
 }
 
 static bool check_host(struct stream *s)
@@ -165,7 +169,8 @@ static void refuse_unrouted(struct stream *s, enum route_kind kind, enum route_m
                             struct bytes allow)
 {
     if (match == ROUTE_OTHER_METHOD) {
-        refuse_http(s, 405, GRPC_INTERNAL, "this path does not take that method", allow);
+        refuse_http(s, NET_LIMIT_UNIMPLEMENTED, 405, GRPC_INTERNAL,
+                    "this path does not take that method", allow);
         return;
     }
     const struct route *other;
@@ -173,14 +178,14 @@ static void refuse_unrouted(struct stream *s, enum route_kind kind, enum route_m
     if (kind == ROUTE_HTTP &&
         router_find(s->wire->listener->router, ROUTE_GRPC, s->x->request.method, s->head.target,
                     &s->x->head, &other, parameters, &unused) == ROUTE_FOUND) {
-        refuse_http(s, 415, GRPC_INVALID_ARGUMENT, "this path takes application/grpc over HTTP/2",
-                    (struct bytes){ 0 });
+        refuse_http(s, NET_LIMIT_CONTENT_TYPE, 415, GRPC_INVALID_ARGUMENT,
+                    "this path takes application/grpc over HTTP/2", (struct bytes){ 0 });
         return;
     }
     if (s->x->request.method == HTTP_OTHER)
-        refuse(s, 501, GRPC_UNIMPLEMENTED, "unknown method");
+        refuse(s, NET_LIMIT_UNIMPLEMENTED, 501, GRPC_UNIMPLEMENTED, "unknown method");
     else
-        refuse(s, 404, GRPC_UNIMPLEMENTED,
+        refuse(s, NET_LIMIT_UNIMPLEMENTED, 404, GRPC_UNIMPLEMENTED,
                kind == ROUTE_GRPC ? "unknown service or method" : "no such path");
 }
 
@@ -192,7 +197,8 @@ static bool find_route(struct stream *s)
     struct bytes allow = { 0 };
     struct router *router = s->wire->listener->router;
     if (kind == ROUTE_GRPC && r->method != HTTP_POST) {
-        refuse_http(s, 405, GRPC_INTERNAL, "gRPC is POST", BYTES_LITERAL("POST"));
+        refuse_http(s, NET_LIMIT_UNIMPLEMENTED, 405, GRPC_INTERNAL, "gRPC is POST",
+                    BYTES_LITERAL("POST"));
         return false;
     }
     enum route_match match = router_find(router, kind, r->method, s->head.target, &s->x->head,
@@ -200,8 +206,10 @@ static bool find_route(struct stream *s)
     if (match == ROUTE_FOUND)
         return true;
     s->x->route = router_fallback(router, kind);
-    if (match == ROUTE_NOT_FOUND && s->x->route != NULL && r->method != HTTP_OTHER)
+    if (match == ROUTE_NOT_FOUND && s->x->route != NULL && r->method != HTTP_OTHER) {
+        core_hit(s->wire->core, NET_LIMIT_UNIMPLEMENTED);
         return true;
+    }
     s->x->route = NULL;
     refuse_unrouted(s, kind, match, allow);
     return false;
@@ -216,11 +224,12 @@ static bool authorize(struct stream *s)
                                  &s->x->request.principal);
     if (e == ERR_OK)
         return true;
-    core_hit(core, NET_LIMIT_UNAUTHENTICATED);
     if (e == ERR_DENIED)
-        refuse(s, 403, GRPC_PERMISSION_DENIED, "not allowed with these credentials");
+        refuse(s, NET_LIMIT_UNAUTHENTICATED, 403, GRPC_PERMISSION_DENIED,
+               "not allowed with these credentials");
     else
-        refuse(s, 401, GRPC_UNAUTHENTICATED, "credentials are missing or wrong");
+        refuse(s, NET_LIMIT_UNAUTHENTICATED, 401, GRPC_UNAUTHENTICATED,
+               "credentials are missing or wrong");
     return false;
 }
 
@@ -232,12 +241,12 @@ static bool check_body_head(struct stream *s)
     bool is_grpc = r->protocol == PROTOCOL_GRPC;
     if (!is_grpc && s->x->route->consumes != NULL &&
         !media_type_in(s->x->route->consumes, media_type(h->content_type))) {
-        refuse(s, 415, GRPC_INVALID_ARGUMENT, "unsupported content type");
+        refuse(s, NET_LIMIT_CONTENT_TYPE, 415, GRPC_INVALID_ARGUMENT, "unsupported content type");
         return false;
     }
     if (!codec_from_name(is_grpc ? h->grpc_encoding : h->content_encoding, &r->received_codec) ||
         (is_grpc && r->received_codec == CODEC_DEFLATE)) {
-        refuse(s, 415, GRPC_UNIMPLEMENTED, "unsupported compression");
+        refuse(s, NET_LIMIT_COMPRESSION, 415, GRPC_UNIMPLEMENTED, "unsupported compression");
         return false;
     }
     size_t body_max = s->x->route->body_max;
@@ -274,22 +283,25 @@ void stream_head_done(struct stream *s)
     bool good_head =
         !s->head.is_over && !s->head.is_no_memory && request_head_finish(&s->head, s->x);
     if (s->head.is_over) {
-        core_hit(core, s->head.fields > core->limits.header_fields_soft ? NET_LIMIT_HEADER_FIELDS
-                                                                        : NET_LIMIT_HEADER_BYTES);
+        enum net_limit limit = s->head.fields > core->limits.header_fields_soft
+                                   ? NET_LIMIT_HEADER_FIELDS
+                                   : NET_LIMIT_HEADER_BYTES;
         r->protocol = r->protocol == PROTOCOL_GRPC ? PROTOCOL_HTTP2 : r->protocol;
-        refuse(s, 431, GRPC_RESOURCE_EXHAUSTED, "the header fields are larger than their limit");
+        refuse(s, limit, 431, GRPC_RESOURCE_EXHAUSTED,
+               "the header fields are larger than their limit");
     } else if (s->head.is_no_memory) {
         refuse_busy(s);
     } else if (!good_head) {
-        core_hit(core, NET_LIMIT_BAD_REQUEST);
-        refuse_http(s, 400, GRPC_INTERNAL, s->head.fault, (struct bytes){ 0 });
+        refuse_http(s, NET_LIMIT_BAD_REQUEST, 400, GRPC_INTERNAL, s->head.fault,
+                    (struct bytes){ 0 });
     } else if (!check_host(s)) {
-        core_hit(core, NET_LIMIT_HOST);
-        refuse(s, 421, GRPC_UNAVAILABLE, "this server does not answer to that host name");
+        refuse(s, NET_LIMIT_HOST, 421, GRPC_UNAVAILABLE,
+               "this server does not answer to that host name");
     } else if (s->head.grpc_timeout.data != NULL && r->protocol == PROTOCOL_GRPC) {
         uint64_t timeout_ns;
         if (!grpc_timeout_parse(s->head.grpc_timeout, &timeout_ns)) {
-            refuse_http(s, 400, GRPC_INTERNAL, "grpc-timeout is malformed", (struct bytes){ 0 });
+            refuse_http(s, NET_LIMIT_BAD_REQUEST, 400, GRPC_INTERNAL, "grpc-timeout is malformed",
+                        (struct bytes){ 0 });
         } else {
             r->deadline_mono_ns =
                 timeout_ns > UINT64_MAX - s->began_ns ? UINT64_MAX : s->began_ns + timeout_ns;
@@ -347,10 +359,12 @@ enum err stream_put(struct stream *s, struct bytes chunk, size_t *out_taken)
         }
         break;
     case ERR_INVALID:
-        refuse(s, 400, GRPC_INTERNAL, "a gRPC message begins with a flag that is neither 0 nor 1");
+        refuse(s, NET_LIMIT_GRPC_FRAMING, 400, GRPC_INTERNAL,
+               "a gRPC message begins with a flag that is neither 0 nor 1");
         break;
     case ERR_TOO_MANY:
-        refuse(s, 400, GRPC_INTERNAL, "more than one message in a unary call");
+        refuse(s, NET_LIMIT_GRPC_FRAMING, 400, GRPC_INTERNAL,
+               "more than one message in a unary call");
         break;
     default: /* the body's cap, or the arena's limit */
         refuse_large(s);
@@ -367,7 +381,7 @@ static bool receive(struct stream *s)
     struct request *r = &s->x->request;
     if (r->protocol == PROTOCOL_GRPC && s->body.is_compressed &&
         r->received_codec == CODEC_IDENTITY) {
-        refuse(s, 400, GRPC_INTERNAL,
+        refuse(s, NET_LIMIT_COMPRESSION, 400, GRPC_INTERNAL,
                "the message is marked compressed, but grpc-encoding names no coding");
         return false;
     }
@@ -400,7 +414,7 @@ static void refuse_unopened(struct stream *s, enum err e)
         refuse_large(s);
         break;
     default:
-        refuse(s, 400,
+        refuse(s, NET_LIMIT_BAD_COMPRESSION, 400,
                s->x->request.protocol == PROTOCOL_GRPC ? GRPC_INTERNAL : GRPC_INVALID_ARGUMENT,
                "the body cannot be decompressed");
         break;
@@ -446,9 +460,9 @@ static void hand_to_worker(struct stream *s)
 static void refuse_end(struct stream *s, enum err e)
 {
     if (e == ERR_NOT_FOUND)
-        refuse(s, 400, GRPC_INTERNAL, "no message in a unary call");
+        refuse(s, NET_LIMIT_GRPC_FRAMING, 400, GRPC_INTERNAL, "no message in a unary call");
     else
-        refuse(s, 400, GRPC_INTERNAL, "the request ends inside a message");
+        refuse(s, NET_LIMIT_GRPC_FRAMING, 400, GRPC_INTERNAL, "the request ends inside a message");
 }
 
 void stream_body_done(struct stream *s)

@@ -188,6 +188,8 @@ void test_call(struct test_connection *c, const struct test_call *call, struct t
         nv[n++] = field("te", "trailers");
     if (call->encoding != NULL)
         nv[n++] = field("grpc-encoding", call->encoding);
+    if (call->content_encoding != NULL)
+        nv[n++] = field("content-encoding", call->content_encoding);
     if (call->timeout != NULL)
         nv[n++] = field("grpc-timeout", call->timeout);
     if (call->authorization != NULL)

@@ -9,7 +9,8 @@
 
 struct test_call {
     const char *method, *path, *content_type; /* NULL: POST; content_type NULL: application/grpc */
-    const char *encoding, *timeout, *authorization;
+    const char *encoding, *timeout, *authorization; /* encoding: of a gRPC message */
+    const char *content_encoding;                   /* of a body without gRPC */
     bool has_no_te;
     struct bytes body; /* raw: with gRPC's prefix, if it is to have one */
     size_t step;       /* bytes of a DATA frame; 0: as many as may be */
