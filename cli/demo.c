@@ -14,7 +14,6 @@
 #define STATUS_NS      (10 * NS_PER_S)
 #define CLOSING_MAX_NS (15 * NS_PER_S) /* the longest flow, and time to deliver it */
 #define FAILING_MAX_NS (1 * NS_PER_S)  /* when the server does not take what is sent */
-#define RATE_MAX       5000u
 
 #define ROW(...) OPTION_ROW(demo_options, __VA_ARGS__)
 static const struct option rows[] = { DEMO_OPTIONS(ROW) };
@@ -248,8 +247,6 @@ int demo_main(int argc, char **argv)
     int status = EXIT_STATUS_USAGE;
     if (options_read(&table, argc, argv, environ, &arena, &o, &settings, message) != ERR_OK)
         fprintf(stderr, "spindle demo: %s\n", message);
-    else if (o.rate == 0 || o.rate > RATE_MAX)
-        fprintf(stderr, "spindle demo: --rate must be 1 to %u\n", RATE_MAX);
     else
         status = run(&o);
     arena_deinit(&arena);

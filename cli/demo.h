@@ -20,7 +20,8 @@
 #define DEMO_OPTIONS(X)                                                                            \
     X(TEXT, endpoint, "endpoint", "127.0.0.1:4317", "ADDR", "Send to this OTLP/gRPC server.")      \
     X(COUNT, rate, "rate", "5", "N",                                                               \
-      "Visits started a second. A visit is one trace of 5 to 50 spans, some 16 on average.")       \
+      "Visits started a second. A visit is one trace of 5 to 50 spans, some 16 on average.",       \
+      "1..5000")                                                                                   \
     X(COUNT, seed, "seed", "1", "N", "The same seed makes the same visits.")                       \
     X(DURATION, duration, "duration", "0", "TIME",                                                 \
       "Stop after this long; 0: run until interrupted.")                                           \

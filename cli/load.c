@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -20,23 +21,15 @@ static const struct option_table table = {
     .count = sizeof rows / sizeof *rows,
 };
 
+/* The ranges of --batch, --connections and --in-flight. */
+static_assert(WORKLOAD_BATCH_MAX == 8192 && CLIENT_CONNECTIONS_MAX == 1024 &&
+                  CLIENT_IN_FLIGHT_MAX == 1024,
+              "as the table says");
+
 static void print(FILE *to, struct buffer *text)
 {
     if (buffer_error(text) == ERR_OK)
         (void)fwrite(text->data, 1, text->len, to);
-}
-
-static const char *check(const struct load_options *o)
-{
-    if (o->batch == 0 || o->batch > WORKLOAD_BATCH_MAX)
-        return "--batch must be 1 to 8192";
-    if (o->connections == 0 || o->connections > CLIENT_CONNECTIONS_MAX)
-        return "--connections must be 1 to 1024";
-    if (o->in_flight == 0 || o->in_flight > CLIENT_IN_FLIGHT_MAX)
-        return "--in-flight must be 1 to 1024";
-    if (o->spans == 0 || o->spans > UINT64_C(1000000000))
-        return "--spans must be 1 to 1000000000";
-    return NULL;
 }
 
 static int run(const struct load_options *o)
@@ -84,8 +77,6 @@ int load_main(int argc, char **argv)
     int status = EXIT_STATUS_USAGE;
     if (options_read(&table, argc, argv, environ, &arena, &o, &settings, message) != ERR_OK)
         fprintf(stderr, "spindle load: %s\n", message);
-    else if (check(&o) != NULL)
-        fprintf(stderr, "spindle load: %s\n", check(&o));
     else
         status = run(&o);
     arena_deinit(&arena);

@@ -22,19 +22,20 @@
       "The traces: w1 shop, w2 wide, w3 tracegen, w4 hostile.")                                    \
     X(TEXT, file, "file", NULL, "FILE",                                                            \
       "Replay a file of bench/gen instead of making a workload.")                                  \
-    X(COUNT, spans, "spans", "1000000", "N", "How many spans are prepared.")                       \
-    X(COUNT, batch, "batch", "512", "N", "Spans in a request.")                                    \
+    X(COUNT, spans, "spans", "1000000", "N", "How many spans are prepared.", "1..1000000000")      \
+    X(COUNT, batch, "batch", "512", "N", "Spans in a request.", "1..8192")                         \
     X(COUNT, seed, "seed", "0", "N", "Seed of the workload; 0 is its own.")                        \
     X(DURATION, duration, "duration", "0", "TIME", "Stop after this long; 0: when all is sent.")   \
     X(DURATION, warmup, "warmup", "0", "TIME",                                                     \
       "Leave the first part of the run out of the figures.")                                       \
-    X(COUNT, connections, "connections", "4", "N", "Connections.")                                 \
-    X(COUNT, in_flight, "in-flight", "4", "N", "Requests under way on each; 1 for HTTP.")          \
+    X(COUNT, connections, "connections", "4", "N", "Connections.", "1..1024")                      \
+    X(COUNT, in_flight, "in-flight", "4", "N", "Requests under way on each; 1 for HTTP.",          \
+      "1..1024")                                                                                   \
     X(COUNT, rate, "rate", "0", "N",                                                               \
       "Spans a second, sent by the clock (open loop): latency counts from when a request was "     \
       "due. 0: "                                                                                   \
       "as fast as answers come (closed loop).")                                                    \
-    X(DURATION, timeout, "timeout", "10s", "TIME", "Of one attempt.")                              \
+    X(DURATION, timeout, "timeout", "10s", "TIME", "Of one attempt.", "1ms..1h")                   \
     X(SECRET, token, "token", NULL, "TOKEN", "Send 'Authorization: Bearer TOKEN'.")                \
     X(TEXT, truth, "truth", NULL, "FILE", "Write what was prepared, exactly counted, as JSON.")    \
     X(FLAG, json, "json", NULL, NULL, "Print the result as JSON.")

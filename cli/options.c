@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/options_private.h"
 
-#include "base/text.h"
-
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
@@ -136,15 +134,6 @@ static bool parse_flag(const char *text, bool *out)
     return false;
 }
 
-static bool parse_duration(const char *text, uint64_t *out_ns)
-{
-    int64_t ns;
-    if (!text_duration_parse(bytes_text(text), &ns) || ns < 0)
-        return false;
-    *out_ns = (uint64_t)ns;
-    return true;
-}
-
 /* Set the member from the text; on failure what it should have looked like, else NULL. */
 static const char *convert(const struct option *option, const char *text, void *values)
 {
@@ -158,11 +147,11 @@ static const char *convert(const struct option *option, const char *text, void *
     case OPTION_FLAG:
         return parse_flag(text, member) ? NULL : "true or false";
     case OPTION_COUNT:
-        return text_u64_parse(bytes_text(text), member) ? NULL : "a whole number";
+        return options_number(option->type, text, member) ? NULL : "a whole number";
     case OPTION_SIZE:
-        return text_size_parse(bytes_text(text), member) ? NULL : "a size such as 512MiB";
+        return options_number(option->type, text, member) ? NULL : "a size such as 512MiB";
     case OPTION_DURATION:
-        return parse_duration(text, member) ? NULL : "a duration such as 1m30s";
+        return options_number(option->type, text, member) ? NULL : "a duration such as 1m30s";
     case OPTION_CHOICE: {
         int number = options_choice(option->argument, text);
         if (number < 0)
@@ -236,6 +225,12 @@ static enum err convert_all(const struct option_table *table, const char *file, 
             enum err e = check_items(table, i, place, setting->text, message);
             if (e != ERR_OK)
                 return e;
+        }
+        char range[OPTION_RANGE_MAX];
+        if (wanted == NULL && options_is_number(option->type) &&
+            !options_in_range(option, *(uint64_t *)((char *)values + option->offset))) {
+            options_range_words(option, range);
+            wanted = range;
         }
         if (wanted == NULL)
             continue;

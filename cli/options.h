@@ -54,6 +54,9 @@ struct option {
     const char *initial;  /* the default as it would be typed; NULL: none */
     const char *argument; /* "SIZE" in the help; of a CHOICE its words, separated by '|' */
     const char *help;     /* sentences; wrapped when printed */
+    /* Of a number, the least and the greatest as they would be typed: "1..64", "1KiB.." for no greatest,
+     * "0|1m.." where 0 has a meaning of its own. NULL: any. Printed in the help. */
+    const char *range;
 };
 
 /* A command writes its list once:
@@ -64,13 +67,13 @@ struct option {
  *     static const struct option rows[] = { SERVE_OPTIONS(ROW) };
  */
 #define OPTION_MEMBER(kind, member, ...) OPTION_MEMBER_##kind member;
-#define OPTION_ROW(tag, kind, member, name_, initial_, argument_, help_)                           \
+#define OPTION_ROW(tag, kind, member, name_, initial_, argument_, ...)                             \
     { .name = (name_),                                                                             \
       .type = OPTION_##kind,                                                                       \
       .offset = offsetof(struct tag, member),                                                      \
       .initial = (initial_),                                                                       \
       .argument = (argument_),                                                                     \
-      .help = (help_) },
+      .help = __VA_ARGS__ }, /* the help, and the range behind it if there is one */
 
 struct option_table {
     const char *command; /* "serve" */

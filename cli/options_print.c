@@ -28,22 +28,41 @@ static void write_wrapped(const char *text, struct buffer *out)
     buffer_append_byte(out, '\n');
 }
 
+/* "  (default 10s; from 1ms to 1d)" */
+static void write_bounds(const struct option *o, struct buffer *out)
+{
+    bool has_default = o->initial != NULL && o->type != OPTION_FLAG;
+    char range[OPTION_RANGE_MAX];
+    if (!has_default && o->range == NULL)
+        return;
+    buffer_append_text(out, "  (");
+    if (has_default)
+        buffer_printf(out, "default %s", o->initial);
+    if (o->range != NULL) {
+        options_range_words(o, range);
+        buffer_printf(out, "%s%s", has_default ? "; " : "", range);
+    }
+    buffer_append_byte(out, ')');
+}
+
 void options_write_help(const struct option_table *table, struct buffer *out)
 {
     buffer_printf(out, "Usage: spindle %s [options]\n\n%s\n\n", table->command, table->summary);
     buffer_append_text(out, "Each option is also an environment variable (--memory-limit is "
                             "SPINDLE_MEMORY_LIMIT)");
     if (options_find(table, BYTES_LITERAL("config"), '-') != SIZE_MAX)
-        buffer_append_text(out, "\nand a key of the configuration file (memory_limit)");
-    buffer_append_text(out, ". A flag wins over the environment,\nthe environment over the file, "
-                            "the file over the default.\n\n");
+        buffer_append_text(out, "\nand a key of the configuration file (memory_limit). A flag wins "
+                                "over the environment,\nthe environment over the file, the file "
+                                "over the default.\n\n");
+    else
+        buffer_append_text(out, ". A flag wins over the environment,\nthe environment over the "
+                                "default.\n\n");
     for (size_t i = 0; i < table->count; i++) {
         const struct option *o = &table->rows[i];
         buffer_printf(out, "  --%s", o->name);
         if (o->type != OPTION_FLAG)
             buffer_printf(out, " %s", o->argument);
-        if (o->initial != NULL && o->type != OPTION_FLAG)
-            buffer_printf(out, "  (default %s)", o->initial);
+        write_bounds(o, out);
         buffer_append_byte(out, '\n');
         write_wrapped(o->help, out);
     }

@@ -26,6 +26,9 @@
     X(SIZE, memory, "memory-limit", "64MiB", "SIZE", "A size.")                                    \
     X(DURATION, hold, "hold-time", "2s", "TIME", "A duration.")                                    \
     X(CHOICE, mode, "mode", "fsync", "fsync|process", "A choice.")                                 \
+    X(COUNT, slots, "slots", NULL, "N", "A count with bounds.", "1..64")                           \
+    X(DURATION, keep, "keep", "0s", "TIME", "A duration with a least, or 0.", "0|1m..")            \
+    X(SIZE, page, "page", NULL, "SIZE", "A size with bounds.", "1KiB..1MiB")                       \
     X(LIST, rules, "rule", NULL, "RULE", "A list.")
 /* clang-format on */
 
@@ -227,6 +230,11 @@ static void wrong_flags_are_explained(void **state)
           "--threads: '99999999999999999999' is not a whole number" },
         { "--memory-limit=12q", "--memory-limit: '12q' is not a size such as 512MiB" },
         { "--hold-time=-2s", "--hold-time: '-2s' is not a duration such as 1m30s" },
+        { "--slots=0", "--slots: '0' is not from 1 to 64" },
+        { "--slots=65", "--slots: '65' is not from 1 to 64" },
+        { "--keep=59s", "--keep: '59s' is not 0 or at least 1m" },
+        { "--page=1023", "--page: '1023' is not from 1KiB to 1MiB" },
+        { "--page=1025KiB", "--page: '1025KiB' is not from 1KiB to 1MiB" },
         { "--mode=sync", "--mode: 'sync' is not one of fsync|process" },
         { "--mode=fsync|process", "--mode: 'fsync|process' is not one of fsync|process" },
         { "--quiet=maybe", "--quiet: 'maybe' is not true or false" },
@@ -243,6 +251,26 @@ static void wrong_flags_are_explained(void **state)
     assert_int_equal(o.e, ERR_INVALID);
     assert_string_equal(o.message, "SPINDLE_HOLD_TIME: 'soon' is not a duration such as 1m30s");
     done(&o);
+}
+
+static void bounds_belong_to_their_range(void **state)
+{
+    (void)state;
+    static const char *const good[] = { "--slots=1", "--slots=64",  "--keep=0s",
+                                        "--keep=1m", "--page=1KiB", "--page=1MiB" };
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        struct outcome o;
+        run(&o, LIST(good[i]), NULL);
+        assert_int_equal(o.e, ERR_OK);
+        done(&o);
+    }
+    struct buffer help;
+    buffer_init(&help, 1 << 16);
+    options_write_help(&table, &help);
+    buffer_append_byte(&help, '\0');
+    assert_non_null(strstr((char *)help.data, "\n  --slots N  (from 1 to 64)\n"));
+    assert_non_null(strstr((char *)help.data, "\n  --keep TIME  (default 0s; 0 or at least 1m)\n"));
+    buffer_deinit(&help);
 }
 
 static void wrong_files_are_explained_with_their_line(void **state)
@@ -391,6 +419,7 @@ int main(void)
         cmocka_unit_test(lists_gather_their_items),
         cmocka_unit_test(types_read_their_texts),
         cmocka_unit_test(wrong_flags_are_explained),
+        cmocka_unit_test(bounds_belong_to_their_range),
         cmocka_unit_test(wrong_files_are_explained_with_their_line),
         cmocka_unit_test(empty_files_set_nothing),
         cmocka_unit_test(too_large_a_file_is_refused),

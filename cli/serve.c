@@ -31,13 +31,13 @@
 static_assert(DURABILITY_FSYNC == 0 && DURABILITY_PROCESS == 1, "--durability fsync|process");
 static_assert(LOG_DEBUG == 0 && LOG_INFO == 1 && LOG_WARN == 2 && LOG_ERROR == 3, "--log-level");
 
-#define OPTIONS_BYTES_MAX  (4 * OPTIONS_FILE_MAX)
-#define HOST_NAMES_MAX     32
-#define DESCRIPTORS_MAX    (1024 * 1024)
-#define RETENTION_AGE_MIN  (60 * NS_PER_S)
-#define RETENTION_SIZE_MIN ((uint64_t)64 << 20) /* a partition of it is 8 MiB, beside its log */
-#define IDLE_LOOK_S        5
-#define QUERY_BYTES_MAX    ((size_t)64 << 20)
+static_assert(MEMORY_LIMIT_MIN == (uint64_t)32 << 20, "the range of --memory-limit");
+
+#define OPTIONS_BYTES_MAX (4 * OPTIONS_FILE_MAX)
+#define HOST_NAMES_MAX    32
+#define DESCRIPTORS_MAX   (1024 * 1024)
+#define IDLE_LOOK_S       5
+#define QUERY_BYTES_MAX   ((size_t)64 << 20)
 
 enum { LISTENER_OTLP_GRPC, LISTENER_OTLP_HTTP, LISTENER_HTTP, LISTENER_COUNT };
 
@@ -115,11 +115,11 @@ static bool split_host_names(struct serving *s, struct arena *arena)
 }
 
 /* What was worked out here is printed by --print-config like what was given. */
-static void show_size(struct option_settings *settings, const char *name, uint64_t bytes,
-                      struct arena *arena)
+static void show_number(struct option_settings *settings, const char *name, uint64_t value,
+                        struct arena *arena)
 {
     char text[32];
-    int len = snprintf(text, sizeof text, "%llu", (unsigned long long)bytes);
+    int len = snprintf(text, sizeof text, "%llu", (unsigned long long)value);
     size_t row = 0;
     while (strcmp(serve_option_table.rows[row].name, name) != 0)
         row++;
@@ -132,18 +132,30 @@ static int plan_memory(struct serving *s, struct option_settings *settings, stru
     struct serve_options *o = &s->options;
     if (o->memory_limit == 0) {
         o->memory_limit = memory_limit_default(memory_available(""));
-        show_size(settings, "memory-limit", o->memory_limit, arena);
+        show_number(settings, "memory-limit", o->memory_limit, arena);
     }
-    if (o->memory_limit < MEMORY_LIMIT_MIN)
-        return complain("--memory-limit must be at least 32MiB");
     memory_plan_make(o->memory_limit, &s->memory);
     if (o->request_size_max == 0) {
         o->request_size_max = s->memory.request_bytes_max;
-        show_size(settings, "request-size-max", o->request_size_max, arena);
+        show_number(settings, "request-size-max", o->request_size_max, arena);
     }
     if (o->request_size_max > s->memory.requests_bytes / 2)
         return complain("--request-size-max must be at most an eighth of --memory-limit");
     return EXIT_STATUS_OK;
+}
+
+/* Numbers of threads that follow from the cores. */
+static void plan_threads(struct serving *s, struct option_settings *settings, struct arena *arena)
+{
+    struct serve_options *o = &s->options;
+    if (o->threads == 0) {
+        o->threads = server_loops_default();
+        show_number(settings, "threads", o->threads, arena);
+    }
+    if (o->query_threads == 0) {
+        o->query_threads = query_workers_default();
+        show_number(settings, "query-threads", o->query_threads, arena);
+    }
 }
 
 static int check_options(struct serving *s, struct option_settings *settings, struct arena *arena)
@@ -170,14 +182,9 @@ static int check_options(struct serving *s, struct option_settings *settings, st
             s->listeners[i].name, s->listeners[i].address);
         return EXIT_STATUS_USAGE;
     }
-    if (o->retention_age != 0 && o->retention_age < RETENTION_AGE_MIN)
-        return complain("--retention-age must be at least 1m");
-    if (o->retention_rollups != 0 && o->retention_rollups < RETENTION_AGE_MIN)
-        return complain("--retention-rollups must be at least 1m");
-    if (o->retention_size != 0 && o->retention_size < RETENTION_SIZE_MIN)
-        return complain("--retention-size must be at least 64MiB");
     if (!split_host_names(s, arena))
         return complain("--host-names takes at most 32 names");
+    plan_threads(s, settings, arena);
     return plan_memory(s, settings, arena);
 }
 

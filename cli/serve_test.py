@@ -148,8 +148,15 @@ class Serve(unittest.TestCase):
                 (("--tls-cert", "x"), "--tls-cert and --tls-key go together"),
                 (("--tls-client-ca", "x"), "--tls-client-ca needs"),
                 (("--no-auth", "--auth-token-file", tokens), "contradict"),
-                (("--memory-limit", "1MiB"), "--memory-limit must be at least 32MiB"),
+                (("--memory-limit", "1MiB"), "--memory-limit: '1MiB' is not at least 32MiB"),
                 (("--memory-limit", "64MiB", "--request-size-max", "9MiB"), "--request-size-max must"),
+                (("--connections-max", "0"), "--connections-max: '0' is not from 1 to 1000000"),
+                (("--connections-per-ip-max", "0"), "--connections-per-ip-max: '0' is not from 1 to 1000000"),
+                (("--attributes-max", "0"), "--attributes-max: '0' is not from 1 to 65536"),
+                (("--value-size-max", "0"), "--value-size-max: '0' is not from 64 to 64MiB"),
+                (("--drain-time", "0s"), "--drain-time: '0s' is not from 100ms to 1h"),
+                (("--threads", "99999"), "--threads: '99999' is not from 0 to 64"),
+                (("--retention-age", "30s"), "--retention-age: '30s' is not 0 or at least 1m"),
                 (("--memory-limt", "64MiB"), "did you mean --memory-limit"),
         ):
             self.refused(*options, status=64, words=words)
@@ -396,7 +403,7 @@ class Serve(unittest.TestCase):
         out = subprocess.run([SPINDLE, "serve", "--print-config", "--config", config, "--threads", "2"],
                              env={**os.environ, "SPINDLE_LOG_LEVEL": "error"}, capture_output=True, text=True)
         self.assertEqual(out.returncode, 0, out.stderr)
-        for line in ('hold_time: "3s" # file', "threads: 2 # flag", 'log_level: "error" # environment',
+        for line in ('hold_time: "3s" # file', "threads: 2 # flag", f"query_threads: {max(2, os.cpu_count())} # default", 'log_level: "error" # environment',
                      'durability: "fsync" # default'):
             self.assertIn(line + "\n", out.stdout)
         again = subprocess.run([SPINDLE, "serve", "--print-config", "--config", self.write("d.yaml", out.stdout)],

@@ -33,9 +33,9 @@
       "A file with the bearer token for reading, where the server wants one.")                     \
     X(CHOICE, format, "format", "table", "table|csv|json",                                         \
       "How rows are printed; json is one object a line.")                                          \
-    X(COUNT, limit, "limit", "10000", "N", "Print at most so many rows.")                          \
+    X(COUNT, limit, "limit", "10000", "N", "Print at most so many rows.", "1..")                   \
     X(DURATION, timeout, "timeout", NULL, "DURATION",                                              \
-      "Give up sooner than the server would; of a data directory: by default, never.")
+      "Give up sooner than the server would; of a data directory: by default, never.", "1ms..")
 /* clang-format on */
 
 struct sql_options {

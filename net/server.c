@@ -125,9 +125,15 @@ enum err server_probe(const struct listener_options *listeners, size_t count, ch
     return e;
 }
 
+unsigned server_loops_default(void)
+{
+    unsigned cores = uv_available_parallelism();
+    return cores < LOOPS_MAX ? cores : LOOPS_MAX;
+}
+
 static enum err open_loops(struct server *s, unsigned wanted)
 {
-    size_t count = wanted == 0 ? uv_available_parallelism() : wanted;
+    size_t count = wanted == 0 ? server_loops_default() : wanted;
     if (count > LOOPS_MAX)
         count = LOOPS_MAX;
     while (s->loop_count < count) {

@@ -40,8 +40,11 @@ struct server_limits {                               /* 0: the default in the co
     uint64_t body_rate_grace_ns;                     /* 5 s */
 };
 
+/* One loop for each core, 64 at most. */
+unsigned server_loops_default(void);
+
 struct server_options {
-    unsigned loops; /* 0: one per core */
+    unsigned loops; /* 0: server_loops_default(); 64 at most */
     const struct listener_options *listeners;
     size_t listener_count;
     struct server_limits limits;

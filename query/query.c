@@ -65,6 +65,12 @@ static void on_request(struct exchange *x, void *context)
     workers_submit(b->service->workers, c);
 }
 
+unsigned query_workers_default(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 2 ? 2 : cores > 256 ? 256 : (unsigned)cores;
+}
+
 enum err query_open(const struct query_options *options, struct query_service **out)
 {
     struct query_service *s = mem_zalloc(sizeof *s);
@@ -74,10 +80,8 @@ enum err query_open(const struct query_options *options, struct query_service **
     static const struct query_facts unknown = { 0 };
     atomic_init(&s->facts, &unknown);
     struct query_options *o = &s->options;
-    if (o->workers == 0) {
-        long cores = sysconf(_SC_NPROCESSORS_ONLN);
-        o->workers = cores < 2 ? 2 : (unsigned)cores;
-    }
+    if (o->workers == 0)
+        o->workers = query_workers_default();
     if (o->queue_max == 0)
         o->queue_max = QUEUE_DEFAULT;
     if (o->timeout_ns == 0)

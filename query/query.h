@@ -17,7 +17,7 @@ struct query_service;
 struct query_options {
     struct engine *engine;
     struct metrics *metrics;
-    unsigned workers;      /* heavy queries at once; 0: the number of cores, at least 2 */
+    unsigned workers;      /* heavy queries at once; 0: query_workers_default() */
     unsigned queue_max;    /* that may wait in each lane; 0: 256; more are 503 with Retry-After */
     uint64_t timeout_ns;   /* of a query; 0: 10 s */
     size_t memory_bytes;   /* of a query; 0: 64 MiB */
@@ -30,6 +30,8 @@ struct query_options {
     const char *version;      /* for /meta */
 };
 
+/* As many as cores, at least 2 and at most 256. */
+unsigned query_workers_default(void);
 /* Starts the workers. Errors: ERR_NOMEM. */
 NODISCARD enum err query_open(const struct query_options *options, struct query_service **out);
 /* /api/spindle/v1/..., /api/... and /api/v3/... of Jaeger. Once; the service must outlive the
