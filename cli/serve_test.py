@@ -411,6 +411,19 @@ class Serve(unittest.TestCase):
         strip = lambda text: re.sub(r" # \w+$", "", text, flags=re.M)
         self.assertEqual(strip(again.stdout), strip(out.stdout))
 
+    def test_wrong_paths_and_types_are_told_in_the_senders_encoding(self):
+        protobuf, grpc_path = "application/x-protobuf", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+        with Server(self.directory) as s:
+            for path in ("/v1/traces/", "//v1/traces", "/v1/metrics", "/v1//traces"):
+                for kind in (protobuf, "application/json"):
+                    status, headers, text = request(s.otlp + path, b"{}", kind=kind)
+                    self.assertEqual((status, headers["Content-Type"]), (404, kind), (path, text))
+            status, headers, text = request(s.otlp + "/v1/../traces", b"{}", kind=protobuf)
+            self.assertEqual((status, headers["Content-Type"], text[:2]), (400, protobuf, b"\x08\x03"))
+            status, _, text = request(s.otlp + grpc_path, b"{}", kind="text/plain")
+            self.assertEqual(status, 415, text)
+            self.assertEqual(request(s.http + "/api/spindle/v1/trace/")[0], 404)
+
     def test_metrics_have_each_family_once(self):
         with Server(self.directory) as s:
             request(s.otlp + "/v1/traces", SPANS)

@@ -138,7 +138,7 @@ static void refuse_http(struct exchange *x, const struct refusal *why, struct bu
     struct bytes type = media_type(request_header(&x->request, "content-type"));
     head->status = why->status;
     head->content_type = "application/json";
-    if (speaks_status(x) && media_type_in("application/x-protobuf, application/protobuf", type)) {
+    if (media_type_in("application/x-protobuf, application/protobuf", type)) {
         head->content_type = "application/x-protobuf";
         put_status(body, why->grpc_status, why->text, why->is_retryable, x->request.id);
     } else {
@@ -154,8 +154,7 @@ void exchange_refuse(struct exchange *x, const struct refusal *why)
     x->answer.closes = why->closes;
     exchange_ref(x);
     if (x->request.protocol == PROTOCOL_GRPC && why->status == 200) {
-        if (why->is_retryable)
-            put_status(&body, why->grpc_status, why->text, true, x->request.id);
+        put_status(&body, why->grpc_status, why->text, why->is_retryable, x->request.id);
         exchange_respond_grpc(x, why->grpc_status, bytes_text(why->text), buffer_bytes(&body),
                               NULL);
         buffer_deinit(&body);

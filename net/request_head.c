@@ -257,7 +257,7 @@ bool request_path_normal(struct bytes path, uint8_t *out, size_t *out_len)
         bool is_last = end == SIZE_MAX;
         part = bytes_slice(part, 0, end);
         size_t decoded = 0;
-        if (part.len == 0 || !text_percent_decode(part, false, out + len, &decoded))
+        if (!text_percent_decode(part, false, out + len, &decoded))
             return false;
         for (size_t i = 0; i < decoded; i++)
             if (out[len + i] < 0x20 || out[len + i] == 0x7f)
@@ -270,8 +270,6 @@ bool request_path_normal(struct bytes path, uint8_t *out, size_t *out_len)
         if (!is_last) {
             at++;
             out[len++] = '/';
-            if (at == path.len)
-                return false; /* an empty last part */
         }
     }
     *out_len = len;

@@ -40,8 +40,8 @@ void request_head_add(struct request_head *h, struct exchange *x, const struct c
 /* method, target and headers into x->request. False: h->fault says why. */
 bool request_head_finish(struct request_head *h, struct exchange *x);
 
-/* "/a%20b/c" to decoded text. False unless it begins with '/', has no empty, '.' or '..' part, no
- * control byte and no bad escape. "/" alone is good. out has room for target.len bytes. */
+/* "/a%20b/c" to decoded text. False unless it begins with '/', has no '.' or '..' part, no control
+ * byte and no bad escape. Empty parts are well formed; no route has any. out has room for target.len bytes. */
 NODISCARD bool request_path_normal(struct bytes path, uint8_t *out, size_t *out_len);
 /* Host of "name", "name:port", "[::1]:port"; false when it is none of these. */
 NODISCARD bool host_split(struct bytes authority, struct bytes *out_host);

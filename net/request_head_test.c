@@ -104,12 +104,12 @@ static void paths(void **state)
     static const struct {
         const char *path, *normal; /* NULL: refused */
     } cases[] = {
-        { "/", "/" },           { "/a", "/a" },     { "/a/b", "/a/b" },  { "/a%20b", "/a b" },
-        { "/a%2Fb", "/a/b" },   { "/...", "/..." }, { "/.a", "/.a" },    { "/a.", "/a." },
-        { "/%2e%2ea", "/..a" }, { "", NULL },       { "a", NULL },       { "//", NULL },
-        { "/a/", NULL },        { "/a//b", NULL },  { "/.", NULL },      { "/..", NULL },
-        { "/%2e", NULL },       { "/.%2E", NULL },  { "/a/../b", NULL }, { "/%", NULL },
-        { "/%4", NULL },        { "/%4g", NULL },   { "/%00", NULL },    { "/%0a", NULL },
+        { "/", "/" },           { "/a", "/a" },       { "/a/b", "/a/b" },  { "/a%20b", "/a b" },
+        { "/a%2Fb", "/a/b" },   { "/...", "/..." },   { "/.a", "/.a" },    { "/a.", "/a." },
+        { "/%2e%2ea", "/..a" }, { "", NULL },         { "a", NULL },       { "//", "//" },
+        { "/a/", "/a/" },       { "/a//b", "/a//b" }, { "/.", NULL },      { "/..", NULL },
+        { "/%2e", NULL },       { "/.%2E", NULL },    { "/a/../b", NULL }, { "/%", NULL },
+        { "/%4", NULL },        { "/%4g", NULL },     { "/%00", NULL },    { "/%0a", NULL },
         { "/%7f", NULL },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

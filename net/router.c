@@ -180,7 +180,7 @@ static void split_target(struct bytes target, struct split *out)
 {
     struct bytes rest = bytes_slice(target, 1, SIZE_MAX);
     *out = (struct split){ 0 };
-    while (rest.len > 0) {
+    for (bool is_last = rest.len == 0; !is_last;) {
         if (out->count == PARTS_MAX) {
             out->is_longer = true;
             return;
@@ -188,7 +188,8 @@ static void split_target(struct bytes target, struct split *out)
         size_t slash = bytes_find(rest, '/');
         out->rests[out->count] = rest;
         out->parts[out->count++] = bytes_slice(rest, 0, slash);
-        rest = slash == SIZE_MAX ? (struct bytes){ 0 } : bytes_slice(rest, slash + 1, SIZE_MAX);
+        is_last = slash == SIZE_MAX;
+        rest = is_last ? (struct bytes){ 0 } : bytes_slice(rest, slash + 1, SIZE_MAX);
     }
 }
 
@@ -202,9 +203,15 @@ static bool equal_decoded(struct bytes encoded, struct bytes plain)
            bytes_equal(bytes_of(decoded, len), plain);
 }
 
-/* A slash that came encoded could step out of the folder that a {rest*} stands for. */
+/* No empty part, and no slash that came encoded: it could step out of the folder that a {rest*}
+ * stands for. */
 static bool rest_is_plain(struct bytes rest)
 {
+    if (rest.len == 0 || rest.data[0] == '/' || rest.data[rest.len - 1] == '/')
+        return false;
+    for (size_t i = 1; i < rest.len; i++)
+        if (rest.data[i] == '/' && rest.data[i - 1] == '/')
+            return false;
     for (size_t i = 0; i + 2 < rest.len; i++) {
         if (rest.data[i] != '%')
             continue;
@@ -222,6 +229,8 @@ static bool matches(const struct entry *e, const struct split *s)
             return false;
         if (e->parts[i].kind == PART_REST)
             return rest_is_plain(s->rests[i]);
+        if (s->parts[i].len == 0)
+            return false;
         if (e->parts[i].kind == PART_FIXED && !equal_decoded(s->parts[i], e->parts[i].text))
             return false;
     }

@@ -165,6 +165,15 @@ static bool check_host(struct stream *s)
            host_is_ours(s->wire->core, s->wire->listener, host);
 }
 
+/* A path of gRPC, asked for with another content type. */
+static bool is_grpc_path(struct stream *s)
+{
+    const struct route *route;
+    struct bytes parameters[4], allow = { 0 };
+    return router_find(s->wire->listener->router, ROUTE_GRPC, s->x->request.method, s->head.target,
+                       &s->x->head, &route, parameters, &allow) == ROUTE_FOUND;
+}
+
 static void refuse_unrouted(struct stream *s, enum route_kind kind, enum route_match match,
                             struct bytes allow)
 {
@@ -173,11 +182,7 @@ static void refuse_unrouted(struct stream *s, enum route_kind kind, enum route_m
                     "this path does not take that method", allow);
         return;
     }
-    const struct route *other;
-    struct bytes parameters[4], unused = { 0 };
-    if (kind == ROUTE_HTTP &&
-        router_find(s->wire->listener->router, ROUTE_GRPC, s->x->request.method, s->head.target,
-                    &s->x->head, &other, parameters, &unused) == ROUTE_FOUND) {
+    if (kind == ROUTE_HTTP && is_grpc_path(s)) {
         refuse_http(s, NET_LIMIT_CONTENT_TYPE, 415, GRPC_INVALID_ARGUMENT,
                     "this path takes application/grpc over HTTP/2", (struct bytes){ 0 });
         return;
@@ -206,7 +211,8 @@ static bool find_route(struct stream *s)
     if (match == ROUTE_FOUND)
         return true;
     s->x->route = router_fallback(router, kind);
-    if (match == ROUTE_NOT_FOUND && s->x->route != NULL && r->method != HTTP_OTHER) {
+    if (match == ROUTE_NOT_FOUND && s->x->route != NULL && r->method != HTTP_OTHER &&
+        !(kind == ROUTE_HTTP && is_grpc_path(s))) {
         core_hit(s->wire->core, NET_LIMIT_UNIMPLEMENTED);
         return true;
     }
@@ -292,8 +298,9 @@ void stream_head_done(struct stream *s)
     } else if (s->head.is_no_memory) {
         refuse_busy(s);
     } else if (!good_head) {
-        refuse_http(s, NET_LIMIT_BAD_REQUEST, 400, GRPC_INTERNAL, s->head.fault,
-                    (struct bytes){ 0 });
+        refuse_http(s, NET_LIMIT_BAD_REQUEST, 400,
+                    r->protocol == PROTOCOL_GRPC ? GRPC_INTERNAL : GRPC_INVALID_ARGUMENT,
+                    s->head.fault, (struct bytes){ 0 });
     } else if (!check_host(s)) {
         refuse(s, NET_LIMIT_HOST, 421, GRPC_UNAVAILABLE,
                "this server does not answer to that host name");
