@@ -59,8 +59,8 @@ NODISCARD enum err sqlite_engine_open(const struct sqlite_engine_options *option
                                       struct engine **out, char **out_message);
 
 /* Check every file of a directory that no server has open: SQLite's own integrity check, every row
- * group, the journal's groups and hashes, the catalogue against the files. Prints what is wrong,
- * and where, by `report`. ERR_OK: all is well; ERR_CORRUPT: something was reported; ERR_LOCKED;
+ * group, the journal's groups and hashes, the catalogue against the files, the form of the small ones. Prints what
+ * is wrong, and where, by `report`; files that are not ours are named too, and are nothing wrong. ERR_OK: all is well; ERR_CORRUPT: something was reported; ERR_LOCKED;
  * ERR_NEWER; ERR_IO. */
 typedef void verify_report_fn(void *context, const char *file, const char *what);
 NODISCARD enum err sqlite_engine_verify(const char *directory, verify_report_fn *report,

@@ -290,6 +290,68 @@ static void damaged_partition_is_set_aside(void **state)
     store_remove(&s);
 }
 
+/* ---- Verifying what is no database ----------------------------------------------------------- */
+
+static void file_put(const struct store *s, const char *name, const char *content, size_t len)
+{
+    char path[256];
+    path_of(s, name, path);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(content, 1, len, f), len);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void file_gone(const struct store *s, const char *name)
+{
+    char path[256];
+    path_of(s, name, path);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void small_files_are_verified(void **state)
+{
+    (void)state;
+    static const char bytes[64] = "0123456789abcdefghijklmnopqrstuvwxyz";
+    /* What no server starts with, or believes; and what nobody minds. */
+    static const struct {
+        const char *name;
+        size_t len;
+        enum err expected;
+        unsigned complaints;
+    } cases[] = {
+        { "request.key", 32, ERR_OK, 0 },      { "request.key", 0, ERR_CORRUPT, 1 },
+        { "request.key", 3, ERR_CORRUPT, 1 },  { "request.key", 33, ERR_CORRUPT, 1 },
+        { "request.key.new", 3, ERR_OK, 0 },   { "acked", 0, ERR_OK, 0 },
+        { "acked", 7, ERR_CORRUPT, 1 },        { "acked", 24, ERR_CORRUPT, 1 },
+        { "acked", 25, ERR_CORRUPT, 1 },       { "foo.db", 9, ERR_OK, 1 }, /* named */
+        { "catalog.db.frozen", 0, ERR_OK, 1 }, { "p1.db", 0, ERR_OK, 1 },
+        { "p000001.db.old", 0, ERR_OK, 1 },    { "p000009.db.frozen", 0, ERR_OK, 0 },
+        { "manifest", 5, ERR_OK, 0 },          { "ballast", 5, ERR_OK, 0 },
+    };
+    struct store s;
+    struct ledger l;
+    store_init(&s);
+    ledger_init(&l, 19, 10);
+    fill(&s, &l, 0, 10);
+    unsigned complaints = 0;
+    assert_int_equal(sqlite_engine_verify(s.directory, report, &complaints), ERR_OK);
+    assert_int_equal(complaints, 0); /* of the side file that the engine wrote, too */
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        file_put(&s, cases[i].name, bytes, cases[i].len);
+        complaints = 0;
+        assert_int_equal(sqlite_engine_verify(s.directory, report, &complaints), cases[i].expected);
+        assert_int_equal(complaints, cases[i].complaints);
+        file_gone(&s, cases[i].name);
+    }
+    char path[256];
+    path_of(&s, "request.key", path);
+    assert_int_equal(symlink("catalog.db", path), 0); /* which a server does not follow */
+    assert_int_equal(sqlite_engine_verify(s.directory, report, &complaints), ERR_CORRUPT);
+    ledger_deinit(&l);
+    store_remove(&s);
+}
+
 /* Flip bits all over a settled partition: never a wrong answer without an error, and what is lost is
  * reported by verify. */
 static void flipped_bits_are_never_believed(void **state)
@@ -453,6 +515,7 @@ int main(void)
         cmocka_unit_test(many_partitions_need_few_descriptors),
         cmocka_unit_test(damaged_partition_is_set_aside),
         cmocka_unit_test(poison_is_set_aside_and_readable),
+        cmocka_unit_test(small_files_are_verified),
         cmocka_unit_test(flipped_bits_are_never_believed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,17 +6,20 @@
  * opens it. */
 #include "base/mem.h"
 #include "storage/rowgroup/rowgroup.h"
+#include "storage/sqlite/backup_private.h"
 #include "storage/sqlite/catalog.h"
 #include "storage/sqlite/engine_private.h"
 #include "storage/sqlite/journal.h"
 #include "storage/sqlite/schema.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct verify {
@@ -388,6 +391,90 @@ static enum err unlisted_check(struct verify *v, const struct catalog_partition 
     return ERR_OK;
 }
 
+/* ---- Files that are no databases ------------------------------------------------------------- */
+
+#define KEY_BYTES   32 /* collector/request_key.h */
+#define ACKED_BYTES 24
+
+/* The size of a file; -1: there is none, or it cannot be read, which is said. */
+static int64_t size_of(struct verify *v, const char *path)
+{
+    struct stat found;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 && errno == ENOENT)
+        return -1;
+    bool is_read = fd >= 0 && fstat(fd, &found) == 0 && S_ISREG(found.st_mode);
+    if (fd >= 0)
+        (void)close(fd);
+    if (!is_read)
+        bad(v, "it cannot be read, or is no file");
+    return is_read ? (int64_t)found.st_size : -1;
+}
+
+/* A server makes the key where there is none, and does not start with another size. The side file is empty until
+ * something was acknowledged. */
+static void small_files_check(struct verify *v)
+{
+    char path[4096 + 32];
+    uint64_t partition = 0, group_no = 0;
+    v->file = path;
+    (void)snprintf(path, sizeof path, "%s/request.key", v->directory);
+    int64_t size = size_of(v, path);
+    if (size >= 0 && size != KEY_BYTES)
+        bad(v, "it has %lld bytes instead of %d: no server starts with it", (long long)size,
+            KEY_BYTES);
+    (void)snprintf(path, sizeof path, "%s/acked", v->directory);
+    size = size_of(v, path);
+    if (size > 0 && size != ACKED_BYTES)
+        bad(v, "it has %lld bytes instead of %d", (long long)size, ACKED_BYTES);
+    else if (size > 0 && !writer_acked_load(v->directory, &partition, &group_no))
+        bad(v, "it does not have its hash: whether the disk lost commits cannot be told");
+    v->file = v->directory;
+}
+
+/* Whether a database may be named so, with what SQLite and we put beside it. */
+static bool is_database(const char *name, bool is_partition)
+{
+    static const char *const beside[] = { ".db", ".db-wal", ".db-shm", ".db-journal",
+                                          ".db.frozen" };
+    for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++)
+        if (strcmp(name, beside[i]) == 0)
+            return is_partition || i + 1 < sizeof beside / sizeof beside[0];
+    return false;
+}
+
+static bool is_known(const char *name)
+{
+    static const char *const known[] = { ".",    "..",      "request.key", "request.key.new",
+                                         "lock", "ballast", "acked",       BACKUP_MANIFEST };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(name, known[i]) == 0)
+            return true;
+    if (strncmp(name, "catalog", 7) == 0)
+        return is_database(name + 7, false);
+    size_t digits = name[0] == 'p' ? strspn(name + 1, "0123456789") : 0;
+    return digits >= 6 && is_database(name + 1 + digits, true);
+}
+
+/* Named, for whoever wonders; nothing of ours is wrong with it. */
+static enum err unknown_files_name(struct verify *v)
+{
+    DIR *directory = opendir(v->directory);
+    if (directory == NULL)
+        return ERR_IO;
+    for (struct dirent *d = readdir(directory); d != NULL; d = readdir(directory)) {
+        char path[4096 + 256];
+        if (is_known(d->d_name))
+            continue;
+        (void)snprintf(path, sizeof path, "%s/%s", v->directory, d->d_name);
+        v->report(v->context, path, "not a file of this program, and not looked at");
+    }
+    (void)closedir(directory);
+    return ERR_OK;
+}
+
+/* ---- All of it ------------------------------------------------------------------------------- */
+
 static enum err catalog_check(struct verify *v)
 {
     char path[4096 + 32];
@@ -438,7 +525,12 @@ enum err sqlite_engine_verify(const char *directory, verify_report_fn *report, v
         (void)close(fd);
         return ERR_LOCKED;
     }
+    small_files_check(&v);
     enum err e = catalog_check(&v);
+    if (e == ERR_OK || e == ERR_CORRUPT) {
+        enum err named = unknown_files_name(&v);
+        e = e == ERR_OK ? named : e;
+    }
     if (fd >= 0)
         (void)close(fd);
     return e == ERR_OK && v.is_bad ? ERR_CORRUPT : e;
