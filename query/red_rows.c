@@ -211,7 +211,13 @@ static enum err fill_points(struct call *c, const struct numbers_window *w,
 {
     struct keyed *keyed = NULL;
     size_t keyed_count = 0, at = 0;
-    enum err e = ask(c, w, query, true, &keyed, &keyed_count);
+    struct red_rows_query points = *query;
+    bool is_entry = query->by_basis && query->kinds == 0;
+    for (size_t i = 0; is_entry && i < count; i++)
+        is_entry = rows[i].is_entry;
+    if (is_entry) /* nothing else would be counted */
+        points.kinds = RED_KINDS_ENTRY;
+    enum err e = ask(c, w, &points, true, &keyed, &keyed_count);
     for (size_t i = 0; e == ERR_OK && i < count; i++) {
         struct keyed key = key_of_row(&rows[i]);
         e = numbers_points_init(&rows[i].points, w, query->has_point_durations, &c->arena);

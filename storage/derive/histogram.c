@@ -553,13 +553,18 @@ enum err histogram_decode_add(struct bytes *bytes, struct histogram *out)
             unzigzag32(scale) > HISTOGRAM_SCALE || unzigzag32(scale) < -10)
             return ERR_CORRUPT;
         int8_t of = (int8_t)unzigzag32(scale);
+        uint64_t max = add_saturating(min, spread);
         if (out->scale > of)
             e = histogram_downscale(out, of);
+        /* The first: most answers are of many that have no other, and then no larger than they need be. */
+        if (e == ERR_OK && out->length == 0 && min > 0)
+            e = histogram_cover(out, histogram_index(min, out->scale),
+                                histogram_index(max, out->scale));
         if (e == ERR_OK)
             e = buckets_add(body, of - out->scale, out, &total);
         if (e != ERR_OK)
             return e;
-        facts_add(out, add_saturating(total, zeros), zeros, sum, min, add_saturating(min, spread));
+        facts_add(out, add_saturating(total, zeros), zeros, sum, min, max);
     }
     *bytes = at;
     return ERR_OK;

@@ -33,6 +33,7 @@ struct derived_row {
     int64_t id;     /* of the row; of the partition where it is sealed, or gone and level is 0 */
     uint32_t level; /* 0: of one row group; else merged, in the catalogue of others' days; or: */
     enum derived_days days; /* of a partition that is sealed, or gone */
+    bool does_not_fit;      /* into memory, to merge its days with others */
     uint64_t bytes;
     struct tally_span span;
     /* Rows are numbered as they are added, from 1 on since the start; of several that became one, the first and the
@@ -98,6 +99,10 @@ struct derived {
     struct reader_pool catalog_readers;
     struct derived_sums sums; /* has a lock of its own */
     uint64_t sums_worth_bytes;
+    /* Maintenance's: how many rows were merged last at once, and since when that is all that fit. */
+    size_t rollups_fit;
+    uint64_t rollups_fit_mono_ns;
+    unsigned rollups_refusals;
     /* The builder's. */
     struct intake intake;
     struct derived_delta delta;

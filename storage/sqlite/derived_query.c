@@ -228,12 +228,28 @@ static bool edge_map(void *context, struct bytes key, struct bytes *out_key)
     return false;
 }
 
+static bool is_joined(const struct edge_map *m, const struct derived_node *n)
+{
+    return n->kind == NODE_EXTERNAL && intern_find(&m->names, n->name) != UINT32_MAX;
+}
+
+/* Whether there is anything to join: mostly not. */
+static bool has_joined(const struct edge_map *m, const struct tally *t)
+{
+    struct edge_key k;
+    for (uint32_t i = 0; i < t->keys.count; i++)
+        if (edge_key_read(tally_key(t, i), &k) &&
+            (is_joined(m, &k.client) || is_joined(m, &k.server)))
+            return true;
+    return false;
+}
+
 /* A peer that is named like a service that sends spans is that service. */
 static void node_join(const struct edge_map *m, struct derived_node *n)
 {
-    uint32_t name = n->kind == NODE_EXTERNAL ? intern_find(&m->names, n->name) : UINT32_MAX;
-    if (name == UINT32_MAX)
+    if (!is_joined(m, n))
         return;
+    uint32_t name = intern_find(&m->names, n->name);
     struct derived_node first, same = *n;
     bool is_read = node_key_read(intern_get(&m->services, m->first[name]), &first);
     assert(is_read);
@@ -388,10 +404,11 @@ enum err sqlite_edges(struct engine *base, const struct query_context *q,
     enum err e = collect_run(&c);
     if (e == ERR_OK)
         e = map.error;
-    if (e == ERR_OK)
+    bool joins = e == ERR_OK && has_joined(&map, &c.tally);
+    if (joins)
         e = edges_join(&map, &c.tally, &joined);
     if (e == ERR_OK)
-        e = edges_fill(&c, &joined, out);
+        e = edges_fill(&c, joins ? &joined : &c.tally, out);
     tally_deinit(&joined);
     collect_deinit(&c);
     buffer_deinit(&map.key);

@@ -14,6 +14,8 @@
 #define MERGE_MEMORY_MAX ((size_t)64 << 20)
 #define MERGE_BYTES      ((uint64_t)8 << 20) /* of rows that are merged */
 #define BLOB_BYTES_MAX   ((size_t)256 << 20)
+#define MERGE_PATIENCE   30u /* refusals in a row, by what else takes memory, of two rows */
+#define MERGE_FITS_NS    (3600 * NS_PER_S) /* what fitted last is gone by for so long */
 #define EXPIRE_EVERY_NS  (60 * NS_PER_S)
 #define EXPIRE_STEPS     64u /* rows that go at one look for want of room */
 /* Of --retention-size, before the oldest rollups go; and as much of the least that one can ask for. */
@@ -36,7 +38,7 @@ struct rollup_merge {
 
 static uint32_t level_of(const struct derived_row *row)
 {
-    if (row->days != DERIVED_DAYS_OWN)
+    if (row->days != DERIVED_DAYS_OWN || row->does_not_fit)
         return NO_LEVEL;
     if (row->partition != NULL)
         return row->level == DERIVED_LEVEL_SEALED ? 0 : NO_LEVEL;
@@ -46,14 +48,16 @@ static uint32_t level_of(const struct derived_row *row)
 /* The first rows of a level of which there are enough. */
 static bool rows_choose(struct sqlite_engine *e, struct rollup_merge *m)
 {
-    const struct derived *d = &e->derived;
+    struct derived *d = &e->derived;
+    if (d->rollups_fit == 0 || clock_mono_ns() - d->rollups_fit_mono_ns >= MERGE_FITS_NS)
+        d->rollups_fit = DERIVED_ROLLUPS_MERGED;
+    size_t wanted = d->rollups_fit;
     (void)pthread_rwlock_rdlock(&e->operations_lock);
     for (m->level = 0; m->level < DERIVED_LEVELS_MAX; m->level++) {
         uint64_t bytes = 0;
         bool is_full = false;
         m->count = 0;
-        for (size_t i = 0; i < d->rows_count && m->count < DERIVED_ROLLUPS_MERGED && !is_full;
-             i++) {
+        for (size_t i = 0; i < d->rows_count && m->count < wanted && !is_full; i++) {
             const struct derived_row *row = &d->rows[i];
             if (level_of(row) != m->level)
                 continue;
@@ -62,7 +66,7 @@ static bool rows_choose(struct sqlite_engine *e, struct rollup_merge *m)
                 m->ids[m->count++] = row->id;
             bytes += row->bytes;
         }
-        if (m->count == DERIVED_ROLLUPS_MERGED || (is_full && m->count >= DERIVED_MERGE_LEAST))
+        if (m->count == wanted || (is_full && m->count >= DERIVED_MERGE_LEAST))
             break;
     }
     (void)pthread_rwlock_unlock(&e->operations_lock);
@@ -224,22 +228,64 @@ static enum err merge_store(struct sqlite_engine *e, void *context)
     return ERR_OK;
 }
 
-/* True: one is done, and there may be more to do. */
-static bool rollups_merge(struct sqlite_engine *e)
+static bool is_misfit(enum err e)
 {
-    struct rollup_merge m = { .count = 0 };
+    return e == ERR_BUDGET || e == ERR_TOO_LARGE || e == ERR_TOO_MANY;
+}
+
+static enum err rows_sum(struct sqlite_engine *e, struct rollup_merge *m)
+{
     struct arena arena;
     struct tally days;
-    if (!rows_choose(e, &m))
-        return false;
     arena_init(&arena, MERGE_MEMORY_MAX, &e->background);
     tally_init(&days, &arena, TALLY_DAY_NS);
-    buffer_init(&m.days, BLOB_BYTES_MAX);
-    enum err error = rows_read(e, &m, &days);
+    buffer_reset(&m->days);
+    enum err error = rows_read(e, m, &days);
     if (error == ERR_OK)
-        error = tally_encode(&days, &m.days, &m.span);
+        error = tally_encode(&days, &m->days, &m->span);
     tally_deinit(&days);
     arena_deinit(&arena);
+    return error;
+}
+
+/* Not even with one other: it stays as it is, until the next start. */
+static void misfit_mark(struct sqlite_engine *e, const struct rollup_merge *m, enum err why)
+{
+    (void)pthread_rwlock_wrlock(&e->operations_lock);
+    for (size_t i = 0; i < e->derived.rows_count; i++) {
+        struct derived_row *row = &e->derived.rows[i];
+        if (level_of(row) == m->level && row->id == m->ids[0]) {
+            row->does_not_fit = true;
+            break;
+        }
+    }
+    (void)pthread_rwlock_unlock(&e->operations_lock);
+    log_line(LOG_WARN, "storage", "rollups %lld of level %u are not merged with others: %s",
+             (long long)m->ids[0], (unsigned)m->level, err_text(why));
+}
+
+/* What does not fit is merged with fewer, and how many fit is remembered for a while. True: something is done, and
+ * there may be more to do. */
+static bool rollups_merge(struct sqlite_engine *e)
+{
+    struct derived *d = &e->derived;
+    struct rollup_merge m = { .count = 0 };
+    if (!rows_choose(e, &m))
+        return false;
+    buffer_init(&m.days, BLOB_BYTES_MAX);
+    enum err error = rows_sum(e, &m);
+    while (is_misfit(error) && m.count > 2) {
+        m.count /= 2;
+        d->rollups_fit = m.count;
+        d->rollups_fit_mono_ns = clock_mono_ns();
+        error = rows_sum(e, &m);
+    }
+    bool is_misfit_alone = is_misfit(error);
+    d->rollups_refusals = is_misfit_alone ? d->rollups_refusals + 1 : 0;
+    if (is_misfit_alone && (error != ERR_BUDGET || d->rollups_refusals >= MERGE_PATIENCE)) {
+        misfit_mark(e, &m, error);
+        d->rollups_refusals = 0;
+    }
     if (error == ERR_OK)
         error = writer_task_run(e, merge_store, &m);
     buffer_deinit(&m.days);

@@ -457,6 +457,80 @@ static void damaged_rows_are_said(void **state)
     metrics_close(metrics);
 }
 
+/* A request of spans of one day: of services with many names each. */
+enum { SERVICES = 4, NAMES = 400 };
+static void names_send(struct store *s, size_t day)
+{
+    struct buffer b;
+    buffer_init(&b, 1 << 20);
+    for (unsigned i = 0; i < SERVICES * NAMES; i++) {
+        size_t group = pb_begin(&b, OTLP_DATA_RESOURCE_GROUPS);
+        char service[] = { 's', (char)('a' + i % SERVICES) };
+        char name[] = { 'n', (char)('a' + i / 26 % 26), (char)('a' + i % 26),
+                        (char)('a' + i / 676) };
+        size_t resource = pb_begin(&b, 1), attribute = pb_begin(&b, 1), value;
+        pb_bytes(&b, 1, BYTES_LITERAL("service.name"));
+        value = pb_begin(&b, 2);
+        pb_bytes(&b, 1, bytes_of(service, sizeof service));
+        pb_end(&b, value);
+        pb_end(&b, attribute);
+        pb_end(&b, resource);
+        size_t scope = pb_begin(&b, OTLP_GROUP_SCOPE_GROUPS);
+        uint8_t id[16] = { 2 };
+        store_le64(id + 8, day * SERVICES * NAMES + i + 1);
+        uint64_t start = (20000 + day) * TALLY_DAY_NS + i;
+        size_t span = pb_begin(&b, OTLP_SCOPE_ITEMS);
+        pb_bytes(&b, 1, bytes_of(id, 16));
+        pb_bytes(&b, 2, bytes_of(id + 8, 8));
+        pb_bytes(&b, 5, bytes_of(name, sizeof name));
+        pb_fixed64(&b, 7, start);
+        pb_fixed64(&b, 8, start + 1000 + i);
+        pb_end(&b, span);
+        pb_end(&b, scope);
+        pb_end(&b, group);
+    }
+    struct append *a = ledger_append_make(&s->ledger, 4 * day, 1);
+    a->items = SERVICES * NAMES;
+    a->journal = (struct bytes){ 0 };
+    a->journal_codec = CODEC_IDENTITY;
+    assert_int_equal(arena_dup(&a->arena, buffer_bytes(&b), &a->body), ERR_OK);
+    assert_int_equal(ledger_send(s->engine, a), ERR_OK);
+    ledger_append_free(a);
+    buffer_deinit(&b);
+}
+
+/* Eight days of many series do not fit the memory that merging has: fewer at a time do, and say the same. */
+static void days_that_do_not_fit_are_merged_with_fewer(void **state)
+{
+    (void)state;
+    struct store s;
+    store_init(&s, 8);
+    s.options.partition_bytes_max = 1;
+    s.options.builder_rows = 4000;
+    reopen(&s);
+    enum { DAYS = 8 };
+    for (size_t day = 0; day < DAYS; day++) {
+        if (day == DAYS - 1) { /* the eighth is sealed when there is less */
+            s.options.memory_bytes = (size_t)10 << 20;
+            reopen(&s);
+        }
+        names_send(&s, day);
+        assert_int_equal(engine_settle(s.engine), ERR_OK);
+        for (int look = 0; look < 3000 && statistics(&s).partitions < day + 2; look++)
+            (void)usleep(5000);
+    }
+    int64_t merged = rows_once(&s, "SELECT min(count(*), 1) FROM rollup_merged", 1);
+    assert_int_equal(merged, 1);
+    assert_int_equal(rows_once(&s, "SELECT count(*) FROM rollup WHERE length(days) > 0", 0), 0);
+    char path[160];
+    (void)snprintf(path, sizeof path, "%s/catalog.db", s.directory);
+    assert_true(integer(path, "SELECT count(*) FROM rollup_merged WHERE level = 1") > 1);
+    s.options.memory_bytes = 0;
+    reopen(&s);
+    all_steps_count(&s, DAYS * SERVICES * NAMES);
+    store_deinit(&s);
+}
+
 /* ---- Verifying ------------------------------------------------------------------------------- */
 
 static void complaint_count(void *context, const char *file, const char *text)
@@ -529,6 +603,7 @@ int main(void)
         cmocka_unit_test_prestate(windows_count_what_starts_in_them, (void *)1),
         cmocka_unit_test(days_are_merged_and_say_the_same),
         cmocka_unit_test(damaged_rows_are_said),
+        cmocka_unit_test(days_that_do_not_fit_are_merged_with_fewer),
         cmocka_unit_test(verifying_reads_the_catalogue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
