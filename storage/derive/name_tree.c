@@ -309,3 +309,61 @@ bool name_tree_find(struct name_tree *tree, struct name_tree_room *room, struct 
     out->len = mark;
     return false;
 }
+
+/* ---- Restoring ------------------------------------------------------------------------------- */
+
+/* As word_next(), of a template: an open place is a word. */
+static bool template_word_next(struct bytes *rest, unsigned number, struct bytes *out,
+                               bool *out_is_open)
+{
+    const struct bytes mark = BYTES_LITERAL(MARK);
+    size_t before = separators_len(*rest);
+    *out_is_open =
+        number + 1 < WORDS_MAX && bytes_equal(bytes_slice(*rest, before, mark.len), mark);
+    if (!*out_is_open)
+        return word_next(rest, number, out);
+    size_t len = before + mark.len;
+    if (separators_len(bytes_slice(*rest, len, SIZE_MAX)) == rest->len - len)
+        len = rest->len;
+    *out = bytes_slice(*rest, 0, len);
+    *rest = bytes_slice(*rest, len, SIZE_MAX);
+    return true;
+}
+
+bool name_is_template(struct bytes name)
+{
+    struct bytes rest = name, word;
+    bool is_open = false;
+    for (unsigned number = 0; !is_open && template_word_next(&rest, number, &word, &is_open);)
+        number++;
+    return is_open;
+}
+
+void name_tree_restore(struct name_tree *tree, struct name_tree_room *room, struct bytes name)
+{
+    struct bytes rest = name, word;
+    bool is_open = false;
+    if (!name_is_template(name) || tree->names >= NAME_TREE_NAMES_MAX)
+        return;
+    if (tree->root == NULL)
+        tree->root = node_make(room, NULL, (struct bytes){ 0 });
+    struct name_node *n = tree->root;
+    for (unsigned number = 0; n != NULL && template_word_next(&rest, number, &word, &is_open);
+         number++) {
+        bool is_bare = n != tree->root && word.len == sizeof MARK - 1;
+        if (is_open && n->openness != OPEN_BARE)
+            n->openness = is_bare ? OPEN_BARE : OPEN;
+        struct name_node *child = child_find(n, word);
+        if (child == NULL)
+            child = node_make(room, n, word);
+        if (child == NULL) {
+            prune(tree, room, n);
+            return;
+        }
+        n = child;
+    }
+    if (n != NULL && !n->is_name) {
+        n->is_name = true;
+        tree->names++;
+    }
+}

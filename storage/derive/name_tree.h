@@ -8,8 +8,8 @@
  * What       words are runs of letters, digits, braces and bytes over 127; what stands before a word belongs to it.
  *            Behind the twelfth all is one word. Names of one word are no templates, and a first word becomes {*}
  *            only where others follow it: so services with many plain names keep them, within the bound of series.
- * Order      the same names in the same order make the same templates. They are forgotten with the service, and
- *            when the process ends: then learning begins again.
+ * Order      the same names in the same order make the same templates. They are forgotten with the service;
+ *            after a start they are known again by the names that were counted.
  * Bound      NAME_TREE_NAMES_MAX names, some 70 bytes a word; of all trees together the budget's bytes. When it is
  *            full nothing is learned, and names stay as they are.
  * Threads    one at a time. */
@@ -38,6 +38,10 @@ struct name_tree_room {
  * appended. `name` is clean. is_learning: note it, else the tree is only read. */
 bool name_tree_find(struct name_tree *tree, struct name_tree_room *room, struct bytes name,
                     bool is_learning, struct buffer *out);
+/* Whether there is an open place in a name, as it was counted. */
+bool name_is_template(struct bytes name);
+/* What was learned before: places that are open in a name are open here too; a name without any says nothing. */
+void name_tree_restore(struct name_tree *tree, struct name_tree_room *room, struct bytes name);
 void name_tree_deinit(struct name_tree *tree, struct name_tree_room *room); /* safe twice */
 
 /* Whether a template has a word in it, besides places that are left open. */

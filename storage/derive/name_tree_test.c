@@ -270,6 +270,45 @@ static void names_of_any_kind_are_bounded(void **state)
     }
 }
 
+/* What was counted before a start is counted under the same name after it, of whatever form templates are. */
+static void templates_are_known_again(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before, *after;
+    } forms[] = {
+        { "GET /u/", "/photos" },
+        { "GET /u/", "" },
+        { "", " checkout" },
+        { "poll:", "/" },
+        { "a/b/c/d/e/f/g/h/i/j/", "/k/l" },
+    };
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) {
+        struct grove g, again;
+        char name[96], text[128];
+        grove_init(&g, (size_t)4 << 20);
+        grove_init(&again, (size_t)4 << 20);
+        for (unsigned i = 0; i < 1000; i++) {
+            (void)snprintf(name, sizeof name, "%s%s%s", forms[f].before, with("", i, ""),
+                           forms[f].after);
+            struct bytes under = name_of(&g, name, true);
+            (void)snprintf(text, sizeof text, "%.*s", (int)under.len, (const char *)under.data);
+            if (name_is_template(bytes_text(text)))
+                name_tree_restore(&again.tree, &again.room, bytes_text(text));
+        }
+        assert_true(name_is_template(bytes_text(text)));
+        for (unsigned i = 2000; i < 2010; i++) {
+            (void)snprintf(name, sizeof name, "%s%s%s", forms[f].before, with("", i, ""),
+                           forms[f].after);
+            assert_true(bytes_equal_text(name_of(&again, name, false), text));
+            assert_true(bytes_equal_text(name_of(&again, name, true), text));
+        }
+        grove_deinit(&g);
+        grove_deinit(&again);
+    }
+    assert_false(name_is_template(BYTES_LITERAL("GET /item/{id}")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +319,7 @@ int main(void)
         cmocka_unit_test(few_names_stay_as_they_are),
         cmocka_unit_test(words_that_come_again_stay),
         cmocka_unit_test(first_words_open_where_others_follow),
+        cmocka_unit_test(templates_are_known_again),
         cmocka_unit_test(names_of_any_kind_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

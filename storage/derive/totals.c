@@ -204,6 +204,24 @@ static bool series_has_room(const struct totals *t, const struct total *of)
            (t->series_count < TOTALS_SERIES_MAX || (of != NULL && own < TOTALS_OF_SERVICE_SURE));
 }
 
+void totals_restore_name(struct totals *t, const struct red_key *key, uint64_t now_mono_ns)
+{
+    struct buffer text;
+    if (!name_is_template(key->name))
+        return;
+    buffer_init(&text, 4096);
+    service_key(&text, key->service, key->namespace, key->environment);
+    (void)pthread_mutex_lock(&t->lock);
+    t->now_mono_ns = now_mono_ns;
+    if (is_admitted(t, &text, t->services_count, TOTALS_SERVICES_MAX, true)) {
+        struct total *of = service_entry(t, key);
+        if (of != NULL)
+            name_tree_restore(&of->names, &t->names, key->name);
+    }
+    (void)pthread_mutex_unlock(&t->lock);
+    buffer_deinit(&text);
+}
+
 /* The entry of a series. NULL: it has none, and where may_make none can be made. */
 static struct total *series_entry(struct totals *t, const struct red_key *key, struct total *of,
                                   bool is_bounded, bool may_make)

@@ -59,6 +59,9 @@ void totals_admit_service(void *context, struct derived_node *service);
 void totals_admit_series(void *context, struct bytes raw, unsigned cleaned, struct red_key *key);
 void totals_admit_edge(void *context, struct edge_key *key);
 
+/* After a start, of a series that was counted before it: what was learned of its service's names is known again. */
+void totals_restore_name(struct totals *t, const struct red_key *key, uint64_t now_mono_ns);
+
 /* The same for queries: context is a struct totals_reader. Nothing is noted, so what is new is counted apart until
  * the builder has seen it, unless a bound is reached. */
 void totals_show_service(void *context, struct derived_node *service);

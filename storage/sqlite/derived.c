@@ -634,3 +634,78 @@ enum err derived_catalog_load(struct sqlite_engine *e)
     (void)sqlite3_finalize(s);
     return error;
 }
+
+/* ---- Names that were learned ----------------------------------------------------------------- */
+
+#define NAMES_ROWS    32u /* of partitions that are written, the newest */
+#define NAMES_ROLLUPS "2" /* and of the catalogue's */
+#define NAMES_ARENA   ((size_t)1 << 20)
+
+static bool name_restore(void *context, struct bytes key, struct bytes *out_key)
+{
+    struct sqlite_engine *e = context;
+    struct red_key k;
+    *out_key = key;
+    if (red_key_read(key, &k))
+        totals_restore_name(&e->derived.totals, &k, clock_mono_ns());
+    return false; /* of what it counts nothing is read */
+}
+
+static enum err names_restore(struct sqlite_engine *e, struct bytes stored)
+{
+    const struct tally_filter filter = { .map = name_restore, .context = e };
+    struct arena arena;
+    struct tally unused;
+    arena_init(&arena, NAMES_ARENA, NULL);
+    tally_init(&unused, &arena, 0);
+    enum err error = tally_add_stored(&unused, stored, &filter);
+    tally_deinit(&unused);
+    arena_deinit(&arena);
+    return error == ERR_CORRUPT ? ERR_OK : error;
+}
+
+static enum err row_names_load(struct sqlite_engine *e, const struct derived_row *row)
+{
+    struct db *db = NULL;
+    sqlite3_stmt *s = NULL;
+    bool is_row = false;
+    enum err error = reader_pool_take(&row->partition->readers, &db);
+    if (error == ERR_OK)
+        error = db_prepare(db, "SELECT minutes FROM derived WHERE id = ?1", &s);
+    if (error == ERR_OK) {
+        (void)sqlite3_bind_int64(s, 1, row->id);
+        error = db_step(db, s, &is_row);
+    }
+    if (error == ERR_OK && is_row)
+        error = names_restore(e, db_column_bytes(s, 0));
+    (void)sqlite3_finalize(s);
+    reader_pool_give(&row->partition->readers, db);
+    return damage_report(row->partition, error);
+}
+
+enum err derived_names_load(struct sqlite_engine *e)
+{
+    sqlite3_stmt *s = NULL;
+    bool is_row = true;
+    unsigned count = 0;
+    enum err error = ERR_OK;
+    for (size_t i = e->derived.rows_count; error == ERR_OK && i > 0 && count < NAMES_ROWS; i--) {
+        const struct derived_row *row = &e->derived.rows[i - 1];
+        if (row->partition == NULL || row->level == DERIVED_LEVEL_SEALED)
+            continue;
+        error = row_names_load(e, row);
+        count++;
+    }
+    if (error == ERR_OK)
+        error =
+            db_prepare(catalog_db(e->catalog),
+                       "SELECT hours FROM rollup ORDER BY partition DESC LIMIT " NAMES_ROLLUPS, &s);
+    while (error == ERR_OK) {
+        error = db_step(catalog_db(e->catalog), s, &is_row);
+        if (error != ERR_OK || !is_row)
+            break;
+        error = names_restore(e, db_column_bytes(s, 0));
+    }
+    (void)sqlite3_finalize(s);
+    return error == ERR_CORRUPT ? ERR_OK : error;
+}

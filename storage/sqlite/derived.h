@@ -183,6 +183,8 @@ NODISCARD enum err derived_load(struct sqlite_engine *e, struct partition *p);
 NODISCARD enum err derived_halves_load(struct sqlite_engine *e);
 /* List what the catalogue has of partitions that are gone. */
 NODISCARD enum err derived_catalog_load(struct sqlite_engine *e);
+/* After both: templates of names that were learned, from what was counted last. What cannot be read is left out. */
+NODISCARD enum err derived_names_load(struct sqlite_engine *e);
 
 /* ---- Verifying ------------------------------------------------------------------------------- */
 

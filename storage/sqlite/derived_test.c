@@ -457,17 +457,20 @@ static void damaged_rows_are_said(void **state)
     metrics_close(metrics);
 }
 
-/* A request of spans of one day: of services with many names each. */
+/* A request of spans of one day: of services with many names each; or of one service, whose names differ in one
+ * place. */
 enum { SERVICES = 4, NAMES = 400 };
-static void names_send(struct store *s, size_t day)
+static void names_send(struct store *s, size_t day, bool is_one)
 {
     struct buffer b;
     buffer_init(&b, 1 << 20);
     for (unsigned i = 0; i < SERVICES * NAMES; i++) {
         size_t group = pb_begin(&b, OTLP_DATA_RESOURCE_GROUPS);
-        char service[] = { 's', (char)('a' + i % SERVICES) };
-        char name[] = { 'n', (char)('a' + i / 26 % 26), (char)('a' + i % 26),
-                        (char)('a' + i / 676) };
+        char service[] = { 's', (char)('a' + (is_one ? 25 : i % SERVICES)) };
+        char name[64];
+        int len = snprintf(name, sizeof name, "%s%c%c%c%c%s", is_one ? "GET /u/" : "n",
+                           (int)('a' + i / 26 % 26), (int)('a' + i % 26), (int)('a' + i / 676),
+                           is_one ? (int)('a' + day) : 'x', is_one ? "/photos" : "");
         size_t resource = pb_begin(&b, 1), attribute = pb_begin(&b, 1), value;
         pb_bytes(&b, 1, BYTES_LITERAL("service.name"));
         value = pb_begin(&b, 2);
@@ -482,7 +485,7 @@ static void names_send(struct store *s, size_t day)
         size_t span = pb_begin(&b, OTLP_SCOPE_ITEMS);
         pb_bytes(&b, 1, bytes_of(id, 16));
         pb_bytes(&b, 2, bytes_of(id + 8, 8));
-        pb_bytes(&b, 5, bytes_of(name, sizeof name));
+        pb_bytes(&b, 5, bytes_of(name, (size_t)len));
         pb_fixed64(&b, 7, start);
         pb_fixed64(&b, 8, start + 1000 + i);
         pb_end(&b, span);
@@ -514,7 +517,7 @@ static void days_that_do_not_fit_are_merged_with_fewer(void **state)
             s.options.memory_bytes = (size_t)10 << 20;
             reopen(&s);
         }
-        names_send(&s, day);
+        names_send(&s, day, false);
         assert_int_equal(engine_settle(s.engine), ERR_OK);
         for (int look = 0; look < 3000 && statistics(&s).partitions < day + 2; look++)
             (void)usleep(5000);
@@ -528,6 +531,48 @@ static void days_that_do_not_fit_are_merged_with_fewer(void **state)
     s.options.memory_bytes = 0;
     reopen(&s);
     all_steps_count(&s, DAYS * SERVICES * NAMES);
+    store_deinit(&s);
+}
+
+static size_t names_counted(struct store *s)
+{
+    struct arena arena;
+    arena_init(&arena, (size_t)64 << 20, NULL);
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
+    struct red_query query = { .range = { 0, UINT64_MAX / 2, 0 },
+                               .group = RED_BY_SERVICE | RED_BY_NAME,
+                               .service = BYTES_LITERAL("sz") };
+    struct red_result result = { 0 };
+    assert_int_equal(engine_red(s->engine, &q, &query, &result), ERR_OK);
+    arena_deinit(&arena);
+    return result.count;
+}
+
+/* A template that was learned goes on counting after a start, and the names that it stands for are not new ones. */
+static void templates_outlive_a_restart(void **state)
+{
+    (void)state;
+    struct store s;
+    store_init(&s, 9);
+    names_send(&s, 0, true);
+    assert_int_equal(engine_settle(s.engine), ERR_OK);
+    size_t names = names_counted(&s);
+    assert_true(names > 400 && names < 600); /* the first ones, and the template */
+    reopen(&s);
+    names_send(&s, 1, true);
+    assert_int_equal(engine_settle(s.engine), ERR_OK);
+    assert_int_equal(names_counted(&s), names);
+    /* Also of a partition that is sealed. */
+    s.options.partition_bytes_max = 1;
+    reopen(&s);
+    names_send(&s, 2, true);
+    assert_int_equal(engine_settle(s.engine), ERR_OK);
+    for (int look = 0; look < 3000 && statistics(&s).partitions < 2; look++)
+        (void)usleep(5000);
+    reopen(&s);
+    names_send(&s, 3, true);
+    assert_int_equal(engine_settle(s.engine), ERR_OK);
+    assert_int_equal(names_counted(&s), names);
     store_deinit(&s);
 }
 
@@ -604,6 +649,7 @@ int main(void)
         cmocka_unit_test(days_are_merged_and_say_the_same),
         cmocka_unit_test(damaged_rows_are_said),
         cmocka_unit_test(days_that_do_not_fit_are_merged_with_fewer),
+        cmocka_unit_test(templates_outlive_a_restart),
         cmocka_unit_test(verifying_reads_the_catalogue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

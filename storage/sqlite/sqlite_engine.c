@@ -323,6 +323,8 @@ static enum err load_all(struct sqlite_engine *e, char **out_message)
     if (error == ERR_OK)
         error = derived_halves_load(e);
     if (error == ERR_OK)
+        error = derived_names_load(e);
+    if (error == ERR_OK)
         error = groups_show(&l);
     if (error == ERR_OK)
         error = replay_journals(e, &first_arrival);
