@@ -144,6 +144,7 @@ static enum err ask(struct call *c, const struct graph_query *query, const struc
         return e;
     edges.range = numbers_range(w, true);
     edges.wants_durations = false;
+    edges.skips_services = true; /* services have points of their own */
     e = engine_edges(c->options->engine, &c->context, &edges, &out->points);
     c->is_damaged |= out->points.is_damaged;
     return e;

@@ -158,6 +158,7 @@ struct unpaired {
 struct edge_query {
     struct derived_range range;
     bool wants_durations;
+    bool skips_services; /* leave out what is between two services, and halves that stayed alone */
     /* Of two halves only one has come, this long ago: it counts as if it were alone. Should the other come
      * later (up to 15 minutes), the answers are right from then on. */
     uint64_t patience_ns;

@@ -312,7 +312,7 @@ double histogram_quantile(const struct histogram *h, double q)
     uint64_t rank = (uint64_t)wanted, seen = h->zero_count;
     if (seen >= rank)
         return 0;
-    for (uint32_t i = 0; i < h->length; i++) {
+    for (uint32_t i = filled_from(h, 0); i < h->length; i = filled_from(h, i + 1)) {
         seen += histogram_at(h, i);
         if (seen < rank)
             continue;
@@ -344,7 +344,7 @@ void histogram_cumulate(const struct histogram *h, const double *limits, size_t 
 
 /* ---- Compact form ---------------------------------------------------------------------------- */
 
-static bool get_varint(struct bytes *in, uint64_t *out)
+static inline bool get_varint(struct bytes *in, uint64_t *out)
 {
     uint64_t v = 0;
     if (in->len > 0 && in->data[0] < 0x80) { /* nearly all */

@@ -181,6 +181,7 @@ struct edge_map {
     uint32_t *first;        /* [names.count]: the first service of that name */
     uint32_t first_capacity;
     struct buffer key;
+    bool skips_services;
     enum err error;
 };
 
@@ -211,10 +212,13 @@ static bool edge_map(void *context, struct bytes key, struct bytes *out_key)
 {
     struct edge_map *m = context;
     struct red_key k;
+    struct edge_key edge;
     uint32_t unused;
     *out_key = key;
     if (!red_key_read(key, &k))
-        return true;
+        return !m->skips_services ||
+               (edge_key_read(key, &edge) &&
+                (edge.client.kind != NODE_SERVICE || edge.server.kind != NODE_SERVICE));
     const struct derived_node node = { .kind = NODE_SERVICE,
                                        .name = k.service,
                                        .namespace = k.namespace,
@@ -381,7 +385,7 @@ enum err sqlite_edges(struct engine *base, const struct query_context *q,
 {
     if (query->range.step_ns % DERIVED_STEP_MIN_NS != 0)
         return ERR_INVALID;
-    struct edge_map map = { 0 };
+    struct edge_map map = { .skips_services = query->skips_services };
     intern_init(&map.noted, OPERATIONS_MAX);
     intern_init(&map.services, OPERATIONS_MAX);
     intern_init(&map.names, OPERATIONS_MAX);
@@ -391,7 +395,7 @@ enum err sqlite_edges(struct engine *base, const struct query_context *q,
         .q = q,
         .range = query->range,
         .skips_durations = !query->wants_durations,
-        .shape = BYTES_LITERAL("E"),
+        .shape = query->skips_services ? BYTES_LITERAL("outer edges") : BYTES_LITERAL("edges"),
         .noted = &map.noted,
         .on_service = service_note,
         .map = edge_map,
