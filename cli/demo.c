@@ -6,8 +6,10 @@
 #include "base/mem.h"
 #include "cli/commands.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #define TICK_NS        (50 * NS_PER_MS)
@@ -177,9 +179,9 @@ static enum err write_truth(struct demo *d, const char *path)
 /* ---- The command
  * ---------------------------------------------------------------------------------------------- */
 
-static int fail(const char *what, enum err e)
+static int fail(const char *what, const char *why)
 {
-    fprintf(stderr, "spindle demo: %s: %s\n", what, err_text(e));
+    fprintf(stderr, "spindle demo: %s: %s\n", what, why);
     return EXIT_STATUS_FAILED;
 }
 
@@ -188,10 +190,12 @@ static int run_shop(struct demo *d)
     const struct demo_options *o = d->options;
     enum err e = shop_init(d);
     if (e != ERR_OK)
-        return fail("starting", e);
+        return fail("starting", err_text(e));
     e = demo_export_open(d);
-    if (e != ERR_OK)
-        return fail(o->endpoint, e);
+    if (e != ERR_OK) {
+        (void)fail(o->endpoint, client_open_text(e));
+        return e == ERR_INVALID || e == ERR_UNSUPPORTED ? EXIT_STATUS_USAGE : EXIT_STATUS_FAILED;
+    }
     struct sigaction action = { .sa_handler = on_interrupt };
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -205,15 +209,17 @@ static int run_shop(struct demo *d)
     fflush(stdout);
     client_run(demo_export_client(d), false, TICK_NS, on_tick, &r);
     print_status(&r, clock_mono_ns());
+    errno = 0;
     e = o->truth == NULL ? ERR_OK : write_truth(d, o->truth);
-    return e == ERR_OK ? EXIT_STATUS_OK : fail(o->truth, e);
+    return e == ERR_OK ? EXIT_STATUS_OK
+                       : fail(o->truth, e == ERR_IO && errno != 0 ? strerror(errno) : err_text(e));
 }
 
 static int run(const struct demo_options *o)
 {
     struct demo *d = mem_zalloc(sizeof *d);
     if (d == NULL)
-        return fail("starting", ERR_NOMEM);
+        return fail("starting", err_text(ERR_NOMEM));
     d->options = o;
     arena_init(&d->arena, 4u << 20, NULL);
     random_init(&d->random, o->seed);

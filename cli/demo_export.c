@@ -188,7 +188,7 @@ static void tell(struct demo *d, enum signal signal, const struct client_result 
                 signal_name(signal));
     else if (result->error != ERR_OK)
         fprintf(stderr, "spindle demo: %s does not take %s (%s); trying again until it does\n",
-                d->options->endpoint, signal_name(signal), err_text(result->error));
+                d->options->endpoint, signal_name(signal), client_result_text(result));
     else
         fprintf(stderr, "spindle demo: %s refuses %s with gRPC status %d: %.*s\n",
                 d->options->endpoint, signal_name(signal), result->grpc_status,

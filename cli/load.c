@@ -5,7 +5,9 @@
 #include "cli/commands.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #define ROW(...) OPTION_ROW(load_options, __VA_ARGS__)
@@ -41,16 +43,23 @@ static int run(const struct load_options *o)
     const char *message = NULL;
     if (!o->json)
         fprintf(stderr, "spindle load: preparing requests\n");
+    const char *why = NULL;
+    errno = 0;
     enum err e = load_requests_make(o, &requests, &message);
     if (e == ERR_OK) {
-        message = "the endpoint cannot be used";
+        message = o->endpoint;
         e = load_run(o, &requests, &result);
+        why = client_open_text(e);
+    } else if (e == ERR_IO && errno != 0) {
+        why = strerror(errno);
+    } else {
+        why = err_text(e);
     }
     if (e == ERR_OK) {
         load_report(o, &requests, &result, &text);
         print(stdout, &text);
     } else {
-        fprintf(stderr, "spindle load: %s: %s\n", message, err_text(e));
+        fprintf(stderr, "spindle load: %s: %s\n", message, why);
     }
     bool is_good = e == ERR_OK && result.requests_lost == 0 && result.spans_acknowledged > 0;
     buffer_deinit(&text);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #define ATTEMPTS_MAX     50u
+#define PATIENCE_NS      (10 * NS_PER_S) /* for the first connection: a server may be starting */
 #define BACKOFF_FIRST_NS (100 * NS_PER_MS)
 #define BACKOFF_LAST_NS  (5 * NS_PER_S)
 
@@ -27,6 +28,9 @@ struct load_run {
     uint64_t spans_due; /* open loop: spans of the requests sent so far */
     uint64_t start_mono_ns, measure_mono_ns, end_mono_ns, last_answer_mono_ns;
     struct load_request *retries;
+    bool has_connected; /* something else than "no connection" has come */
+    bool is_failing;    /* it was said that there is no connection */
+    bool gives_up;      /* there never was one: nothing is sent again */
 };
 
 static volatile sig_atomic_t interrupted;
@@ -45,7 +49,8 @@ static void send_request(struct load_run *run, struct load_request *r)
 
 static bool may_send(const struct load_run *run)
 {
-    return run->next < run->requests->count && clock_mono_ns() < run->end_mono_ns && !interrupted;
+    return run->next < run->requests->count && clock_mono_ns() < run->end_mono_ns && !interrupted &&
+           !run->gives_up;
 }
 
 static void send_next(struct load_run *run, uint64_t due_mono_ns)
@@ -120,6 +125,27 @@ static void finish_if_done(struct load_run *run)
         client_stop(run->client);
 }
 
+/* Say that nobody is there, once until somebody is; give up when nobody ever was. */
+static void notice(struct load_run *run, const struct client_result *answer, uint64_t now)
+{
+    const char *endpoint = run->options->endpoint;
+    if (answer->error == ERR_CANCELLED)
+        return;
+    bool is_failing = answer->error == ERR_IO;
+    run->has_connected = run->has_connected || !is_failing;
+    if (is_failing && !run->is_failing)
+        fprintf(stderr, "spindle load: %s: no answer (%s), trying again\n", endpoint,
+                client_result_text(answer));
+    else if (!is_failing && run->is_failing)
+        fprintf(stderr, "spindle load: %s answers again\n", endpoint);
+    run->is_failing = is_failing;
+    if (run->has_connected || run->gives_up || now < run->start_mono_ns + PATIENCE_NS)
+        return;
+    run->gives_up = true;
+    fprintf(stderr, "spindle load: %s: no connection in %u s, giving up\n", endpoint,
+            (unsigned)(PATIENCE_NS / NS_PER_S));
+}
+
 static void on_done(struct client_call *call, const struct client_result *answer)
 {
     struct load_request *r = (struct load_request *)call;
@@ -128,12 +154,13 @@ static void on_done(struct client_call *call, const struct client_result *answer
     bool is_ok = answer->error == ERR_OK && answer->http_status == 200 &&
                  (run->options->protocol != 0 || answer->grpc_status == 0);
     run->last_answer_mono_ns = now;
+    notice(run, answer, now);
     if (is_ok) {
         count_acknowledged(run, r, answer, now);
     } else {
         count_error(run->result, answer);
         bool may_retry = answer->error != ERR_CANCELLED && r->attempts < ATTEMPTS_MAX &&
-                         now < run->end_mono_ns && !interrupted;
+                         now < run->end_mono_ns && !interrupted && !run->gives_up;
         if (may_retry && client_result_is_retryable(answer)) {
             retry_later(run, r, answer->retry_after_ns, now);
             return;
@@ -154,7 +181,7 @@ static void send_due_retries(struct load_run *run, uint64_t now)
     while (due != NULL) {
         struct load_request *r = due;
         due = r->next_retry;
-        if (r->retry_mono_ns <= now || interrupted) {
+        if (r->retry_mono_ns <= now || interrupted || run->gives_up) {
             send_request(run, r);
         } else {
             r->next_retry = run->retries;

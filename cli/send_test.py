@@ -110,19 +110,44 @@ def load_tells_of_a_dead_server():
     os.rmdir(server.directory)
 
 
+def wrong_names_are_explained():
+    for arguments, words in ((("demo", "--endpoint", "foo"), "foo: not of the form HOST:PORT"),
+                             (("demo", "--endpoint", "https://127.0.0.1:1"), "https is not spoken"),
+                             (("load", "--spans", "1", "--endpoint", "foo"), "foo: not of the form HOST:PORT"),
+                             (("load", "--file", "/nonexistent"), "No such file or directory"),
+                             (("load", "--spans", "1", "--truth", "/nonexistent/x"), "No such file or directory"),
+                             (("verify", "--data", "/nonexistent"), "/nonexistent: No such file or directory"),
+                             (("verify", "--data", "/etc/passwd"), "/etc/passwd: Not a directory")):
+        done = subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=60)
+        expect(done.returncode != 0 and words in done.stderr, f"{arguments}: {done.stderr}")
+
+
 def demo_without_a_server_ends_soon():
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
         demo = subprocess.Popen([BINARY, "demo", "--endpoint", f"127.0.0.1:{nobody.getsockname()[1]}"],
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        expect("does not take" in demo.stderr.readline(), "it says that nobody is there")
+        said = demo.stderr.readline()
+        expect("does not take" in said and "connection refused" in said, "it says that nobody is there: " + said)
         began = time.monotonic()
         demo.send_signal(signal.SIGTERM)
         demo.communicate(timeout=60)
         expect(time.monotonic() - began < 20, f"it ends soon: {time.monotonic() - began:.1f} s")
 
 
-for test in (demo_without_a_server_ends_soon, demo_is_stored_as_it_says, demo_goes_on_after_kill, load_is_stored_as_it_says,
+def load_gives_up(waiting):
+    """It was started before all other tests: its patience takes as long as they."""
+    _, said = waiting.communicate(timeout=120)
+    expect(waiting.returncode == 1 and said.count("connection refused") == 1 and said.count("giving up") == 1,
+           "load says that nobody is there, and ends: " + said)
+
+
+nobody = socket.socket()
+nobody.bind(("127.0.0.1", 0))  # and does not listen
+patient = subprocess.Popen([BINARY, "load", "--spans", "512", "--endpoint", f"127.0.0.1:{nobody.getsockname()[1]}"],
+                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+for test in (wrong_names_are_explained, demo_without_a_server_ends_soon, demo_is_stored_as_it_says, demo_goes_on_after_kill, load_is_stored_as_it_says,
              load_tells_of_a_dead_server):
     test()
     print("ok  " + test.__name__)
+load_gives_up(patient)

@@ -170,6 +170,8 @@ class Serve(unittest.TestCase):
         self.assertNotIn("secret", err)
         self.refused("--auth-token-file", str(self.directory / "none"), status=1, words="No such file")
         self.refused("--tls-cert", config, "--tls-key", config, status=1, words=r"c\.yaml")
+        self.refused("--tls-cert", str(self.directory / "none"), "--tls-key", config, status=1,
+                     words="none: No such file or directory")
 
     def test_a_port_in_use_is_named(self):
         with socket.socket() as taken:

@@ -418,7 +418,8 @@ static int ask_server(struct asking *a, const char *authorization)
     enum err e = client_open(&options, &v.client);
     if (e != ERR_OK) {
         fprintf(stderr, "spindle sql: --url %s: %s\n", a->options->url,
-                e == ERR_UNSUPPORTED ? "https is not spoken here; ask with curl" : err_text(e));
+                e == ERR_UNSUPPORTED ? "https is not spoken here; ask with curl"
+                                     : client_open_text(e));
         return EXIT_STATUS_USAGE;
     }
     buffer_init(&body, 16 * SQL_TEXT_MAX);

@@ -4,7 +4,10 @@
 #include "cli/options.h"
 #include "storage/sqlite/sqlite_engine.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #define OPTIONS_BYTES_MAX (4 * OPTIONS_FILE_MAX)
@@ -39,6 +42,12 @@ static void on_finding(void *context, const char *file, const char *what)
 static int verify(const char *directory)
 {
     size_t findings = 0;
+    DIR *there = opendir(directory);
+    if (there == NULL) {
+        fprintf(stderr, "spindle verify: %s: %s\n", directory, strerror(errno));
+        return EXIT_STATUS_FAILED;
+    }
+    (void)closedir(there);
     enum err e = sqlite_engine_verify(directory, on_finding, &findings);
     if (e == ERR_OK) {
         printf("%s: all is well\n", directory);

@@ -45,7 +45,9 @@ static struct client_call *take_waiting(struct client *c)
 /* The calls that wait now, not those that their callbacks send. */
 static void fail_waiting(struct client *c, enum err error)
 {
-    const struct client_result result = { .error = error, .grpc_status = -1 };
+    const struct client_result result = { .error = error,
+                                          .cause = error == ERR_IO ? c->cause : NULL,
+                                          .grpc_status = -1 };
     for (size_t n = c->waiting_count; n > 0; n--) {
         struct client_call *call = take_waiting(c);
         call->on_done(call, &result);
@@ -72,6 +74,7 @@ void client_slot_finish(struct client_connection *k, struct client_slot *slot, e
     assert(call != NULL);
     const struct client_result result = {
         .error = error,
+        .cause = error == ERR_IO ? k->client->cause : NULL,
         .http_status = slot->http_status,
         .grpc_status = error == ERR_OK ? slot->grpc_status : -1,
         .message = buffer_bytes(&slot->message),
@@ -86,6 +89,20 @@ void client_slot_finish(struct client_connection *k, struct client_slot *slot, e
     /* The slot is free, but nothing is started in it before the callback has returned: pump() does
      * that. */
     call->on_done(call, &result);
+}
+
+const char *client_open_text(enum err e)
+{
+    if (e == ERR_INVALID)
+        return "not of the form HOST:PORT";
+    if (e == ERR_UNSUPPORTED)
+        return "https is not spoken here; give http:// or HOST:PORT";
+    return e == ERR_NOT_FOUND ? "the host has no address" : err_text(e);
+}
+
+const char *client_result_text(const struct client_result *r)
+{
+    return r->cause != NULL ? r->cause : err_text(r->error);
 }
 
 bool client_result_is_retryable(const struct client_result *r)
@@ -240,8 +257,12 @@ static void connection_drop(struct client_connection *k, enum err error)
     }
 }
 
-static void connection_lost(struct client_connection *k)
+/* status: of libuv; 0: it was not the system that ended it. */
+static void connection_lost(struct client_connection *k, int status)
 {
+    k->client->cause = status == 0        ? NULL
+                       : status == UV_EOF ? "the server closed the connection"
+                                          : uv_strerror(status);
     bool was_connecting = k->state == CONNECTION_CONNECTING;
     connection_drop(k, ERR_IO);
     struct client *c = k->client;
@@ -266,8 +287,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
     struct client_connection *k = stream->data;
     if (k->state != CONNECTION_OPEN || n == 0)
         return;
-    if (n < 0 || k->client->ops->receive(k, bytes_of(buffer->base, (size_t)n)) != ERR_OK)
-        connection_lost(k);
+    if (n < 0)
+        connection_lost(k, (int)n);
+    else if (k->client->ops->receive(k, bytes_of(buffer->base, (size_t)n)) != ERR_OK)
+        connection_lost(k, 0);
     pump(k->client);
 }
 
@@ -278,7 +301,7 @@ static void on_connected(uv_connect_t *request, int status)
         return;
     if (status != 0 || uv_tcp_nodelay(&k->tcp, 1) != 0 || k->client->ops->begin(k) != ERR_OK ||
         uv_read_start((uv_stream_t *)&k->tcp, on_allocate, on_read) != 0) {
-        connection_lost(k);
+        connection_lost(k, status);
     } else {
         k->state = CONNECTION_OPEN;
         k->takes_calls = true;
@@ -296,9 +319,10 @@ static void connection_make(struct client_connection *k)
     k->writing.data = k;
     k->state = CONNECTION_CONNECTING;
     k->connect_deadline_mono_ns = clock_mono_ns() + c->options.timeout_ns;
-    if (uv_tcp_connect(&k->connecting, &k->tcp, (const struct sockaddr *)&c->address,
-                       on_connected) != 0)
-        connection_lost(k);
+    int status =
+        uv_tcp_connect(&k->connecting, &k->tcp, (const struct sockaddr *)&c->address, on_connected);
+    if (status != 0)
+        connection_lost(k, status);
 }
 
 static void on_written(uv_write_t *request, int status)
@@ -308,7 +332,7 @@ static void on_written(uv_write_t *request, int status)
         return;
     k->is_writing = false;
     if (status != 0)
-        connection_lost(k);
+        connection_lost(k, status);
     pump(k->client);
 }
 
@@ -317,15 +341,16 @@ static void connection_flush(struct client_connection *k)
     while (k->state == CONNECTION_OPEN && !k->is_writing) {
         buffer_reset(&k->out);
         if (k->client->ops->flush(k) != ERR_OK) {
-            connection_lost(k);
+            connection_lost(k, 0);
             return;
         }
         if (k->out.len == 0)
             return;
         uv_buf_t piece = uv_buf_init((char *)k->out.data, (unsigned)k->out.len);
         k->is_writing = true;
-        if (uv_write(&k->writing, (uv_stream_t *)&k->tcp, &piece, 1, on_written) != 0)
-            connection_lost(k);
+        int status = uv_write(&k->writing, (uv_stream_t *)&k->tcp, &piece, 1, on_written);
+        if (status != 0)
+            connection_lost(k, status);
     }
 }
 
@@ -393,7 +418,7 @@ static void pump(struct client *c)
 static void check_deadlines(struct client_connection *k, uint64_t now)
 {
     if (k->state == CONNECTION_CONNECTING && now >= k->connect_deadline_mono_ns)
-        connection_lost(k);
+        connection_lost(k, UV_ETIMEDOUT);
     for (unsigned i = 0; i < k->slot_count && k->state == CONNECTION_OPEN; i++) {
         struct client_slot *slot = &k->slots[i];
         if (slot->call == NULL || now < slot->deadline_mono_ns)

@@ -37,6 +37,8 @@ struct client_result {
     /* Of the transport: ERR_IO (no connection, or lost), ERR_DEADLINE, ERR_INVALID (not an answer
      * in this protocol), ERR_TOO_LARGE, ERR_NOMEM, ERR_CANCELLED (closed); else ERR_OK. */
     enum err error;
+    const char
+        *cause; /* with ERR_IO what the system said, static text: "connection refused"; or NULL */
     unsigned http_status; /* 200...; 0 when there was none */
     int grpc_status; /* 0..16; gRPC's reading of the HTTP status or the reset when the server gave
                         none; -1 for HTTP/1.1 and where error is set */
@@ -67,6 +69,10 @@ struct client_call {
 NODISCARD enum err client_open(const struct client_options *options, struct client **out);
 /* Ends what is under way with ERR_CANCELLED. Not from callbacks. */
 void client_close(struct client *c);
+/* Why client_open() failed, as static text for people. */
+const char *client_open_text(enum err e);
+/* Why a call failed whose error is not ERR_OK: its cause, or the error's text. */
+const char *client_result_text(const struct client_result *result);
 
 /* Send when a slot is free; calls wait in order. on_done comes later, from client_run(), once. A
  * call that waits while no connection can be made ends with ERR_IO when the attempt has failed. */

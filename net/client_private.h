@@ -72,6 +72,7 @@ struct client {
     struct client_call *first, *last; /* waiting */
     size_t waiting_count, busy_count;
     bool until_idle, is_stopped, has_loop;
+    const char *cause; /* what the system said of the connection lost last; NULL: nothing */
     uint8_t *read_buffer;
     struct client_connection *connections; /* [options.connections] */
     unsigned next_connection;

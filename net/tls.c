@@ -44,13 +44,15 @@ static enum err explain(const char *what, const char *path, char **out_message)
 {
     struct buffer text;
     buffer_init(&text, 1024);
-    unsigned long code = ERR_peek_last_error();
-    const char *reason = ERR_reason_error_string(code);
+    /* The newest entry says what could not be done; an older one of the system says why. */
+    const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+    for (unsigned long code = ERR_get_error(); code != 0; code = ERR_get_error())
+        if (ERR_SYSTEM_ERROR(code))
+            reason = strerror(ERR_GET_REASON(code));
     buffer_printf(&text, "%s %s: %s", what, path, reason == NULL ? "cannot be read" : reason);
     buffer_append_byte(&text, 0);
     size_t len;
     *out_message = (char *)buffer_take(&text, &len);
-    ERR_clear_error();
     return ERR_INVALID;
 }
 
