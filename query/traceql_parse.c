@@ -320,8 +320,6 @@ static bool parse_attribute(struct parser *p, struct node *n)
 {
     const struct token *t = &p->token;
     n->is_any = n->is_field = n->is_of_row = true;
-    if (t->scope == EXPR_SCOPE_RESOURCE && bytes_equal_text(t->key, "service.name"))
-        n->special = NODE_SERVICE;
     if (t->is_of_parent)
         parser_unsupported(p, t->offset, "the scope 'parent.'");
     return node_set(p, n, expr_attribute(p->lexer.arena, t->scope, t->key), EXPR_NIL) &&
@@ -420,8 +418,6 @@ static bool compare_nil(struct parser *p, const struct operation_site *s, const 
         return node_set(p, out, constant(p, EXPR_BOOL, 0), EXPR_BOOL);
     }
     const struct node *n = left_is_nil ? r : l;
-    if (n->special == NODE_SERVICE)
-        return parser_fail(p, s->at.offset, "resource.service.name is never nil");
     if (!n->is_any || !n->is_field)
         return parser_fail(p, s->at.offset, "only an attribute can be nil, not %s",
                            n->is_field ? "an intrinsic" : type_text(n));

@@ -28,7 +28,6 @@ enum node_special {
     NODE_TEXT,
     NODE_TRACE_ID,
     NODE_SPAN_ID,
-    NODE_SERVICE,
     NODE_NESTED_SET_PARENT
 };
 
