@@ -170,6 +170,7 @@ enum err collector_add_otlp_routes(struct collector *c, struct router *r)
                                .path = export_grpc_paths[s],
                                .scope = SCOPE_WRITE,
                                .body_max = c->request_bytes_max,
+                               .body_option = "--request-size-max",
                                .handler = export_handle,
                                .context = &c->routes[s] };
         e = router_add(r, &route);

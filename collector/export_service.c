@@ -55,6 +55,20 @@ static void write_plural(struct buffer *b, uint64_t n, const char *word)
     buffer_printf(b, " %s%s", word, n == 1 ? "" : "s");
 }
 
+/* IDs of a JSON request are judged by their bytes, but written in hexadecimal. */
+static const char *reject_text(const struct export_call *call, enum otlp_reject why)
+{
+    bool is_json = call->transport == TRANSPORT_HTTP &&
+                   answer_encoding(exchange_request(call->x)) == ENCODING_JSON;
+    if (is_json && why == OTLP_REJECT_TRACE_ID_LENGTH)
+        return "traceId must have 32 hexadecimal digits";
+    if (is_json && why == OTLP_REJECT_SPAN_ID_LENGTH)
+        return "spanId must have 16 hexadecimal digits";
+    if (is_json && why == OTLP_REJECT_PARENT_ID_LENGTH)
+        return "parentSpanId must be empty or have 16 hexadecimal digits";
+    return otlp_reject_text(why);
+}
+
 /* "rejected 3 of 500 spans, the first at index 4: trace_id is all zeros (2), span_id is ... (1)".
  */
 static void write_rejections(const struct export_call *call, struct buffer *b)
@@ -66,17 +80,52 @@ static void write_rejections(const struct export_call *call, struct buffer *b)
     write_plural(b, report->items, item_word(call->append.signal));
     buffer_printf(b, "; the first is %s ", item_word(call->append.signal));
     buffer_append_u64(b, report->first_rejected_item);
-    buffer_printf(b, " (counted from 0): %s", otlp_reject_text(report->first_reject));
+    buffer_printf(b, " (counted from 0): %s", reject_text(call, report->first_reject));
     for (int i = 0; i < OTLP_REJECT_COUNT; i++) {
         if (report->rejected[i] == 0 || (enum otlp_reject)i == report->first_reject)
             continue;
-        buffer_printf(b, "; also %s: ", otlp_reject_text((enum otlp_reject)i));
+        buffer_printf(b, "; also %s: ", reject_text(call, (enum otlp_reject)i));
         buffer_append_u64(b, report->rejected[i]);
     }
 }
 
-static void write_warnings(const struct otlp_report *report, struct buffer *b)
+/* "; --attributes-max is 1024", for what a limit has cut. */
+static void write_limit(const struct otlp_limits *limits, enum otlp_warn warn, struct buffer *b)
 {
+    const char *what;
+    size_t limit;
+    switch (warn) {
+    case OTLP_WARN_ATTRIBUTES_CUT:
+        what = "--attributes-max is ";
+        limit = limits->attributes_max;
+        break;
+    case OTLP_WARN_EVENTS_CUT:
+        what = "--span-events-max is ";
+        limit = limits->events_max;
+        break;
+    case OTLP_WARN_LINKS_CUT:
+        what = "--span-links-max is ";
+        limit = limits->links_max;
+        break;
+    case OTLP_WARN_VALUE_CUT:
+        what = "--value-size-max is ";
+        limit = limits->value_bytes_max;
+        break;
+    case OTLP_WARN_KEY_CUT:
+        what = "the most bytes of a key are ";
+        limit = limits->key_bytes_max;
+        break;
+    default:
+        return;
+    }
+    buffer_append_text(b, "; ");
+    buffer_append_text(b, what);
+    buffer_append_u64(b, limit);
+}
+
+static void write_warnings(const struct export_call *call, struct buffer *b)
+{
+    const struct otlp_report *report = &call->report;
     for (int i = 0; i < OTLP_WARN_COUNT; i++) {
         if (report->warned[i] == 0)
             continue;
@@ -85,6 +134,7 @@ static void write_warnings(const struct otlp_report *report, struct buffer *b)
         buffer_append_text(b, otlp_warn_text((enum otlp_warn)i));
         buffer_append_text(b, " (");
         write_plural(b, report->warned[i], "time");
+        write_limit(&call->collector->limits, (enum otlp_warn)i, b);
         buffer_append_byte(b, ')');
     }
 }
@@ -142,9 +192,10 @@ static void refuse_noted(struct export_call *call, enum err e, const struct err_
 {
     struct buffer message;
     buffer_init(&message, MESSAGE_MAX);
-    buffer_printf(&message, "%s %s request: %s at byte %zu: %s", form,
-                  signal_name(call->append.signal), err_text(e), note->offset,
-                  note->what == NULL ? "" : note->what);
+    buffer_printf(&message, "%s %s request: %s at byte %zu", form, signal_name(call->append.signal),
+                  err_text(e), note->offset);
+    if (note->what != NULL)
+        buffer_printf(&message, ": expected %s", note->what);
     refuse(call, e, buffer_bytes(&message));
     buffer_deinit(&message);
 }
@@ -177,7 +228,7 @@ static void accept(struct export_call *call)
     buffer_init(&message, 4 * MESSAGE_MAX);
     if (call->report.items_rejected != 0)
         write_rejections(call, &message);
-    write_warnings(&call->report, &message);
+    write_warnings(call, &message);
     answer_export(call->x, call->append.signal, call->report.items_rejected,
                   buffer_bytes(&message));
     buffer_deinit(&message);

@@ -335,6 +335,7 @@ static void bad_items_are_rejected_and_their_neighbours_kept(void **state)
     expect_status(200, "application/json");
     assert_non_null(strstr((char *)answer.body, "{\"partialSuccess\":{\"rejectedSpans\":\"1\","
                                                 "\"errorMessage\":\"rejected 1 of 1 span; "));
+    assert_non_null(strstr((char *)answer.body, "traceId must have 32 hexadecimal digits"));
     assert_int_equal(fake_engine_kept(at.fake), 2); /* nothing was left to keep */
     buffer_deinit(&body);
     buffer_deinit(&zipped);
@@ -352,6 +353,30 @@ static void warnings_have_a_count_of_nought(void **state)
     assert_int_equal(partial(test_body(&answer), message, sizeof message), 0);
     assert_string_equal(message, "a span ends before it starts (1 time)");
     assert_int_equal(fake_engine_at(at.fake, 0)->items, 2);
+    buffer_deinit(&body);
+}
+
+static void a_cut_names_its_limit(void **state)
+{
+    (void)state;
+    char message[1024];
+    struct buffer body;
+    static const uint8_t id[16] = { 1 };
+    buffer_init(&body, 1 << 16);
+    size_t group = pb_begin(&body, 1), scope = pb_begin(&body, 2), span = pb_begin(&body, 2);
+    pb_bytes(&body, 1, bytes_of(id, 16));
+    pb_bytes(&body, 2, bytes_of(id, 8));
+    for (int i = 0; i < 1026; i++)
+        pb_bytes(&body, 9, BYTES_LITERAL("\x0a\x01k"));
+    pb_end(&body, span);
+    pb_end(&body, scope);
+    pb_end(&body, group);
+    fake_engine_plan(at.fake, 0, 0, ERR_OK);
+    test_http(at.otlp_port, "POST", "/v1/traces", PROTOBUF, buffer_bytes(&body), &answer);
+    expect_status(200, "application/x-protobuf");
+    assert_int_equal(partial(test_body(&answer), message, sizeof message), 0);
+    assert_string_equal(message, "attributes over the limit were dropped (2 times; "
+                                 "--attributes-max is 1024)");
     buffer_deinit(&body);
 }
 
@@ -378,7 +403,8 @@ static void malformed_requests_are_explained(void **state)
               &answer);
     expect_status(400, "application/json");
     assert_non_null(strstr((char *)answer.body, "{\"code\":3,\"message\":\"JSON traces request: "
-                                                "malformed input at byte 18"));
+                                                "malformed input at byte 18: expected a JSON "
+                                                "value"));
     assert_int_equal(fake_engine_tried(at.fake), 0);
 }
 
@@ -407,7 +433,8 @@ static void too_deep_a_value_is_invalid(void **state)
     test_http(at.otlp_port, "POST", "/v1/traces", PROTOBUF, buffer_bytes(&body), &answer);
     expect_status(400, "application/x-protobuf");
     assert_int_equal(rpc_status(test_body(&answer), message, sizeof message), 3);
-    assert_non_null(strstr(message, err_text(ERR_TOO_DEEP)));
+    assert_non_null(strstr(message, "nested deeper than its limit at byte "));
+    assert_non_null(strstr(message, ": expected at most 64 values inside each other"));
     buffer_deinit(&body);
 }
 
@@ -424,9 +451,14 @@ static void too_large_requests_are_not_to_be_repeated(void **state)
               buffer_bytes(&zipped), &answer);
     expect_status(413, "application/x-protobuf");
     assert_int_equal(rpc_status(test_body(&answer), message, sizeof message), 8);
+    char wanted[128];
+    snprintf(wanted, sizeof wanted, "larger than its limit of %zu bytes (--request-size-max)",
+             (size_t)REQUEST_MAX);
+    assert_non_null(strstr(message, wanted));
     assert_null(test_header(&answer, "retry-after"));
     test_grpc(at.otlp_port, TRACES_GRPC, NULL, buffer_bytes(&zeros), &answer);
     assert_int_equal(answer.grpc_status, 8);
+    assert_non_null(strstr(answer.message, wanted));
     assert_int_equal(answer.retry_after_ns, 0);
     buffer_deinit(&zeros);
     buffer_deinit(&zipped);
@@ -804,6 +836,7 @@ int main(void)
         cmocka_unit_test(logs_have_their_own_routes),
         cmocka_unit_test(empty_requests_succeed_and_store_nothing),
         cmocka_unit_test(bad_items_are_rejected_and_their_neighbours_kept),
+        cmocka_unit_test(a_cut_names_its_limit),
         cmocka_unit_test(warnings_have_a_count_of_nought),
         cmocka_unit_test(malformed_requests_are_explained),
         cmocka_unit_test(too_deep_a_value_is_invalid),

@@ -25,6 +25,8 @@ struct route {
     const char *consumes; /* content types accepted, comma-separated; NULL: any. Others are 415 */
     route_handler_fn *handler;
     void *context;
+    const char
+        *body_option; /* what the operator raises body_max by, named in the 413; NULL: nothing */
 };
 
 /* An empty table; close(NULL) does nothing. */

@@ -6,6 +6,7 @@
 #include "net/router_private.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 /* Past its body, what a handler may make of a request: RELIABILITY 8, "arena: 4 x decoded + 1 MiB".
  */
@@ -150,8 +151,13 @@ static void refuse_busy(struct stream *s)
 
 static void refuse_large(struct stream *s)
 {
-    refuse(s, NET_LIMIT_BODY_BYTES, 413, GRPC_RESOURCE_EXHAUSTED,
-           "the request is larger than its limit");
+    const struct route *route = s->x->route;
+    char text[128];
+    snprintf(text, sizeof text, "the request is larger than its limit of %zu bytes%s%s%s",
+             route->body_max, route->body_option == NULL ? "" : " (",
+             route->body_option == NULL ? "" : route->body_option,
+             route->body_option == NULL ? "" : ")");
+    refuse(s, NET_LIMIT_BODY_BYTES, 413, GRPC_RESOURCE_EXHAUSTED, text);
 }
 
 static bool check_host(struct stream *s)

@@ -6,7 +6,11 @@
  * form, and only fields that this version knows, in the wire type it knows. */
 #include "proto/otlp.h"
 
+#include "proto/otlp_rules.h"
+#include "proto/otlp_schema.h"
 #include "proto/otlp_wire.h"
+
+#include <assert.h>
 
 #define TAG(field, wire) ((field) << 3 | (wire))
 
@@ -16,9 +20,13 @@ const char *signal_name(enum signal signal)
     return names[signal];
 }
 
+/* Their texts name them; only tests set others. */
+static_assert(OTLP_DEPTH_MAX == 64 && OTLP_ELEMENTS_MAX == 8388608 && OTLP_MERGES_MAX == 1024,
+              "as the texts say");
+
 const struct otlp_limits otlp_limits_default = {
-    .depth_max = 64,
-    .elements_max = 8u << 20,
+    .depth_max = OTLP_DEPTH_MAX,
+    .elements_max = OTLP_ELEMENTS_MAX,
     .attributes_max = 1024,
     .events_max = 1024,
     .links_max = 1024,

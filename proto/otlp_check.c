@@ -74,8 +74,7 @@ static inline bool count_elements(struct walk *w, uint64_t n, const uint8_t *at)
     w->report.elements += n;
     if (w->report.elements <= w->limits->elements_max)
         return true;
-    return wire_fail(&w->wire, ERR_TOO_MANY, at, "fewer messages and values in one request") !=
-           NULL;
+    return wire_fail(&w->wire, ERR_TOO_MANY, at, OTLP_ELEMENTS_TEXT) != NULL;
 }
 
 /* Take as many plain attributes as there are in a row, each with the tag of the first and a length
@@ -138,7 +137,7 @@ static __attribute__((noinline)) bool message_begin(struct walk *w,
     bool mute = field->is_repeated && element_is_dropped(w, f, field, message);
     size_t depth = f->depth + (size_t)(field->child == OTLP_KIND_ANY_VALUE);
     if (depth > w->limits->depth_max)
-        return wire_fail(&w->wire, ERR_TOO_DEEP, begin, "values nested less deeply") != NULL;
+        return wire_fail(&w->wire, ERR_TOO_DEEP, begin, OTLP_DEPTH_TEXT) != NULL;
     assert(w->top + 1 < OTLP_FRAMES_MAX);
     w->frames[++w->top] = (struct frame){
         .end = bytes_end(message),
@@ -218,7 +217,8 @@ static bool again(struct walk *w, const struct otlp_field_schema *field, const u
 {
     w->report.needs_rewrite = true;
     if (field->type == OTLP_TYPE_MESSAGE && ++w->merges > OTLP_MERGES_MAX)
-        return wire_fail(&w->wire, ERR_TOO_MANY, begin, "fewer sub-messages sent in parts") != NULL;
+        return wire_fail(&w->wire, ERR_TOO_MANY, begin,
+                         "at most 1024 sub-messages sent in parts") != NULL;
     return true;
 }
 

@@ -345,7 +345,7 @@ static enum err element_count(struct reader *r, const struct json_token *t)
 {
     if (++r->elements <= r->limits->elements_max)
         return ERR_OK;
-    return fail(r, ERR_TOO_MANY, t, "fewer messages and values in one request");
+    return fail(r, ERR_TOO_MANY, t, OTLP_ELEMENTS_TEXT);
 }
 
 /* The value of a singular field, or one element of a repeated one. */
@@ -359,7 +359,7 @@ static enum err value_read(struct reader *r, const struct frame *f, uint32_t num
         return fail(r, ERR_INVALID, t, "an object");
     size_t depth = f->depth + (size_t)(field->child == OTLP_KIND_ANY_VALUE);
     if (depth > r->limits->depth_max)
-        return fail(r, ERR_TOO_DEEP, t, "values nested less deeply");
+        return fail(r, ERR_TOO_DEEP, t, OTLP_DEPTH_TEXT);
     pb_nest_begin(&r->nest, number);
     frame_push(r, field->child, 0, depth);
     return element_count(r, t);

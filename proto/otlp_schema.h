@@ -105,7 +105,10 @@ static inline bool otlp_kind_is_item(enum otlp_kind kind)
 
 /* Messages open at once while walking: values nest in threes (value, list, key-value), and above
  * the first value lie data, resource group, scope group, item, event or link, and key-value. */
-#define OTLP_DEPTH_MAX  64
-#define OTLP_FRAMES_MAX (8 + 3 * OTLP_DEPTH_MAX)
+#define OTLP_DEPTH_MAX     64
+#define OTLP_ELEMENTS_MAX  ((size_t)8 << 20) /* messages and values of a request */
+#define OTLP_ELEMENTS_TEXT "at most 8388608 messages and values in one request"
+#define OTLP_DEPTH_TEXT    "at most 64 values inside each other"
+#define OTLP_FRAMES_MAX    (8 + 3 * OTLP_DEPTH_MAX)
 
 #endif
