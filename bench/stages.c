@@ -115,6 +115,7 @@ int main(int argc, char **argv)
         return 1;
     bool is_ok = !is_wanted(&o, "receive") || stages_receive(&work, o.defect);
     is_ok = is_ok && (!is_wanted(&o, "decode") || stages_decode(&work, o.defect));
+    is_ok = is_ok && (!is_wanted(&o, "decode") || stages_derive(&work));
     is_ok = is_ok && (!is_wanted(&o, "store") || stages_store(&work, o.directory, o.defect));
     struct buffer out;
     buffer_init(&out, SIZE_MAX);

@@ -2,9 +2,10 @@
 /* stages.h - what each stage of the path costs, counted and not timed.
  *
  * Role       fixed, seeded work goes through one stage after the other: stages_receive.c, the wire and
- *            inflating; stages_decode.c, the checking walk, columns, rollups; stages_store.c, the engine's
- *            journal, its row groups, lookups and searches. Around each stage stages_count.c counts
- *            allocations and bytes; under callgrind a dump of the profile says the instructions.
+ *            inflating; stages_decode.c, the checking walk and columns; stages_derive.c, rollups alone;
+ *            stages_store.c, the engine's journal, its row groups, lookups and searches. Around each
+ *            stage stages_count.c counts allocations and bytes; under callgrind a dump of the profile
+ *            says the instructions.
  * Threads    the main one calls all of this; what the engine's threads do meanwhile counts. */
 #ifndef SPINDLE_BENCH_STAGES_H
 #define SPINDLE_BENCH_STAGES_H
@@ -51,6 +52,7 @@ void stages_print(struct buffer *out);
 /* False, after a line on standard error, when one failed: nothing that was counted is worth anything then. */
 NODISCARD bool stages_receive(const struct stages_work *work, enum stages_defect defect);
 NODISCARD bool stages_decode(const struct stages_work *work, enum stages_defect defect);
+NODISCARD bool stages_derive(const struct stages_work *work);
 /* In a new directory. */
 NODISCARD bool stages_store(const struct stages_work *work, const char *directory,
                             enum stages_defect defect);

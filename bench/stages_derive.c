@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stages_derive.c - "rollups": all that a row group's spans add to rates, durations and edges, and nothing of the
+ * group itself: counting, pairing, both stored forms, the table of halves and the totals. */
+#include "bench/stages.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "storage/derive/pairing.h"
+#include "storage/derive/totals.h"
+#include "storage/rowgroup/rowgroup.h"
+
+#include <stdio.h>
+
+#define BYTES_MAX ((size_t)256 << 20)
+
+/* The spans as the builder hands them over. */
+struct recorded {
+    struct derive_span span;
+    struct bytes resource;
+    uint32_t context;
+};
+
+struct recording {
+    struct arena arena; /* of the attributes */
+    struct recorded *spans;
+    size_t count, capacity;
+    bool is_failed;
+};
+
+static void on_span(void *context, uint32_t number, struct bytes resource,
+                    const struct derive_span *span)
+{
+    struct recording *r = context;
+    size_t bytes = span->attributes_count * sizeof *span->attributes;
+    struct bytes *attributes = span->attributes == NULL ? NULL : arena_alloc(&r->arena, bytes + 1);
+    if (r->count == r->capacity || (attributes == NULL && span->attributes != NULL)) {
+        r->is_failed = true;
+        return;
+    }
+    if (bytes > 0 && attributes != NULL)
+        memcpy(attributes, span->attributes, bytes);
+    r->spans[r->count] =
+        (struct recorded){ .span = *span, .resource = resource, .context = number };
+    r->spans[r->count++].span.attributes = attributes;
+}
+
+struct derive {
+    struct intake intake;
+    struct totals totals;
+    struct half_table halves;
+    struct buffer minutes, changes;
+};
+
+/* What the engine does for a group: storage/sqlite/derived.c. */
+static bool group_derive(struct derive *d, const struct recording *r, uint64_t now_unix_ns)
+{
+    struct pairing pairing;
+    struct tally_span span;
+    intake_reset(&d->intake);
+    buffer_reset(&d->minutes);
+    buffer_reset(&d->changes);
+    for (size_t i = 0; i < r->count; i++)
+        intake_add(&d->intake, r->spans[i].context, r->spans[i].resource, &r->spans[i].span);
+    if (intake_error(&d->intake) != ERR_OK ||
+        pairing_run(&d->intake, &d->halves, now_unix_ns, &pairing) != ERR_OK ||
+        tally_encode(&d->intake.tally, &d->minutes, &span) != ERR_OK)
+        return false;
+    half_changes_encode(&pairing.changes, &d->changes);
+    half_table_apply(&d->halves, &pairing.changes);
+    totals_add(&d->totals, &d->intake.tally, now_unix_ns, now_unix_ns);
+    return buffer_error(&d->changes) == ERR_OK && d->intake.spans == r->count;
+}
+
+/* A group that is not counted fills the tables, which the engine keeps: of other traces, as it would be. */
+static bool derive(struct derive *d, struct recording *r)
+{
+    bool is_ok = true;
+    for (int pass = 0; pass < 2; pass++) {
+        if (pass > 0)
+            stage_begin("rollups");
+        is_ok = is_ok && group_derive(d, r, NS_PER_S * (uint64_t)(1 + pass));
+        if (pass > 0) {
+            stage_end(r->count);
+            stage_result(d->minutes.len + d->changes.len);
+        }
+        for (size_t i = 0; i < r->count; i++)
+            r->spans[i].span.trace_high ^= 1;
+    }
+    return is_ok;
+}
+
+static bool record(const struct stages_work *work, struct recording *r,
+                   struct rowgroup_builder **out_builder)
+{
+    static const uint8_t seed[32] = { 1 };
+    struct hash_key key;
+    hash_key_derive(seed, &key);
+    struct rowgroup_options options = {
+        .signal = SIGNAL_TRACES, .content_key = &key, .on_span = on_span, .on_span_context = r
+    };
+    struct rowgroup_summary summary = { 0 };
+    struct buffer out;
+    if (rowgroup_builder_open(&options, out_builder) != ERR_OK)
+        return false;
+    buffer_init(&out, SIZE_MAX);
+    bool is_ok = true;
+    for (size_t i = 0; i < work->count && is_ok; i++)
+        is_ok = rowgroup_builder_add(*out_builder, work->requests[i].plain) == ERR_OK;
+    is_ok = is_ok && rowgroup_builder_finish(*out_builder, NULL, NULL, &out, &summary) == ERR_OK;
+    buffer_deinit(&out);
+    return is_ok && !r->is_failed && r->count == work->spans;
+}
+
+bool stages_derive(const struct stages_work *work)
+{
+    struct recording r = { .capacity = (size_t)work->spans };
+    struct rowgroup_builder *builder = NULL; /* resources lie in its memory */
+    struct derive d = { 0 };
+    arena_init(&r.arena, BYTES_MAX, NULL);
+    r.spans = mem_alloc_array(r.capacity + 1, sizeof *r.spans);
+    intake_init(&d.intake, BYTES_MAX);
+    buffer_init(&d.minutes, BYTES_MAX);
+    buffer_init(&d.changes, BYTES_MAX);
+    enum err e = totals_init(&d.totals);
+    if (e == ERR_OK)
+        e = half_table_init(&d.halves);
+    d.intake.admit = totals_admit_series;
+    d.intake.admit_service = totals_admit_service;
+    d.intake.admit_edge = totals_admit_edge;
+    d.intake.admit_context = &d.totals;
+    bool is_ok = e == ERR_OK && r.spans != NULL && record(work, &r, &builder) && derive(&d, &r);
+    if (!is_ok)
+        (void)fputs("rollups: not every span was counted\n", stderr);
+    half_table_deinit(&d.halves);
+    totals_deinit(&d.totals);
+    buffer_deinit(&d.minutes);
+    buffer_deinit(&d.changes);
+    intake_deinit(&d.intake);
+    rowgroup_builder_close(builder);
+    mem_free(r.spans);
+    arena_deinit(&r.arena);
+    return is_ok;
+}
