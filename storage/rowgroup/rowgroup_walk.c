@@ -310,7 +310,7 @@ static void span_times(struct rowgroup_builder *b, const struct item *item, cons
 }
 
 /* Items lie anywhere in the bodies, so their lines are asked for some rows ahead: into the second level, as the
- * first has too few places for lines on their way, and waits for one (building a group takes a tenth less). */
+ * first has too few places for lines on their way, and waits for one. */
 enum { PREFETCH_ROWS = 6, PREFETCH_BYTES_MAX = 1024 };
 
 static void item_prefetch(const struct item *item)
