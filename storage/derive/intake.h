@@ -2,7 +2,8 @@
 /* intake.h - from spans to what they add to the rollups.
  *
  * Role       takes the spans of one row group, or of the bodies that wait for one, and counts them in a tally
- *            by minute. A name is cleaned and a resource read once each: 1,200 instructions a span of W1.
+ *            by minute. A name is cleaned and a resource read once each: 800 instructions a span of W1,
+ *            1,300 with pairing and what is stored (tests/gates).
  * Ownership  spans are borrowed until intake_reset().
  * Threads    one at a time.
  * Errors     stick: intake_add() does nothing after one, and intake_error() tells. ERR_NOMEM, ERR_TOO_LARGE,
