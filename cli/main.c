@@ -50,8 +50,10 @@ static void print_commands(FILE *to)
 
 int version_main(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
+    if (argc > 1) {
+        fprintf(stderr, "spindle version: takes no options; '%.100s' is one too many\n", argv[1]);
+        return EXIT_STATUS_USAGE;
+    }
     puts("spindle " SPINDLE_VERSION);
     return EXIT_STATUS_OK;
 }

@@ -173,6 +173,14 @@ static int check_options(struct serving *s, struct option_settings *settings, st
     if (o->no_auth && o->auth_token_file != NULL)
         return complain("--no-auth and --auth-token-file contradict each other");
     for (size_t i = 0; i < s->listener_count; i++) {
+        if (server_address_is_valid(s->listeners[i].address))
+            continue;
+        fprintf(stderr,
+                "spindle serve: --%s: '%s' is not of the form HOST:PORT with a port up to 65535\n",
+                s->listeners[i].name, s->listeners[i].address);
+        return EXIT_STATUS_USAGE;
+    }
+    for (size_t i = 0; i < s->listener_count; i++) {
         if (is_loopback(s->listeners[i].address) || o->auth_token_file != NULL || o->no_auth)
             continue;
         fprintf(
@@ -360,19 +368,10 @@ static int build_routes(struct serving *s)
     return e == ERR_OK ? EXIT_STATUS_OK : failed("cannot build the routes", e, NULL);
 }
 
-/* Before the data directory is made: a port in use is the commonest failure of a start. */
-static int probe_ports(struct serving *s)
+static struct server_options server_options(struct serving *s)
 {
-    char *message = NULL;
-    enum err e = server_probe(s->listeners, s->listener_count, &message);
-    return e == ERR_OK ? EXIT_STATUS_OK : failed("cannot listen", e, message);
-}
-
-static int start_server(struct serving *s)
-{
-    char *message = NULL;
     const struct serve_options *o = &s->options;
-    const struct server_options options = {
+    return (struct server_options){
         .loops = (unsigned)o->threads,
         .listeners = s->listeners,
         .listener_count = s->listener_count,
@@ -388,8 +387,23 @@ static int start_server(struct serving *s)
         .request_budget = &s->request_budget,
         .metrics = s->metrics,
     };
+}
+
+/* Before the data directory is made: a port in use is the commonest failure of a start. */
+static int probe_server(struct serving *s)
+{
+    char *message = NULL;
+    const struct server_options options = server_options(s);
+    enum err e = server_probe(&options, &message);
+    return e == ERR_OK ? EXIT_STATUS_OK : failed("cannot start", e, message);
+}
+
+static int start_server(struct serving *s)
+{
+    char *message = NULL;
+    const struct server_options options = server_options(s);
     enum err e = server_start(&options, &s->server, &message);
-    return e == ERR_OK ? EXIT_STATUS_OK : failed("cannot listen", e, message);
+    return e == ERR_OK ? EXIT_STATUS_OK : failed("cannot start", e, message);
 }
 
 static int start(struct serving *s)
@@ -402,7 +416,7 @@ static int start(struct serving *s)
         return failed("cannot start", ERR_NOMEM, NULL);
     int status = open_auth(s);
     if (status == EXIT_STATUS_OK)
-        status = probe_ports(s);
+        status = probe_server(s);
     if (status == EXIT_STATUS_OK)
         status = open_engine(s);
     if (status == EXIT_STATUS_OK)

@@ -35,7 +35,8 @@
       "Require client certificates that this CA has signed.")                                      \
     X(TEXT, auth_token_file, "auth-token-file", NULL, "FILE",                                      \
       "Require a bearer token of this file: lines 'write:TOKEN', 'read:TOKEN' or "                 \
-      "'read,write:TOKEN'. SIGHUP reads it again.")                                                \
+      "'read,write:TOKEN', tokens being 16 to 1,024 of letters, digits and -._~+/=. SIGHUP "       \
+      "reads it again.")                                                                           \
     X(FLAG, no_auth, "no-auth", "false", "",                                                       \
       "Serve on addresses other than loopback without a token file.")                              \
     X(SIZE, memory_limit, "memory-limit", NULL, "SIZE",                                            \

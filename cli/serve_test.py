@@ -172,13 +172,24 @@ class Serve(unittest.TestCase):
         self.refused("--tls-cert", config, "--tls-key", config, status=1, words=r"c\.yaml")
         self.refused("--tls-cert", str(self.directory / "none"), "--tls-key", config, status=1,
                      words="none: No such file or directory")
+        self.assertFalse((self.directory / "data").exists(), "nothing was made")
+
+    def test_what_cannot_be_meant_is_named(self):
+        for address in ("127.0.0.1:99999", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x"):
+            self.refused(http=address, status=64, words="--http: '" + re.escape(address) + "' is not of the form HOST:PORT")
+        done = subprocess.run([SPINDLE, "version", "--foo"], capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stdout), (64, ""))
+        self.assertIn("'--foo' is one too many", done.stderr)
+        done = subprocess.run([SPINDLE, "help", "serve"], capture_output=True, text=True)
+        self.assertIn("tokens being 16 to 1,024", " ".join(done.stdout.split()))
 
     def test_a_port_in_use_is_named(self):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             address = f"127.0.0.1:{taken.getsockname()[1]}"
-            self.refused(http=address, status=1, words=re.escape(address))
+            err = self.refused(http=address, status=1, words="cannot listen on " + re.escape(address))
+            self.assertEqual(err.count("cannot listen"), 1)
             self.assertFalse((self.directory / "data").exists(), "nothing was made")
 
     def test_unknown_variables_are_named(self):

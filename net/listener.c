@@ -51,6 +51,12 @@ static bool split_address(const char *address, char host[64], char port[8])
     return true;
 }
 
+bool server_address_is_valid(const char *address)
+{
+    char host[64], port[8];
+    return split_address(address, host, port);
+}
+
 static void note_bound(struct listener *l)
 {
     struct sockaddr_storage address;

@@ -112,19 +112,6 @@ static enum err bind_all(struct server *s, const struct server_options *options,
     return ERR_OK;
 }
 
-enum err server_probe(const struct listener_options *listeners, size_t count, char **out_message)
-{
-    *out_message = NULL;
-    enum err e = ERR_OK;
-    for (size_t i = 0; i < count && e == ERR_OK; i++) {
-        struct listener l;
-        e = listener_bind(&l, &listeners[i], NULL, out_message);
-        if (e == ERR_OK)
-            (void)close(l.fd);
-    }
-    return e;
-}
-
 unsigned server_loops_default(void)
 {
     unsigned cores = uv_available_parallelism();
@@ -188,10 +175,33 @@ void server_stop(struct server *s)
     mem_free(s);
 }
 
-enum err server_start(const struct server_options *options, struct server **out, char **out_message)
+static enum err open_tls(const struct server_options *options, struct tls **out, char **out_message)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     (void)pthread_once(&once, set_allocators);
+    if (options->tls_cert_path == NULL || options->tls_key_path == NULL)
+        return ERR_OK;
+    return tls_open(options->tls_cert_path, options->tls_key_path, options->tls_client_ca_path, out,
+                    out_message);
+}
+
+enum err server_probe(const struct server_options *options, char **out_message)
+{
+    *out_message = NULL;
+    struct tls *tls = NULL;
+    enum err e = open_tls(options, &tls, out_message);
+    tls_close(tls);
+    for (size_t i = 0; i < options->listener_count && e == ERR_OK; i++) {
+        struct listener l;
+        e = listener_bind(&l, &options->listeners[i], NULL, out_message);
+        if (e == ERR_OK)
+            (void)close(l.fd);
+    }
+    return e;
+}
+
+enum err server_start(const struct server_options *options, struct server **out, char **out_message)
+{
     *out_message = NULL;
     struct server *s = mem_zalloc(sizeof *s);
     if (s == NULL)
@@ -201,9 +211,7 @@ enum err server_start(const struct server_options *options, struct server **out,
         mem_free(s);
         return e;
     }
-    if (options->tls_cert_path != NULL && options->tls_key_path != NULL)
-        e = tls_open(options->tls_cert_path, options->tls_key_path, options->tls_client_ca_path,
-                     &s->core.tls, out_message);
+    e = open_tls(options, &s->core.tls, out_message);
     if (e == ERR_OK)
         e = bind_all(s, options, out_message);
     if (e == ERR_OK)

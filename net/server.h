@@ -63,10 +63,11 @@ struct server_options {
  * it) says which address or file, and why. */
 NODISCARD enum err server_start(const struct server_options *options, struct server **out,
                                 char **out_message);
-/* Whether the listeners could be bound now; nothing stays bound. For a start that must not leave
- * traces when it cannot succeed. */
-NODISCARD enum err server_probe(const struct listener_options *listeners, size_t count,
-                                char **out_message);
+/* Of the form HOST:PORT, by its spelling alone. */
+bool server_address_is_valid(const char *address);
+/* Whether the files of TLS can be read and the listeners be bound now; nothing stays bound. For a start
+ * that must not leave traces when it cannot succeed. */
+NODISCARD enum err server_probe(const struct server_options *options, char **out_message);
 /* The port that listener `index` is bound to. */
 unsigned server_port(const struct server *s, size_t index);
 /* Read certificate and key again; connections stay. ERR_INVALID or ERR_IO: the old ones stay in
