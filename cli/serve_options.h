@@ -41,7 +41,8 @@
       "Serve on addresses other than loopback without a token file.")                              \
     X(SIZE, memory_limit, "memory-limit", NULL, "SIZE",                                            \
       "Memory to plan with. Default: half of what the machine or its control group has, at "       \
-      "most 512MiB.", "32MiB..")                                                                   \
+      "most 512MiB.",                                                                              \
+      "32MiB..")                                                                                   \
     X(CHOICE, durability, "durability", "fsync", "fsync|process",                                  \
       "What an acknowledgement survives: 'fsync' a power cut, 'process' only the death of "        \
       "the process.")                                                                              \
@@ -54,26 +55,32 @@
       "The longest that a query may take.", "1ms..1d")                                             \
     X(SIZE, request_size_max, "request-size-max", NULL, "SIZE",                                    \
       "The largest request, after decompression. Default: an eighth of the memory limit, at "      \
-      "most 64MiB.", "1KiB..1GiB")                                                                 \
+      "most 64MiB.",                                                                               \
+      "1KiB..1GiB")                                                                                \
     X(COUNT, connections_max, "connections-max", "10000", "N",                                     \
       "Connections, all listeners together.", "1..1000000")                                        \
     X(COUNT, connections_per_ip_max, "connections-per-ip-max", "256", "N",                         \
       "Connections of one IP address.", "1..1000000")                                              \
     X(DURATION, hold_time, "hold-time", "2s", "TIME",                                              \
       "How long a request is held while the store is busy, before its sender is told to "          \
-      "come again.", "1ms..1m")                                                                    \
+      "come again.",                                                                               \
+      "1ms..1m")                                                                                   \
     X(DURATION, drain_time, "drain-time", "10s", "TIME",                                           \
       "After SIGTERM, how long requests under way may take to finish.", "100ms..1h")               \
     X(COUNT, span_attributes_max, "attributes-max", "1024", "N",                                   \
       "Attributes kept of each span, record, event, link, scope and resource; more are "           \
-      "dropped and counted.", "1..65536")                                                          \
-    X(COUNT, span_events_max, "span-events-max", "1024", "N", "Events kept of each span.", "0..65536") \
-    X(COUNT, span_links_max, "span-links-max", "1024", "N", "Links kept of each span.", "0..65536") \
+      "dropped and counted.",                                                                      \
+      "1..65536")                                                                                  \
+    X(COUNT, span_events_max, "span-events-max", "1024", "N", "Events kept of each span.",         \
+      "0..65536")                                                                                  \
+    X(COUNT, span_links_max, "span-links-max", "1024", "N", "Links kept of each span.",            \
+      "0..65536")                                                                                  \
     X(SIZE, value_size_max, "value-size-max", "1MiB", "SIZE",                                      \
       "The longest string or bytes value; a longer one is cut and counted.", "64..64MiB")          \
     X(DURATION, age_max, "age-max", "0s", "TIME",                                                  \
       "Reject spans and records older than this, in the answer's partial success; 0s: keep "       \
-      "all.", "0|1s..")                                                                            \
+      "all.",                                                                                      \
+      "0|1s..")                                                                                    \
     X(DURATION, future_max, "future-max", "0s", "TIME",                                            \
       "Reject spans and records further in the future than this; 0s: keep all.", "0|1s..")         \
     X(DURATION, row_group_age, "row-group-age", "5s", "TIME",                                      \
@@ -81,13 +88,16 @@
     X(SIZE, partition_size, "partition-size", "1GiB", "SIZE",                                      \
       "Begin a new partition file at this size ...", "64KiB..1TiB")                                \
     X(DURATION, partition_age, "partition-age", "1h", "TIME",                                      \
-      "... or at this age. Where retention keeps less than eight of them, they are smaller.", "1s..365d") \
+      "... or at this age. Where retention keeps less than eight of them, they are smaller.",      \
+      "1s..365d")                                                                                  \
     X(DURATION, retention_age, "retention-age", "0s", "TIME",                                      \
       "Remove spans and log records this long after they were received, a partition at a time; "   \
-      "time that passes counts, the wall clock does not. 0s: keep them.", "0|1m..")                \
+      "time that passes counts, the wall clock does not. 0s: keep them.",                          \
+      "0|1m..")                                                                                    \
     X(DURATION, retention_rollups, "retention-rollups", "400d", "TIME",                            \
       "Remove what was counted in spans that are gone, by hours, this long after their partition " \
-      "was sealed; sooner, when it takes a quarter of --retention-size. 0s: keep it.", "0|1m..")   \
+      "was sealed; sooner, when it takes a quarter of --retention-size. 0s: keep it.",             \
+      "0|1m..")                                                                                    \
     X(SIZE, min_free_disk, "min-free-disk", "0", "SIZE",                                           \
       "With less than this free, requests are refused until there is more. Where it or "           \
       "--retention-size is given, the oldest partitions go when less than twice that is free. "    \
@@ -107,7 +117,8 @@
     X(DURATION, span_metrics_idle, "span-metrics-idle", "15m", "TIME",                             \
       "A series of /metrics that had no spans for this long leaves the page.", "1s..365d")         \
     X(SIZE, retention_size, "retention-size", "0", "SIZE",                                         \
-      "Remove the oldest partition when the data directory is larger than this; 0: any size.", "0|64MiB..")
+      "Remove the oldest partition when the data directory is larger than this; 0: any size.",     \
+      "0|64MiB..")
 /* clang-format on */
 
 struct serve_options {
