@@ -124,15 +124,34 @@ static uint64_t filter_bit(const struct search_filter *f, const struct trace_id 
     return hash_bytes(bytes_of(id->b, sizeof id->b)) & f->mask;
 }
 
-bool search_may_contain(const struct search *s, size_t index, const struct trace_id *id)
+static bool is_filtered_out(const struct search *s, size_t index, const struct trace_id *id)
 {
     const struct search_filter *f = s->filters == NULL ? NULL : &s->filters[index];
-    if (f != NULL && f->bits != NULL) {
-        uint64_t bit = filter_bit(f, id);
-        if ((f->bits[bit / 64] >> bit % 64 & 1) == 0)
-            return false;
+    if (f == NULL || f->bits == NULL)
+        return false;
+    uint64_t bit = filter_bit(f, id);
+    return (f->bits[bit / 64] >> bit % 64 & 1) == 0;
+}
+
+bool search_may_contain(const struct search *s, size_t index, const struct trace_id *id)
+{
+    return !is_filtered_out(s, index, id) && s->source->may_contain(s->source->context, index, id);
+}
+
+size_t search_next_with_trace(const struct search *s, size_t from, const struct trace_id *id)
+{
+    const struct segment_source *source = s->source;
+    size_t i = from;
+    if (source->next_with_trace == NULL) {
+        while (i < source->count && !search_may_contain(s, i, id))
+            i++;
+        return i;
     }
-    return s->source->may_contain(s->source->context, index, id);
+    for (;; i++) {
+        i = source->next_with_trace(source->context, i, id);
+        if (i >= source->count || !is_filtered_out(s, i, id))
+            return i;
+    }
 }
 
 static bool on_filter_row(void *context, const struct segment_row *row)

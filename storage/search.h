@@ -22,6 +22,8 @@ struct segment_source {
     void (*bounds)(void *context, size_t index, struct segment_bounds *out);
     /* False when the trace cannot be in this segment: its filter. */
     bool (*may_contain)(void *context, size_t index, const struct trace_id *id);
+    /* The first segment from `from` on that may contain the trace; count: none. NULL: each is asked by itself. */
+    size_t (*next_with_trace)(void *context, size_t from, const struct trace_id *id);
     /* Open for reading; segment memory in q->arena or a scratch arena of the engine's. A damaged one is
      * ERR_CORRUPT: it is skipped and counted, the others are served. */
     enum err (*open)(void *context, size_t index, const struct query_context *q,

@@ -50,10 +50,11 @@ static enum err read_segments(struct trace_parts *t, struct search *s, const str
                               enum signal signal)
 {
     const struct segment_source *source = s->source;
-    for (size_t i = 0; i < source->count; i++) {
+    for (size_t i = search_next_with_trace(s, 0, id); i < source->count;
+         i = search_next_with_trace(s, i + 1, id)) {
         struct segment_bounds b;
         source->bounds(source->context, i, &b);
-        if (b.signal != signal || b.rows == 0 || !search_may_contain(s, i, id))
+        if (b.signal != signal || b.rows == 0)
             continue;
         struct segment *segment;
         enum err e = search_open(s, i, &segment);

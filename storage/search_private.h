@@ -49,6 +49,8 @@ bool search_may_match(const struct search *s, size_t index, const struct expr *f
 NODISCARD enum err search_pass_damage(struct search *s, size_t index, enum err e);
 /* False when the trace cannot be in the segment. */
 bool search_may_contain(const struct search *s, size_t index, const struct trace_id *id);
+/* The first segment from `from` on that it may be in; the source's count: none. */
+size_t search_next_with_trace(const struct search *s, size_t from, const struct trace_id *id);
 /* The open segment did not have a trace: after some times a walking one is given a filter. */
 void search_note_miss(struct search *s, size_t index, struct segment *segment);
 /* A buffer of the search's, charged to what the query is charged to. */

@@ -118,11 +118,12 @@ static enum err find_in(struct walk *w, size_t index, struct segment *segment)
 static enum err find_rows(struct walk *w)
 {
     const struct segment_source *source = w->search.source;
-    for (size_t i = 0; i < source->count; i++) {
+    const struct trace_id *id = &w->asked->trace_id;
+    for (size_t i = search_next_with_trace(&w->search, 0, id); i < source->count;
+         i = search_next_with_trace(&w->search, i + 1, id)) {
         struct segment_bounds b;
         source->bounds(source->context, i, &b);
-        if (b.signal != w->asked->signal || b.rows == 0 ||
-            !search_may_contain(&w->search, i, &w->asked->trace_id))
+        if (b.signal != w->asked->signal || b.rows == 0)
             continue;
         struct segment *segment;
         enum err e = search_open(&w->search, i, &segment);

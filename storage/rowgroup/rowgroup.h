@@ -152,14 +152,29 @@ typedef bool rowgroup_key_fn(void *context, enum expr_scope scope, struct bytes 
 NODISCARD enum err rowgroup_keys(struct segment *s, rowgroup_key_fn *on_key, void *context);
 
 /* ---- The trace filter (trace_filter.c) ------------------------------------------------------------
- * About 10 bits a trace; no false negatives, about 1 % false hits. */
+ * 21.3 bits a trace; no false negatives, about 0.03 % false hits. */
 NODISCARD enum err trace_filter_build(const struct trace_id *distinct, size_t count,
                                       struct buffer *out);
+/* 10.7 bits, 0.9 % false hits: for what is in memory alone and not asked thousands of times. */
+NODISCARD enum err trace_filter_build_small(const struct trace_id *distinct, size_t count,
+                                            struct buffer *out);
 bool trace_filter_may_contain(struct bytes filter, const struct trace_id *id);
-/* The same for whoever asks many filters: hash once, and fetch what the answers lie in ahead of asking. */
+/* The same for whoever asks many filters: hash once. */
 uint64_t trace_filter_hash(const struct trace_id *id);
 bool trace_filter_may_contain_hash(struct bytes filter, uint64_t hash);
-/* Reads the filter's head only. */
-void trace_filter_prefetch(struct bytes filter, uint64_t hash);
+
+/* Where a filter's blocks lie, so that asking it touches one line of memory and nothing else. */
+struct trace_filter_place {
+    const uint8_t
+        *blocks; /* NULL: it contains nothing, or, is_open, cannot be read and rules nothing out */
+    uint32_t blocks_count;
+    bool is_open;
+};
+/* Reads the filter's head; borrowed. */
+struct trace_filter_place trace_filter_place_of(struct bytes filter);
+/* The first of places[from..count) whose filter may contain the trace of this hash; count: none. 3,050 of them,
+ * with 100 M spans, one after the other: some 40 us. */
+size_t trace_filter_next(const struct trace_filter_place *places, size_t count, size_t from,
+                         uint64_t hash);
 
 #endif

@@ -214,7 +214,7 @@ static void traces_append(struct group *g, struct buffer *out)
         }
     }
     if (g->error == ERR_OK)
-        group_fail(g, trace_filter_build(list, count, out));
+        group_fail(g, trace_filter_build_small(list, count, out));
 }
 
 static void facts_append(struct group *g, struct buffer *out)
@@ -225,7 +225,7 @@ static void facts_append(struct group *g, struct buffer *out)
     if (g->error == ERR_OK)
         facts_collect(&f);
     if (g->error == ERR_OK && !f.is_full)
-        group_fail(g, trace_filter_build(f.list, f.count, out));
+        group_fail(g, trace_filter_build_small(f.list, f.count, out));
 }
 
 static void values_append(struct group *g, struct buffer *out)
@@ -402,7 +402,7 @@ enum err rowgroup_digest_of_body(enum signal signal, struct bytes body, struct b
         buffer_append(out, head, sizeof head);
     }
     if (e == ERR_OK && !b.facts.is_full) /* without a filter nothing is asked of the head either */
-        e = trace_filter_build(b.facts.list, b.facts.count, out);
+        e = trace_filter_build_small(b.facts.list, b.facts.count, out);
     body_facts_free(&b);
     return e == ERR_OK ? buffer_error(out) : e;
 }

@@ -20,5 +20,7 @@ if(SPINDLE_FUZZ)
 endif()
 
 # Figures, not a test: built and run by hand.
+add_executable(trace_filter_bench EXCLUDE_FROM_ALL rowgroup/trace_filter_bench.c)
+target_link_libraries(trace_filter_bench PRIVATE storage)
 add_executable(rowgroup_bench EXCLUDE_FROM_ALL rowgroup/rowgroup_bench.c)
 target_link_libraries(rowgroup_bench PRIVATE rowgroup_testing bench codec)

@@ -53,7 +53,8 @@ static void chunk_wake(struct filter_room *r, struct filter_chunk *c)
     enum err e = rest_file_take(&r->file, &c->place, c->bytes);
     if (e == ERR_OK)
         return;
-    /* It is zero now, which is no kind of filter. */
+    /* No kind of filter, and blocks with every bit: for who knows where the blocks lie. */
+    memset(c->bytes, 0xFF, c->size);
     c->has_changed = true;
     log_line(LOG_ERROR, "storage", "the trace filters of %zu row groups cannot be read again: %s",
              c->filters, err_text(e));

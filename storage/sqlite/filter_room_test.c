@@ -140,6 +140,8 @@ static void what_cannot_be_read_rules_nothing_out(void **state)
     struct held h = put(&r, 0, TRACES);
     struct trace_id id = trace_of(5000000);
     assert_false(trace_filter_may_contain(h.filter, &id)); /* it happens not to hit */
+    struct trace_filter_place place = trace_filter_place_of(h.filter);
+    assert_int_equal(trace_filter_next(&place, 1, 0, trace_filter_hash(&id)), 1);
     filter_room_rest(&r, &policy);
     assert_int_equal(resident_pages(&h, 1), 0);
     assert_int_equal(pwrite(r.file.descriptor - 1, "damage", 6, 100), 6);
@@ -149,6 +151,7 @@ static void what_cannot_be_read_rules_nothing_out(void **state)
         assert_true(trace_filter_may_contain(h.filter, &stored));
     }
     assert_true(trace_filter_may_contain(h.filter, &id));
+    assert_int_equal(trace_filter_next(&place, 1, 0, trace_filter_hash(&id)), 0);
     filter_room_leave(&r);
     filter_room_drop(&r, h.chunk, h.filter);
     filter_room_deinit(&r);

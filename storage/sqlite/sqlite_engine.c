@@ -260,15 +260,14 @@ static enum err groups_show(struct load *l)
 {
     struct sqlite_engine *e = l->engine;
     for (int s = 0; s < SIGNAL_COUNT; s++) {
-        struct group_list *list = mem_zalloc(sizeof *list + l->count * sizeof(struct group *));
+        struct group_list *list = group_list_new(l->count);
         if (list == NULL)
             return ERR_NOMEM;
-        atomic_init(&list->references, 1);
         for (size_t i = 0; i < l->count; i++) {
             struct group *g = l->groups[i];
             if (g == NULL || (int)g->signal != s)
                 continue;
-            list->groups[list->count++] = g;
+            group_list_push(list, g);
             l->groups[i] = NULL;
             atomic_fetch_add(&e->stored_items[s], g->rows);
             atomic_fetch_add(&e->groups_count, 1);

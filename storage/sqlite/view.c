@@ -260,7 +260,7 @@ static struct pending_filter *traces_make(struct pending *p)
     struct trace_id *ids = mem_alloc_array(p->items, sizeof *ids);
     enum err error = ids != NULL && traces_gather(p, ids, &count) ? ERR_OK : ERR_NOMEM;
     if (error == ERR_OK && count > 0)
-        error = trace_filter_build(ids, count, &filter);
+        error = trace_filter_build_small(ids, count, &filter);
     if (error == ERR_OK)
         made = filter_new(p, buffer_bytes(&filter));
     mem_free(ids);
@@ -360,6 +360,10 @@ struct group *group_new(struct filter_room *room, struct bytes trace_filter)
     }
     atomic_init(&g->references, 1);
     g->serial = serial_next();
+    g->filter_place = trace_filter_place_of(trace_filter);
+    if (g->filter_place.blocks != NULL) /* of the copy, which has the same head */
+        g->filter_place.blocks =
+            g->trace_filter.data + (g->filter_place.blocks - trace_filter.data);
     return g;
 }
 
@@ -394,18 +398,29 @@ void group_list_release(struct group_list *l)
 }
 
 /* Room for `extra` more than `from` has (NULL: none), its groups retained. */
-static struct group_list *group_list_copy(const struct group_list *from, size_t extra)
+struct group_list *group_list_new(size_t max)
 {
-    size_t count = from == NULL ? 0 : from->count;
-    struct group_list *l = mem_zalloc(sizeof *l + (count + extra) * sizeof(struct group *));
+    const size_t each = sizeof(struct group *) + sizeof(struct trace_filter_place);
+    struct group_list *l = mem_zalloc(sizeof *l + max * each);
     if (l == NULL)
         return NULL;
     atomic_init(&l->references, 1);
-    for (size_t i = 0; i < count; i++) {
-        atomic_fetch_add_explicit(&from->groups[i]->references, 1, memory_order_relaxed);
-        l->groups[i] = from->groups[i];
-    }
-    l->count = count;
+    l->filters = (struct trace_filter_place *)(void *)(l->groups + max);
+    return l;
+}
+
+void group_list_push(struct group_list *l, struct group *take_group)
+{
+    l->filters[l->count] = take_group->filter_place;
+    l->groups[l->count++] = take_group;
+}
+
+static struct group_list *group_list_copy(const struct group_list *from, size_t extra)
+{
+    size_t count = from == NULL ? 0 : from->count;
+    struct group_list *l = group_list_new(count + extra);
+    for (size_t i = 0; l != NULL && i < count; i++)
+        group_list_push(l, group_retain(from->groups[i]));
     return l;
 }
 
@@ -499,7 +514,7 @@ struct group_list *view_prepare(struct view *v, enum signal signal, struct group
         group_release(take_group);
         return NULL;
     }
-    l->groups[l->count++] = take_group;
+    group_list_push(l, take_group);
     return l;
 }
 
@@ -530,22 +545,21 @@ struct group_list *view_prepare_merge(struct view *v, enum signal signal,
                                       struct group *take_group)
 {
     const struct group_list *from = v->groups[signal];
-    struct group_list *l = mem_zalloc(sizeof *l + from->count * sizeof(struct group *));
+    struct group_list *l = group_list_new(from->count);
     if (l == NULL) {
         group_release(take_group);
         return NULL;
     }
-    atomic_init(&l->references, 1);
     size_t found = 0; /* inputs are in the order of the list */
     for (size_t i = 0; i < from->count; i++) {
         struct group *g = from->groups[i];
         if (found == count || g != inputs[found]) {
-            l->groups[l->count++] = group_retain(g);
+            group_list_push(l, group_retain(g));
             continue;
         }
         found++;
         if (found == count)
-            l->groups[l->count++] = take_group;
+            group_list_push(l, take_group);
     }
     assert(found == count);
     return l;
@@ -572,10 +586,9 @@ enum err view_prepare_removal(struct view *v, const struct partition *p, struct 
     *out = (struct view_removal){ 0 };
     for (int s = 0; s < SIGNAL_COUNT; s++) {
         const struct group_list *from = v->groups[s];
-        struct group_list *l = mem_zalloc(sizeof *l + from->count * sizeof(struct group *));
+        struct group_list *l = group_list_new(from->count);
         if (l == NULL)
             goto fail;
-        atomic_init(&l->references, 1);
         out->lists[s] = l;
         for (size_t i = 0; i < from->count; i++) {
             struct group *g = from->groups[i];
@@ -584,8 +597,7 @@ enum err view_prepare_removal(struct view *v, const struct partition *p, struct 
                 out->rows[s] += g->rows;
                 continue;
             }
-            atomic_fetch_add_explicit(&g->references, 1, memory_order_relaxed);
-            l->groups[l->count++] = g;
+            group_list_push(l, group_retain(g));
         }
         if (aside_prepare(&v->aside[s], p, &out->aside[s], &out->aside_items[s]) != ERR_OK)
             goto fail;

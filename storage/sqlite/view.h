@@ -10,6 +10,7 @@
 #define SPINDLE_STORAGE_SQLITE_VIEW_H
 
 #include "storage/engine.h"
+#include "storage/rowgroup/rowgroup.h"
 #include "storage/sqlite/filter_room.h"
 
 #include <pthread.h>
@@ -91,6 +92,7 @@ struct group {
     _Atomic bool is_unmergeable; /* merging it was tried and is not to be tried again */
     _Atomic bool is_damaged;     /* reported once */
     struct bytes trace_filter; /* in the room: between filter_room_use() and filter_room_leave() */
+    struct trace_filter_place filter_place; /* likewise */
     struct filter_room *room;
     struct filter_chunk *chunk; /* that it lies in; NULL: the filter is empty */
 };
@@ -105,8 +107,12 @@ bool group_is_last(const struct group *g);
 struct group_list {
     _Atomic size_t references;
     size_t count;
-    struct group *groups[]; /* in the order in which they were built */
+    struct trace_filter_place *filters; /* the groups' own, side by side for who asks all */
+    struct group *groups[];             /* in the order in which they were built */
 };
+/* Empty, with room for so many. NULL when out of memory. */
+struct group_list *group_list_new(size_t max);
+void group_list_push(struct group_list *l, struct group *take_group);
 void group_list_release(struct group_list *l);
 
 /* ---- The view -------------------------------------------------------------------------------- */
