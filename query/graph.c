@@ -24,12 +24,26 @@ enum err graph_init(struct graph *g, struct arena *arena, size_t nodes_max, size
                          .edges_max = edges_max,
                          .node_mask = node_slots - 1,
                          .edge_mask = edge_slots - 1 };
-    g->nodes = arena_alloc_array(arena, nodes_max, sizeof g->nodes[0]);
-    g->edges = arena_alloc_array(arena, edges_max, sizeof g->edges[0]);
     g->node_slots = arena_alloc_array(arena, node_slots, sizeof g->node_slots[0]);
     g->edge_slots = arena_alloc_array(arena, edge_slots, sizeof g->edge_slots[0]);
-    if (g->nodes == NULL || g->edges == NULL || g->node_slots == NULL || g->edge_slots == NULL)
+    if (g->node_slots == NULL || g->edge_slots == NULL)
         return arena_failure(arena);
+    return ERR_OK;
+}
+
+/* Room for one more: they are large, and most graphs have far fewer than they may. */
+static enum err grow(struct arena *arena, void **items, size_t size, size_t count, size_t *capacity)
+{
+    if (count < *capacity)
+        return ERR_OK;
+    size_t more = count == 0 ? 32 : 2 * count;
+    void *grown = arena_alloc_array(arena, more, size);
+    if (grown == NULL)
+        return arena_failure(arena);
+    if (count > 0)
+        memcpy(grown, *items, count * size);
+    *items = grown;
+    *capacity = more;
     return ERR_OK;
 }
 
@@ -68,11 +82,16 @@ enum err graph_node_of(struct graph *g, const struct derived_node *is, bool is_g
             continue;
         }
         assert(g->nodes_count < g->nodes_max);
+        void *nodes = g->nodes;
+        enum err e = grow(g->arena, &nodes, sizeof g->nodes[0], g->nodes_count, &g->nodes_capacity);
+        if (e != ERR_OK)
+            return e;
+        g->nodes = nodes;
         struct graph_node *n = &g->nodes[g->nodes_count];
         *n = (struct graph_node){ .is = *is, .is_group = is_group };
         for (size_t i = 0; i < GRAPH_WINDOWS; i++)
             numbers_sum_init(&n->sum[i], g->arena);
-        enum err e = points_new(g, &n->points);
+        e = points_new(g, &n->points);
         if (e != ERR_OK)
             return e;
         *out = g->nodes_count++;
@@ -96,13 +115,18 @@ enum err graph_edge_of(struct graph *g, size_t from, size_t to, enum connection_
             continue;
         }
         assert(g->edges_count < g->edges_max);
+        void *edges = g->edges;
+        enum err e = grow(g->arena, &edges, sizeof g->edges[0], g->edges_count, &g->edges_capacity);
+        if (e != ERR_OK)
+            return e;
+        g->edges = edges;
         struct graph_edge *n = &g->edges[g->edges_count];
         *n = (struct graph_edge){ .from = from, .to = to, .type = type, .via = via };
         for (size_t i = 0; i < GRAPH_WINDOWS; i++) {
             histogram_init(&n->in[i].client, g->arena);
             histogram_init(&n->in[i].server, g->arena);
         }
-        enum err e = points_new(g, &n->points);
+        e = points_new(g, &n->points);
         if (e != ERR_OK)
             return e;
         g->edge_slots[slot] = (uint32_t)++g->edges_count;
@@ -324,34 +348,31 @@ static void leave_out_empty(struct graph *g)
             g->nodes[g->edges[i].from].is_left_out = g->nodes[g->edges[i].to].is_left_out = false;
 }
 
-/* Take out of the arrays what was left out as empty: it is not hidden, it is not there. */
-static enum err drop_empty(const struct graph *from, struct graph *out)
+/* Take out of the arrays what was left out as empty: it is not hidden, it is not there. Nothing is looked up in the
+ * tables from here on. */
+static enum err drop_empty(struct graph *g)
 {
-    enum err e = graph_init(out, from->arena, from->nodes_count, from->edges_count, from->points);
-    size_t *moved = arena_alloc_array(from->arena, from->nodes_count, sizeof moved[0]);
-    if (e == ERR_OK && moved == NULL)
-        e = arena_failure(from->arena);
-    for (size_t i = 0; e == ERR_OK && i < from->nodes_count; i++) {
-        if (from->nodes[i].is_left_out)
+    size_t *moved = arena_alloc_array(g->arena, g->nodes_count, sizeof moved[0]);
+    if (moved == NULL)
+        return arena_failure(g->arena);
+    size_t nodes = 0, edges = 0;
+    for (size_t i = 0; i < g->nodes_count; i++) {
+        if (g->nodes[i].is_left_out)
             continue;
-        e = graph_node_of(out, &from->nodes[i].is, false, &moved[i]);
-        if (e == ERR_OK)
-            out->nodes[moved[i]] = from->nodes[i];
+        moved[i] = nodes;
+        g->nodes[nodes++] = g->nodes[i];
     }
-    for (size_t i = 0; e == ERR_OK && i < from->edges_count; i++) {
-        const struct graph_edge *x = &from->edges[i];
-        struct graph_edge *edge = NULL;
-        if (x->is_left_out)
+    for (size_t i = 0; i < g->edges_count; i++) {
+        struct graph_edge x = g->edges[i];
+        if (x.is_left_out)
             continue;
-        e = graph_edge_of(out, moved[x->from], moved[x->to], x->type, x->via, &edge);
-        if (e == ERR_OK) {
-            size_t a = edge->from, b = edge->to;
-            *edge = *x;
-            edge->from = a;
-            edge->to = b;
-        }
+        x.from = moved[x.from];
+        x.to = moved[x.to];
+        g->edges[edges++] = x;
     }
-    return e;
+    g->nodes_count = nodes;
+    g->edges_count = edges;
+    return ERR_OK;
 }
 
 enum err graph_build(struct call *c, const struct graph_query *query, struct graph *out)
@@ -377,8 +398,10 @@ enum err graph_build(struct call *c, const struct graph_query *query, struct gra
     if (e != ERR_OK)
         return e;
     leave_out_empty(&g);
-    e = drop_empty(&g, out);
-    if (e == ERR_OK)
-        out->has_prev = query->prev != NULL;
-    return e;
+    e = drop_empty(&g);
+    if (e != ERR_OK)
+        return e;
+    g.has_prev = query->prev != NULL;
+    *out = g;
+    return ERR_OK;
 }

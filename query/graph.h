@@ -57,9 +57,9 @@ struct graph {
     bool has_prev;
     size_t points; /* of nodes' and edges' */
     struct graph_node *nodes;
-    size_t nodes_count, nodes_max;
+    size_t nodes_count, nodes_capacity, nodes_max;
     struct graph_edge *edges;
-    size_t edges_count, edges_max;
+    size_t edges_count, edges_capacity, edges_max;
     uint32_t *node_slots, *edge_slots; /* hash tables of number + 1 */
     size_t node_mask, edge_mask;
 };
@@ -103,7 +103,7 @@ const struct histogram *graph_side_durations(const struct graph_side *side);
 /* An empty graph with room for so many nodes and edges, and not one more. */
 NODISCARD enum err graph_init(struct graph *g, struct arena *arena, size_t nodes_max,
                               size_t edges_max, size_t points);
-/* The number of a node, the edge between two: made when they are new. */
+/* The number of a node, the edge between two: made when they are new; then others may move. */
 NODISCARD enum err graph_node_of(struct graph *g, const struct derived_node *is, bool is_group,
                                  size_t *out);
 NODISCARD enum err graph_edge_of(struct graph *g, size_t from, size_t to, enum connection_type type,

@@ -365,33 +365,39 @@ static double relative_error(int scale)
     return ceil(tanh(M_LN2 * exp2(-scale) / 2) * 1e4) / 1e4;
 }
 
-static double quantile(struct numbers_answer *a, const struct histogram *h, double q)
+static void bound_note(struct numbers_answer *a, const struct histogram *h)
 {
     double bound = relative_error(h->scale);
     if (bound > a->bound)
         a->bound = bound;
-    return histogram_quantile(h, q);
 }
 
 static void write_quantile(struct numbers_answer *a, const struct histogram *h, double q)
 {
-    if (h->count == 0)
+    if (h->count == 0) {
         json_null(&a->c->json);
-    else
-        json_u64(&a->c->json, (uint64_t)llround(quantile(a, h, q)));
+        return;
+    }
+    bound_note(a, h);
+    json_u64(&a->c->json, (uint64_t)llround(histogram_quantile(h, q)));
 }
 
-static const struct {
-    const char *name;
-    double q;
-} percentiles[] = { { "p50", 0.5 }, { "p90", 0.9 }, { "p95", 0.95 }, { "p99", 0.99 } };
-#define PERCENTILES (sizeof percentiles / sizeof percentiles[0])
+#define PERCENTILES 4
+static const char *const percentile_names[PERCENTILES] = { "p50", "p90", "p95", "p99" };
+static const double percentiles[PERCENTILES] = { 0.5, 0.9, 0.95, 0.99 };
 
 void numbers_write_percentiles(struct numbers_answer *a, const struct histogram *h)
 {
+    double values[PERCENTILES];
+    histogram_quantiles(h, percentiles, PERCENTILES, values);
+    if (h->count > 0)
+        bound_note(a, h);
     for (size_t i = 0; i < PERCENTILES; i++) {
-        json_key(&a->c->json, percentiles[i].name);
-        write_quantile(a, h, percentiles[i].q);
+        json_key(&a->c->json, percentile_names[i]);
+        if (h->count == 0)
+            json_null(&a->c->json);
+        else
+            json_u64(&a->c->json, (uint64_t)llround(values[i]));
     }
 }
 
@@ -499,7 +505,7 @@ void numbers_write_series(struct numbers_answer *a, const struct numbers_window 
     }
     json_array_end(j);
     for (size_t k = 0; k < PERCENTILES; k++)
-        numbers_write_point_percentile(a, percentiles[k].name, w, p->durations, percentiles[k].q);
+        numbers_write_point_percentile(a, percentile_names[k], w, p->durations, percentiles[k]);
     write_counts(j, "count", p->count, w->points);
     write_counts(j, "errors", p->errors, w->points);
     json_object_end(j);

@@ -300,27 +300,39 @@ static double bucket_middle(int32_t index, int8_t scale)
     return 2 * low * high / (low + high);
 }
 
+void histogram_quantiles(const struct histogram *h, const double *quantiles, size_t count,
+                         double *out)
+{
+    uint64_t seen = h->zero_count;
+    uint32_t next = filled_from(h, 0), at = 0; /* the bucket that was added last */
+    for (size_t k = 0; k < count; k++) {
+        double wanted = ceil(quantiles[k] * (double)h->count);
+        if (h->count == 0 || !(wanted > 1)) {
+            out[k] = h->count == 0 ? 0 : (double)h->min;
+            continue;
+        }
+        uint64_t rank = wanted >= (double)h->count ? UINT64_MAX : (uint64_t)wanted;
+        for (; rank != UINT64_MAX && seen < rank && next < h->length;
+             next = filled_from(h, next + 1)) {
+            seen += histogram_at(h, next);
+            at = next;
+        }
+        if (h->zero_count >= rank) {
+            out[k] = 0;
+            continue;
+        }
+        double middle =
+            seen < rank ? (double)h->max : bucket_middle(h->first + (int32_t)at, h->scale);
+        middle = middle < (double)h->min ? (double)h->min : middle;
+        out[k] = middle > (double)h->max ? (double)h->max : middle;
+    }
+}
+
 double histogram_quantile(const struct histogram *h, double q)
 {
-    if (h->count == 0)
-        return 0;
-    double wanted = ceil(q * (double)h->count);
-    if (!(wanted > 1))
-        return (double)h->min;
-    if (wanted >= (double)h->count)
-        return (double)h->max;
-    uint64_t rank = (uint64_t)wanted, seen = h->zero_count;
-    if (seen >= rank)
-        return 0;
-    for (uint32_t i = filled_from(h, 0); i < h->length; i = filled_from(h, i + 1)) {
-        seen += histogram_at(h, i);
-        if (seen < rank)
-            continue;
-        double middle = bucket_middle(h->first + (int32_t)i, h->scale);
-        middle = middle < (double)h->min ? (double)h->min : middle;
-        return middle > (double)h->max ? (double)h->max : middle;
-    }
-    return (double)h->max;
+    double out;
+    histogram_quantiles(h, &q, 1, &out);
+    return out;
 }
 
 void histogram_cumulate(const struct histogram *h, const double *limits, size_t limits_count,

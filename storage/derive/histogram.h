@@ -80,6 +80,9 @@ static inline uint64_t histogram_at(const struct histogram *h, uint32_t i)
 /* The value at rank ceil(q * count), q in 0..1: the harmonic middle of its bucket, kept within min and max,
  * which are exact themselves. 0 when empty. */
 double histogram_quantile(const struct histogram *h, double q);
+/* Several in one walk; ascending. */
+void histogram_quantiles(const struct histogram *h, const double *quantiles, size_t count,
+                         double *out);
 /* For each of `bounds`, ascending, how many values lie at or below it: a bucket that a bound cuts counts
  * on the side of its middle. */
 void histogram_cumulate(const struct histogram *h, const double *bounds, size_t bounds_count,

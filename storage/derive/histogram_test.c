@@ -91,6 +91,10 @@ static void quantiles_are_within_the_bound(void **state)
             if (!is_within(got, exact, HISTOGRAM_ERROR))
                 fail_msg("distribution %zu q %g: %g, exactly %g", d, qs[k], got, exact);
         }
+        double all[sizeof qs / sizeof qs[0]];
+        histogram_quantiles(&h, qs, sizeof qs / sizeof qs[0], all);
+        for (size_t k = 0; k < sizeof qs / sizeof qs[0]; k++)
+            assert_true(all[k] == histogram_quantile(&h, qs[k]));
         histogram_deinit(&h);
     }
     mem_free(values);
