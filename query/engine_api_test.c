@@ -402,8 +402,95 @@ static void what_is_stored_is_found(void **state)
     reply_free(&last);
 }
 
+/* ---- Services that do not name themselves ----------------------------------------------------- */
+
+/* No resource, none with a name, an empty one, a number; one that calls itself so; and one with a name. */
+static void store_nameless(struct engine_fixture *f)
+{
+    static const char *const attributes[] = {
+        "",
+        "{\"key\":\"host\",\"value\":{\"stringValue\":\"h\"}}",
+        "{\"key\":\"service.name\",\"value\":{\"stringValue\":\"\"}}",
+        "{\"key\":\"service.name\",\"value\":{\"intValue\":\"5\"}}",
+        "{\"key\":\"service.name\",\"value\":{\"stringValue\":\"unknown_service\"}}",
+        "{\"key\":\"service.name\",\"value\":{\"stringValue\":\"named\"}}",
+    };
+    struct buffer spans;
+    buffer_init(&spans, 1 << 20);
+    buffer_append_text(&spans, "{\"resourceSpans\":[");
+    for (unsigned n = 0; n < 6; n++)
+        buffer_printf(&spans,
+                      "%s{\"resource\":{\"attributes\":[%s]},\"scopeSpans\":[{\"spans\":[{"
+                      "\"traceId\":\"%032x\",\"spanId\":\"%016x\",\"name\":\"op-%u\",\"kind\":2,"
+                      "\"startTimeUnixNano\":\"%llu\",\"endTimeUnixNano\":\"%llu\"}]}]}",
+                      n == 0 ? "" : ",", attributes[n], n + 1, n + 1, n, (unsigned long long)START,
+                      (unsigned long long)START + 1);
+    buffer_append_text(&spans, "]}");
+    store(f, SIGNAL_TRACES, &spans, 6);
+    buffer_deinit(&spans);
+}
+
+static size_t occurrences(const char *text)
+{
+    unsigned long unused[64];
+    return numbers(text, 10, unused, 64);
+}
+
+static void check_nameless(struct engine_fixture *f)
+{
+    get(f, "/api/spindle/v1/services");
+    assert_int_equal(occurrences("\"name\":"), 2);
+    assert_int_equal(occurrences("\"name\":\"unknown_service\""), 1);
+    get(f, "/api/spindle/v1/services/unknown_service/operations");
+    assert_int_equal(occurrences("\"spans\":1"), 5);
+    get(f, "/api/spindle/v1/services?from=1699999000000000000&to=1700001000000000000");
+    assert_int_equal(occurrences("\"name\":\"unknown_service\""), 1);
+    assert_non_null(strstr(last.body, "\"count\":5,"));
+    get(f, "/api/spindle/v1/traces?service=unknown_service");
+    assert_int_equal(occurrences("\"root_svc\":\"unknown_service\""), 5);
+    assert_int_equal(occurrences("\"svcs\":[{\"name\":\"unknown_service\""), 5);
+    assert_int_equal(occurrences("{\"id\":\""), 5);
+    get(f, "/api/spindle/v1/traces?q=%7Bresource.service.name=nil%7D");
+    assert_int_equal(occurrences("{\"id\":\""), 2);
+    get(f, "/api/spindle/v1/traces?q=%7BrootServiceName=%22unknown_service%22%7D");
+    assert_int_equal(occurrences("{\"id\":\""), 5);
+    get(f, "/api/spindle/v1/trace/1/span/1");
+    assert_int_equal(occurrences("\"service\":\"unknown_service\""), 1);
+
+    get(f, "/api/services");
+    assert_non_null(strstr(last.body, "\"OTLPResourceNoServiceName\""));
+    assert_null(strstr(last.body, "\"unknown_service\""));
+    get(f, "/api/v3/services");
+    assert_non_null(strstr(last.body, "\"OTLPResourceNoServiceName\""));
+    get(f, "/api/services/OTLPResourceNoServiceName/operations");
+    assert_int_equal(occurrences("\"op-"), 5);
+    get(f, "/api/v3/operations?service=OTLPResourceNoServiceName");
+    assert_int_equal(occurrences("\"op-"), 5);
+    get(f, "/api/"
+           "traces?service=OTLPResourceNoServiceName&start=1699999000000000&end=1700001000000000");
+    assert_int_equal(occurrences("\"serviceName\":\"OTLPResourceNoServiceName\""), 5);
+    get(f, "/api/v3/trace-summaries?query.serviceName=OTLPResourceNoServiceName"
+           "&query.startTimeMin=2023-11-01T00:00:00Z&query.startTimeMax=2023-12-01T00:00:00Z");
+    assert_int_equal(occurrences("\"rootServiceName\":\"OTLPResourceNoServiceName\""), 5);
+}
+
+static void nameless_services_have_one_name(void **state)
+{
+    (void)state;
+    struct engine_fixture f;
+    engine_fixture_open(&f, (struct sqlite_engine_options){ .builder_age_ns = 3600 * NS_PER_S },
+                        (struct query_options){ .workers = 2 });
+    store_nameless(&f);
+    check_nameless(&f); /* from the journal */
+    assert_int_equal(engine_settle(f.engine), ERR_OK);
+    check_nameless(&f); /* from row groups */
+    engine_fixture_close(&f);
+    reply_free(&last);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(what_is_stored_is_found) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(what_is_stored_is_found),
+                                        cmocka_unit_test(nameless_services_have_one_name) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

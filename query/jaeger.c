@@ -7,6 +7,7 @@
 #include "query/jaeger_query.h"
 
 #include "base/text.h"
+#include "query/jaeger_service.h"
 
 #define LOOKBACK_DEFAULT_NS (48 * 3600 * NS_PER_S)
 
@@ -47,7 +48,7 @@ static enum err services(struct call *c)
     jaeger_envelope_begin(c);
     json_array_begin(&c->json);
     for (size_t i = 0; i < count; i++)
-        json_string(&c->json, names[i]);
+        json_string(&c->json, jaeger_service_shown(names[i]));
     json_array_end(&c->json);
     jaeger_envelope_end(c, count);
     return ERR_OK;
@@ -59,8 +60,9 @@ static enum err service_operations(struct call *c)
     struct operation *operations;
     size_t count, names = 0;
     uint64_t rest_spans; /* its shape has no place for it */
-    enum err e = engine_operations(c->options->engine, &c->context, c->request->parameters[0],
-                                   &operations, &count, &rest_spans);
+    enum err e = engine_operations(c->options->engine, &c->context,
+                                   jaeger_service_asked(c->request->parameters[0]), &operations,
+                                   &count, &rest_spans);
     if (e != ERR_OK)
         return e;
     jaeger_envelope_begin(c);
@@ -85,8 +87,8 @@ static enum err all_operations(struct call *c)
     if (!parameter_text(c, "service", &service))
         return call_fail(c, ERR_INVALID, "service", "it is required");
     (void)parameter_text(c, "spanKind", &kind);
-    enum err e = engine_operations(c->options->engine, &c->context, service, &operations, &count,
-                                   &rest_spans);
+    enum err e = engine_operations(c->options->engine, &c->context, jaeger_service_asked(service),
+                                   &operations, &count, &rest_spans);
     if (e != ERR_OK)
         return e;
     struct json_writer *j = &c->json;

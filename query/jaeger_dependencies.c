@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who calls whom, as Jaeger's page and Grafana draw it: services only, one link for each two. */
 #include "query/jaeger_numbers.h"
+#include "query/jaeger_service.h"
 #include "query/parameters.h"
 
 #include <stdlib.h>
@@ -41,7 +42,8 @@ static enum err find_links(struct call *c, uint64_t from, uint64_t to, struct li
         if (x->client.kind != NODE_SERVICE || x->server.kind != NODE_SERVICE ||
             bytes_equal(x->client.name, x->server.name))
             continue;
-        links[count] = (struct link){ .parent = x->client.name, .child = x->server.name };
+        links[count] = (struct link){ .parent = jaeger_service_shown(x->client.name),
+                                      .child = jaeger_service_shown(x->server.name) };
         for (size_t k = 0; k < x->points_count; k++)
             links[count].calls += x->points[k].calls;
         count++;

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/intern.h"
+#include "query/jaeger_service.h"
 
 #include <stdio.h>
 
@@ -265,22 +266,6 @@ static void write_span(struct json_writer *j, const struct otlp_items *it, uint3
     json_object_end(j);
 }
 
-/* Jaeger's names for services that did not name themselves. */
-static struct bytes shown_service(struct bytes resource)
-{
-    struct otlp_repeated attributes = otlp_repeated(resource, OTLP_RESOURCE_ATTRIBUTES);
-    struct bytes element;
-    struct otlp_value value;
-    if (!otlp_repeated_next(&attributes, &element))
-        return BYTES_LITERAL("OTLPResourceNoServiceName");
-    if (!otlp_attribute_find(resource, OTLP_RESOURCE_ATTRIBUTES, BYTES_LITERAL("service.name"),
-                             &value))
-        return BYTES_LITERAL("missing-service-name");
-    if (value.type != OTLP_STRING)
-        return BYTES_LITERAL("service-name-wrong-type");
-    return value.bytes.len == 0 ? BYTES_LITERAL("empty-service-name") : value.bytes;
-}
-
 static void write_processes(struct json_writer *j, const struct intern *resources)
 {
     json_key(j, "processes");
@@ -292,7 +277,7 @@ static void write_processes(struct json_writer *j, const struct intern *resource
         json_key(j, id);
         json_object_begin(j);
         json_key(j, "serviceName");
-        json_string(j, shown_service(resource));
+        json_string(j, jaeger_service_shown(service_name(resource)));
         json_key(j, "tags");
         json_array_begin(j);
         write_attributes(j, resource, OTLP_RESOURCE_ATTRIBUTES, "service.name");

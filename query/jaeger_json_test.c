@@ -248,10 +248,10 @@ static void processes_are_shared_and_named(void **state)
                                                                                                 "4") "],\"processes\":{"
                                                                                                      "\"p1\":{\"serviceName\":\"a\",\"tags\":[{\"key\":\"host\",\"type\":\"string\","
                                                                                                      "\"value\":\"h\"}]},"
-                                                                                                     "\"p2\":{\"serviceName\":\"missing-service-name\",\"tags\":[{\"key\":\"host\",\"type\":"
+                                                                                                     "\"p2\":{\"serviceName\":\"OTLPResourceNoServiceName\",\"tags\":[{\"key\":\"host\",\"type\":"
                                                                                                      "\"string\",\"value\":\"h\"}]},"
-                                                                                                     "\"p3\":{\"serviceName\":\"service-name-wrong-type\",\"tags\":[]},"
-                                                                                                     "\"p4\":{\"serviceName\":\"empty-service-name\",\"tags\":[]}},\"warnings\":null}");
+                                                                                                     "\"p3\":{\"serviceName\":\"OTLPResourceNoServiceName\",\"tags\":[]},"
+                                                                                                     "\"p4\":{\"serviceName\":\"OTLPResourceNoServiceName\",\"tags\":[]}},\"warnings\":null}");
 }
 
 static void survives_any_failed_allocation(void **state)

@@ -4,6 +4,7 @@
  * finest that rollups have. */
 #include "query/jaeger_numbers.h"
 #include "query/jaeger_query.h"
+#include "query/jaeger_service.h"
 #include "query/red_rows.h"
 
 #include "base/text.h"
@@ -239,7 +240,7 @@ static enum err write_service(struct call *c, const struct question *q, struct b
 {
     struct red_row *rows = NULL;
     size_t count = 0;
-    const struct red_rows_query query = { .service = service,
+    const struct red_rows_query query = { .service = jaeger_service_asked(service),
                                           .kinds = q->kinds,
                                           .by = q->by_operation ? RED_BY_NAME : 0,
                                           .has_point_durations = q->what == LATENCIES };

@@ -2,6 +2,7 @@
 #include "query/jaeger_query.h"
 
 #include "proto/json_reader.h"
+#include "query/jaeger_service.h"
 
 static struct expr *either(struct arena *a, struct expr *one, struct expr *other)
 {
@@ -110,7 +111,7 @@ enum err jaeger_add_plain(struct call *c, struct filter *f, const struct jaeger_
     uint64_t min_ns = 0, max_ns = UINT64_MAX;
     bool has_min = false, has_max = false;
     if (parameter_text(c, names->service, &text))
-        filter_add(f, term_service(f->arena, text));
+        filter_add(f, term_service(f->arena, jaeger_service_asked(text)));
     if (parameter_text(c, names->operation, &text))
         filter_add(f, term_intrinsic_text(f->arena, EXPR_INTRINSIC_SPAN_NAME, EXPR_EQ, text));
     enum err e = parameter_duration(c, names->duration_min, &min_ns, &has_min);

@@ -5,6 +5,7 @@
 #include "query/jaeger_query.h"
 
 #include "proto/otlp_json.h"
+#include "query/jaeger_service.h"
 
 static enum err services(struct call *c)
 {
@@ -17,7 +18,7 @@ static enum err services(struct call *c)
     json_key(&c->json, "services");
     json_array_begin(&c->json);
     for (size_t i = 0; i < count; i++)
-        json_string(&c->json, names[i]);
+        json_string(&c->json, jaeger_service_shown(names[i]));
     json_array_end(&c->json);
     json_object_end(&c->json);
     return ERR_OK;
@@ -40,8 +41,8 @@ static enum err operations(struct call *c)
         return call_fail(c, ERR_INVALID, "service", "it is required");
     if (!parameter_text(c, "spanKind", &kind))
         (void)parameter_text(c, "span_kind", &kind);
-    enum err e =
-        engine_operations(c->options->engine, &c->context, service, &list, &count, &rest_spans);
+    enum err e = engine_operations(c->options->engine, &c->context, jaeger_service_asked(service),
+                                   &list, &count, &rest_spans);
     if (e != ERR_OK)
         return e;
     struct json_writer *j = &c->json;
@@ -186,7 +187,7 @@ static void write_summary(struct json_writer *j, const struct trace_summary *t)
     json_key(j, "traceId");
     json_hex(j, bytes_of(t->trace_id.b, sizeof t->trace_id.b));
     json_key(j, "rootServiceName");
-    json_string(j, t->root_service);
+    json_string(j, jaeger_service_shown(t->root_service));
     json_key(j, "rootOperationName");
     json_string(j, t->root_name);
     json_key(j, "minStartTimeUnixNano");
@@ -201,7 +202,7 @@ static void write_summary(struct json_writer *j, const struct trace_summary *t)
     for (size_t i = 0; i < t->services_count; i++) {
         json_object_begin(j);
         json_key(j, "name");
-        json_string(j, t->services[i].name);
+        json_string(j, jaeger_service_shown(t->services[i].name));
         write_count(j, "spanCount", t->services[i].spans);
         write_count(j, "errorSpanCount", t->services[i].errors);
         json_object_end(j);

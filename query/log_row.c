@@ -3,6 +3,7 @@
 
 #include "proto/otlp_json.h"
 #include "query/native.h"
+#include "storage/service_name.h"
 
 static void write_body_text(struct json_writer *j, struct bytes body, size_t text_max)
 {
@@ -23,7 +24,7 @@ void log_row_write(struct json_writer *j, const struct log_row *row, size_t text
     native_write_ns(j, "time", otlp_log_time(&log));
     native_write_count(j, "severity", log.severity_number);
     native_write_text(j, "severity_text", log.severity_text);
-    native_write_text(j, "service", otlp_service_name(row->resource));
+    native_write_text(j, "service", service_name(row->resource));
     if (log.has_trace_id)
         native_write_id(j, "trace", log.trace_id.b, sizeof log.trace_id.b);
     if (log.has_span_id)

@@ -2,6 +2,7 @@
 /* Which rows of a trace's skeleton match, and which of them its log records belong to. */
 #include "proto/otlp_json.h"
 #include "query/native_skeleton.h"
+#include "storage/service_name.h"
 
 #define ROWS_SHOWN    20000 /* indices; more are only counted */
 #define TEXT_MAX      256   /* bytes to look for: the time a long value takes grows with them */
@@ -343,7 +344,7 @@ static void write_log_row(struct call *c, const struct skeleton *s, const struct
     json_i64(j, row_of_log(s, &log));
     native_write_count(j, "sev", log.severity_number);
     native_write_text(j, "sev_text", log.severity_text);
-    native_write_text(j, "svc", otlp_service_name(at->resource.resource));
+    native_write_text(j, "svc", service_name(at->resource.resource));
     if (log.has_span_id)
         native_write_id(j, "span", log.span_id.b, sizeof log.span_id.b);
     write_body(c, &log);

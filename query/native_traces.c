@@ -6,6 +6,7 @@
 #include "query/native.h"
 #include "query/native_counts.h"
 #include "query/native_skeleton.h"
+#include "storage/service_name.h"
 
 #include <stdio.h>
 
@@ -287,7 +288,7 @@ static void write_full_span(struct json_writer *j, const struct otlp_items *it)
     json_key(j, "scope");
     otlp_json_write_scope(it->scope.scope, j);
     native_write_text(j, "scope_schema_url", it->scope.schema_url);
-    native_write_text(j, "service", otlp_service_name(it->resource.resource));
+    native_write_text(j, "service", service_name(it->resource.resource));
     json_object_end(j);
 }
 

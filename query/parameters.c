@@ -2,6 +2,7 @@
 #include "query/parameters.h"
 
 #include "base/text.h"
+#include "storage/service_name.h"
 
 #include <assert.h>
 
@@ -279,12 +280,21 @@ struct expr *term_intrinsic(struct arena *a, enum expr_intrinsic field, enum exp
     return expr_binary(a, op, expr_intrinsic_field(a, field), expr_const(a, v));
 }
 
-struct expr *term_service(struct arena *a, struct bytes service)
+static struct expr *service_compared(struct arena *a, enum expr_op op, struct bytes service)
 {
     struct expr_value v = { .type = EXPR_STRING, .bytes = service };
-    return expr_binary(a, EXPR_EQ,
-                       expr_attribute(a, EXPR_SCOPE_RESOURCE, BYTES_LITERAL("service.name")),
+    return expr_binary(a, op, expr_attribute(a, EXPR_SCOPE_RESOURCE, BYTES_LITERAL("service.name")),
                        expr_const(a, v));
+}
+
+struct expr *term_service(struct arena *a, struct bytes service)
+{
+    struct expr *named = service_compared(a, EXPR_EQ, service);
+    if (!bytes_equal_text(service, SERVICE_UNKNOWN))
+        return named;
+    /* What is missing, or no text, compares as false. */
+    struct expr *is_named = service_compared(a, EXPR_NE, (struct bytes){ 0 });
+    return expr_binary(a, EXPR_OR, expr_unary(a, EXPR_NOT, is_named), named);
 }
 
 struct expr *term_text(struct arena *a, enum expr_scope scope, struct bytes key, struct bytes value)

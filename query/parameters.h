@@ -65,6 +65,7 @@ struct expr *term_intrinsic_text(struct arena *a, enum expr_intrinsic field, enu
                                  struct bytes value);
 struct expr *term_intrinsic(struct arena *a, enum expr_intrinsic field, enum expr_op op,
                             enum expr_type type, int64_t value);
+/* The service has this name, as it is shown: see storage/service_name.h. */
 struct expr *term_service(struct arena *a, struct bytes service);
 /* Some value of `key` in the scope has this text form. */
 struct expr *term_text(struct arena *a, enum expr_scope scope, struct bytes key,

@@ -240,8 +240,9 @@ static void check_found(struct engine_fixture *f, const char *version)
     assert_contains("\"rows\":[],\"total\":0,");
     ask(f, TRACE "/logs?format=rows", 200);
     assert_contains("{\"t\":\"1700000000000000100\",\"span_ix\":");
-    assert_contains("\"sev\":17,\"sev_text\":\"\",\"svc\":\"\",\"span\":\"0000000000000004\","
-                    "\"body\":\"first said\",\"log\":{");
+    assert_contains(
+        "\"sev\":17,\"sev_text\":\"\",\"svc\":\"unknown_service\",\"span\":\"0000000000000004\","
+        "\"body\":\"first said\",\"log\":{");
     assert_contains("{\"t\":\"1700000000000000101\",\"span_ix\":-1,");
     assert_contains("\"total\":2,\"complete\":true");
 }

@@ -6,6 +6,7 @@
 #include "query/trace_skeleton.h"
 
 #include "base/hash.h"
+#include "storage/service_name.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -114,7 +115,7 @@ static uint16_t flags_of(const struct otlp_span *s)
 static enum err begin_resource(struct skeleton_builder *b, struct bytes resource)
 {
     b->resource = hash_bytes(resource);
-    enum err e = intern_put(&b->services, skeleton_cut(otlp_service_name(resource)), &b->service);
+    enum err e = intern_put(&b->services, skeleton_cut(service_name(resource)), &b->service);
     if (e == ERR_TOO_MANY)
         b->service = SKELETON_SERVICES_MAX;
     return e == ERR_TOO_MANY ? ERR_OK : e;
@@ -134,7 +135,7 @@ static enum err note_root(struct skeleton_builder *b, const struct otlp_span *s,
     buffer_reset(&b->root_name);
     buffer_reset(&b->root_service);
     buffer_append_bytes(&b->root_name, s->name);
-    buffer_append_bytes(&b->root_service, otlp_service_name(resource));
+    buffer_append_bytes(&b->root_service, service_name(resource));
     enum err e = buffer_error(&b->root_name);
     return e != ERR_OK ? e : buffer_error(&b->root_service);
 }

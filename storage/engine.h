@@ -415,7 +415,7 @@ NODISCARD static inline enum err engine_logs_find(struct engine *e, const struct
     return e->ops->logs_find(e, q, query, out);
 }
 
-/* Distinct service names, sorted. */
+/* Distinct service names, sorted; see service_name.h for spans without one. */
 NODISCARD static inline enum err engine_services(struct engine *e, const struct query_context *q,
                                                  struct bytes **out_names, size_t *out_count)
 {

@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "storage/content_hash.h"
 #include "storage/derive/clean_name.h"
+#include "storage/service_name.h"
 #include "storage/testing/ledger.h"
 
 #include <assert.h>
@@ -71,7 +72,7 @@ static void model_add(struct model *m, const struct ledger *l, size_t number)
     struct otlp_items it = otlp_items(body);
     while (otlp_items_next(&it)) {
         struct model_item item = { .content = content_hash(&key, signal, &it),
-                                   .service = otlp_service_name(it.resource.resource) };
+                                   .service = service_name(it.resource.resource) };
         if (signal == SIGNAL_TRACES) {
             struct otlp_span span;
             otlp_span_read(it.item, &span);

@@ -13,6 +13,7 @@
  * I1: a trace is given out only when every other trace, known or not, comes after it.
  * I2: so whatever ends the search early, what was given out is a prefix of the whole answer. */
 #include "storage/search_find.h"
+#include "storage/service_name.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -92,7 +93,7 @@ static struct otlp_trace_facts facts_of(const struct trace_parts *t)
         otlp_span_read(root->item, &span);
         facts.has_root = true;
         facts.root_name = span.name;
-        facts.root_service = otlp_service_name(t->groups[root->group].group.resource);
+        facts.root_service = service_name(t->groups[root->group].group.resource);
     }
     return facts;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/search_private.h"
+#include "storage/service_name.h"
 
 #include <stdlib.h>
 
@@ -77,7 +78,7 @@ static enum err add_span(struct spans *s, const struct otlp_items *it, const str
         s->parents[s->parents_count++] = load_le64(span->parent_span_id.b);
     if (it->is_new_resource)
         s->services[s->services_count++] =
-            (struct service_summary){ .name = otlp_service_name(it->resource.resource) };
+            (struct service_summary){ .name = service_name(it->resource.resource) };
     s->services[s->services_count - 1].spans++;
     s->services[s->services_count - 1].errors += span->status.code == 2;
     return ERR_OK;
@@ -118,7 +119,7 @@ static void root_consider(struct root *r, const struct otlp_items *it, const str
     }
     r->is_found = true;
     r->span = *span;
-    r->service = otlp_service_name(it->resource.resource);
+    r->service = service_name(it->resource.resource);
 }
 
 enum err trace_summarize(struct bytes traces_data, struct arena *arena, struct trace_summary *out)

@@ -4,6 +4,7 @@
 #include "storage/derive/intake_private.h"
 #include "storage/derive/weight.h"
 #include "storage/rowgroup/rowgroup_wire.h"
+#include "storage/service_name.h"
 
 #include <assert.h>
 
@@ -88,7 +89,7 @@ static void resource_read(struct bytes resource, struct intake_context *c)
     if (c->environment.len == 0)
         c->environment = old_environment;
     if (c->service.len == 0)
-        c->service = BYTES_LITERAL(INTAKE_UNKNOWN_SERVICE);
+        c->service = BYTES_LITERAL(SERVICE_UNKNOWN);
     c->service = bytes_slice(c->service, 0, CLEAN_NAME_MAX);
     c->namespace = bytes_slice(c->namespace, 0, CLEAN_NAME_MAX);
     c->environment = bytes_slice(c->environment, 0, CLEAN_NAME_MAX);

@@ -17,9 +17,6 @@
 #include "storage/derive/half.h"
 #include "storage/derive/tally.h"
 
-/* What spans without service.name are counted under, as OpenTelemetry's SDKs call it. */
-#define INTAKE_UNKNOWN_SERVICE "unknown_service"
-
 /* Asked once for each new series: the key to count it under, changed in place where a bound is reached. `raw`
  * is the name before it was cleaned, `cleaned` what was done to it (enum cleaned_reason). The key's name may be
  * changed to one that lives until the next call. */

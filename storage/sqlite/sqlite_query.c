@@ -4,6 +4,7 @@
 #include "base/intern.h"
 #include "base/mem.h"
 #include "storage/search.h"
+#include "storage/service_name.h"
 #include "storage/sqlite/engine_private.h"
 
 #include <assert.h>
@@ -559,7 +560,7 @@ static enum err pending_services_each(const struct pending_range *range,
         struct otlp_items it = otlp_items(p->body);
         while (otlp_items_next(&it)) {
             if (it.is_new_resource)
-                service = otlp_service_name(it.resource.resource);
+                service = service_name(it.resource.resource);
             e = on_item(context, service, &it);
             if (e != ERR_OK)
                 return e;
@@ -576,7 +577,7 @@ static enum err service_seen(void *context, struct bytes service, const struct o
 {
     struct service_names *s = context;
     uint32_t index = 0;
-    if (service.len == 0 || !at->is_new_resource)
+    if (!at->is_new_resource)
         return ERR_OK;
     enum err e = intern_put(&s->names, service, &index);
     return e == ERR_TOO_MANY ? ERR_OK : e;
@@ -617,8 +618,8 @@ enum err sqlite_services(struct engine *base, const struct query_context *q,
         struct operation_entry o;
         uint32_t index = 0;
         operations_get(&e->operations, i, &o);
-        if (o.service.len != 0 && o.spans != 0)
-            error = intern_put(&s.names, o.service, &index);
+        if (o.spans != 0 && (o.service.len != 0 || !operation_is_rest(&o)))
+            error = intern_put(&s.names, service_shown(o.service), &index);
     }
     view_snapshot(&e->view, SIGNAL_TRACES, &snapshot);
     (void)pthread_rwlock_unlock(&e->operations_lock);
@@ -696,8 +697,10 @@ enum err sqlite_operations(struct engine *base, const struct query_context *q, s
     for (uint32_t i = 0; error == ERR_OK && i < operations_count(&e->operations); i++) {
         struct operation_entry o;
         operations_get(&e->operations, i, &o);
-        if (o.spans != 0 && bytes_equal(o.service, service))
-            error = operations_add(&s.set, o.service, o.name, o.kind, o.spans);
+        /* A rest of no service is of all that there was no room for. */
+        bool is_of_all = o.service.len == 0 && operation_is_rest(&o);
+        if (o.spans != 0 && !is_of_all && service_is(o.service, service))
+            error = operations_add(&s.set, service, o.name, o.kind, o.spans);
     }
     view_snapshot(&e->view, SIGNAL_TRACES, &snapshot);
     (void)pthread_rwlock_unlock(&e->operations_lock);
