@@ -437,6 +437,21 @@ class Serve(unittest.TestCase):
             self.assertEqual(status, 415, text)
             self.assertEqual(request(s.http + "/api/spindle/v1/trace/")[0], 404)
 
+    def test_a_span_at_the_end_of_time_is_not_the_newest(self):
+        def newest(s):
+            return json.loads(request(s.http + "/api/spindle/v1/meta")[2])["stored"]
+        later = SPANS.replace(b"1700000000000000000", str(2**64 - 1).encode())
+        with Server(self.directory, "--row-group-age", "10ms") as s:
+            for body, groups, wanted in ((later, 1, None), (SPANS.replace(TRACE.encode(), b"1" * 32), 2, "1700000000000000000")):
+                self.assertEqual(request(s.otlp + "/v1/traces", body)[0], 200)
+                end = time.monotonic() + 60
+                while newest(s)["row_groups"] < groups and time.monotonic() < end:
+                    time.sleep(0.05)
+                self.assertEqual(newest(s)["newest_start"], wanted)
+            s.end(signal.SIGTERM)
+        with Server(self.directory) as s:  # which may have merged the two
+            self.assertIn(newest(s)["newest_start"], (None, "1700000000000000000"))
+
     def test_metrics_have_each_family_once(self):
         with Server(self.directory) as s:
             request(s.otlp + "/v1/traces", SPANS)

@@ -256,6 +256,13 @@ static enum err list_partitions(struct sqlite_engine *e)
     return error;
 }
 
+void engine_note_newest(struct sqlite_engine *e, uint64_t start_max_unix_ns)
+{
+    if (start_max_unix_ns > atomic_load(&e->newest_start_unix_ns) &&
+        start_max_unix_ns <= clock_unix_ns() + 24 * 3600 * NS_PER_S)
+        atomic_store(&e->newest_start_unix_ns, start_max_unix_ns);
+}
+
 static enum err groups_show(struct load *l)
 {
     struct sqlite_engine *e = l->engine;
@@ -271,8 +278,8 @@ static enum err groups_show(struct load *l)
             l->groups[i] = NULL;
             atomic_fetch_add(&e->stored_items[s], g->rows);
             atomic_fetch_add(&e->groups_count, 1);
-            if (s == SIGNAL_TRACES && g->start_max_unix_ns > atomic_load(&e->newest_start_unix_ns))
-                atomic_store(&e->newest_start_unix_ns, g->start_max_unix_ns);
+            if (s == SIGNAL_TRACES)
+                engine_note_newest(e, g->start_max_unix_ns);
         }
         view_retire(&e->view, (enum signal)s, list, 0, NULL, 0);
     }

@@ -361,8 +361,8 @@ static void retire_publish(struct sqlite_engine *e, const struct retirement *r,
         atomic_fetch_add_explicit(&e->stored_items[r->signal], r->summary.rows,
                                   memory_order_relaxed);
         atomic_fetch_add_explicit(&e->groups_count, 1, memory_order_relaxed);
-        if (r->summary.start_max_unix_ns > atomic_load(&e->newest_start_unix_ns))
-            atomic_store(&e->newest_start_unix_ns, r->summary.start_max_unix_ns);
+        if (r->signal == SIGNAL_TRACES)
+            engine_note_newest(e, r->summary.start_max_unix_ns);
     }
     (void)pthread_rwlock_unlock(&e->operations_lock);
     CRASH_POINT("retire_visible");
