@@ -158,6 +158,8 @@ NODISCARD enum err trace_filter_build(const struct trace_id *distinct, size_t co
 /* 10.7 bits, 0.9 % false hits: for what is in memory alone and not asked thousands of times. */
 NODISCARD enum err trace_filter_build_small(const struct trace_id *distinct, size_t count,
                                             struct buffer *out);
+/* Whether its bytes are those that were written, as far as its kind can tell. */
+bool trace_filter_is_intact(struct bytes filter);
 bool trace_filter_may_contain(struct bytes filter, const struct trace_id *id);
 /* The same for whoever asks many filters: hash once. */
 uint64_t trace_filter_hash(const struct trace_id *id);

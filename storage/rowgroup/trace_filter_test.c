@@ -107,12 +107,40 @@ static void unreadable_filters_rule_nothing_out(void **state)
     assert_false(trace_filter_may_contain((struct bytes){ 0 }, &id)); /* no trace at all */
 }
 
+static void changed_bytes_are_noticed(void **state)
+{
+    (void)state;
+    struct trace_id ids[100] = { 0 };
+    struct buffer filter;
+    for (size_t i = 0; i < 100; i++)
+        ids[i].b[3] = (uint8_t)(i + 1);
+    buffer_init(&filter, SIZE_MAX);
+    assert_int_equal(trace_filter_build(ids, 100, &filter), ERR_OK);
+    struct bytes whole = buffer_bytes(&filter);
+    assert_true(trace_filter_is_intact(whole));
+    for (size_t i = 0; i < filter.len; i++) {
+        filter.data[i] ^= 0x10;
+        assert_false(trace_filter_is_intact(whole));
+        filter.data[i] ^= 0x10;
+    }
+    assert_false(trace_filter_is_intact(bytes_of(whole.data, whole.len - 32)));
+    assert_false(trace_filter_is_intact(bytes_of(whole.data, whole.len - 1)));
+
+    /* As files have them that were written before. */
+    memcpy(filter.data, "\1\0\0", 4);
+    assert_true(trace_filter_is_intact(whole));
+    for (size_t i = 0; i < 100; i++)
+        assert_true(trace_filter_may_contain(whole, &ids[i]));
+    buffer_deinit(&filter);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_all_and_few_others),
         cmocka_unit_test(many_are_asked_as_each),
         cmocka_unit_test(unreadable_filters_rule_nothing_out),
+        cmocka_unit_test(changed_bytes_are_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -308,6 +308,54 @@ static void row_group_list_goes_bad(void **state)
     page_goes_bad(6, row_group_root, 0);
 }
 
+/* ---- Trace filters --------------------------------------------------------------------------- */
+
+static void complaint(void *context, const char *file, const char *what)
+{
+    (void)file;
+    *(unsigned *)context += strstr(what, "trace filter") != NULL;
+}
+
+static uint64_t damaged_filters(const struct store *s)
+{
+    return metric_value(metrics_counter(s->options.metrics, "spindle_storage_damaged_total",
+                                        "what=\"trace_filter\"", "Damaged things found"));
+}
+
+/* Bits that were set are not any more, or the filter is gone: that would hide traces. */
+static void filters_go_bad(void **state)
+{
+    (void)state;
+    static const char *const damages[] = {
+        "UPDATE row_group SET trace_filter = CAST(substr(trace_filter, 1, 4) || "
+        "zeroblob(length(trace_filter) - 4)"
+        " AS BLOB) WHERE length(trace_filter) > 0",
+        "UPDATE row_group SET trace_filter = x'' WHERE signal = 0",
+    };
+    for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
+        struct store s;
+        struct db db;
+        char path[256];
+        unsigned complaints = 0;
+        store_init(&s, 7 + i);
+        (void)snprintf(path, sizeof path, "%s/p000001.db", s.directory);
+        assert_int_equal(db_open(path, NULL, DB_WRITER, DURABILITY_FSYNC, &db), ERR_OK);
+        assert_int_equal(db_exec(&db, damages[i]), ERR_OK);
+        assert_int_equal(db_checkpoint(&db, true), ERR_OK);
+        db_close(&db);
+        assert_int_equal(sqlite_engine_verify(s.directory, complaint, &complaints), ERR_CORRUPT);
+        assert_true(complaints > 0);
+
+        struct engine *e = NULL;
+        uint64_t before = damaged_filters(&s);
+        assert_int_equal(sqlite_engine_open(&s.options, &e, NULL), ERR_OK);
+        assert_int_equal(damaged_filters(&s) - before, complaints);
+        assert_true(ledger_check(&s.ledger, e));
+        engine_close(e);
+        store_deinit(&s);
+    }
+}
+
 /* ---- Killed while what could be read is moved --------------------------------------------------- */
 
 #if SPINDLE_FAULTS
@@ -378,6 +426,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(root_goes_bad),
         cmocka_unit_test(group_list_goes_bad),
         cmocka_unit_test(row_group_list_goes_bad),
+        cmocka_unit_test(filters_go_bad),
     };
     log_set_level((enum log_level)(LOG_ERROR + 1));
     return cmocka_run_group_tests(tests, NULL, NULL);

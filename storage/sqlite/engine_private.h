@@ -105,6 +105,8 @@
       "Damaged things found")                                                                      \
     X(damaged_partitions, "spindle_storage_damaged_total", "what=\"partition\"",                   \
       "Damaged things found")                                                                      \
+    X(damaged_filters, "spindle_storage_damaged_total", "what=\"trace_filter\"",                   \
+      "Damaged things found")                                                                      \
     X(damaged_rollups, "spindle_storage_damaged_total", "what=\"rollup\"", "Damaged things found") \
     X(uncounted_items, "spindle_storage_uncounted_items_total", NULL,                              \
       "Spans that are stored and not counted in rollups, for want of memory")                      \

@@ -165,7 +165,8 @@ static enum err load_groups(struct partition *p, struct db *db, const struct par
             e = ERR_CORRUPT;
             break;
         }
-        struct group *g = group_new(visit->filters, db_column_bytes(s, 7));
+        struct group *g = group_stored(visit->filters, (enum signal)signal, db_column_bytes(s, 7),
+                                       visit->damaged_filters);
         if (g == NULL) {
             e = ERR_NOMEM;
             break;

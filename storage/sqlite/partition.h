@@ -68,6 +68,7 @@ void partition_close_writer(struct partition *p);
 struct partition_visit {
     void *context;
     struct filter_room *filters; /* of the groups */
+    uint64_t *damaged_filters;   /* counts those that rule nothing out; with on_group */
     /* The group becomes the callee's. `requests`: see partition_retire. Either may be NULL. */
     enum err (*on_group)(void *context, struct group *take_group, struct bytes requests);
     enum err (*on_operation)(void *context, struct bytes service, struct bytes name, uint32_t kind,

@@ -187,7 +187,8 @@ static enum err load_partition(struct load *l, struct partition *p)
     enum err error = p->checked;
     size_t groups_before = l->count;
     /* The operations of those that are summarised have been added all together. */
-    const struct partition_visit visit = { l, &e->view.filters, load_group,
+    uint64_t damaged_filters = 0;
+    const struct partition_visit visit = { l, &e->view.filters, &damaged_filters, load_group,
                                            p->is_summarised ? NULL : load_operation };
     if (error == ERR_OK && is_loaded_from_catalog(e, p)) {
         error = summary_load(e, p, &visit);
@@ -195,6 +196,13 @@ static enum err load_partition(struct load *l, struct partition *p)
         error = partition_load(p, &visit);
         if (error == ERR_OK)
             error = derived_load(e, p);
+    }
+    if (damaged_filters > 0) {
+        log_line(LOG_ERROR, "storage",
+                 "%llu trace filters of partition %llu are damaged: their row groups are asked for "
+                 "every trace",
+                 (unsigned long long)damaged_filters, (unsigned long long)p->id);
+        metric_add(e->metrics.damaged_filters, damaged_filters);
     }
     if (error == ERR_CORRUPT || error == ERR_NOT_FOUND) {
         while (l->count > groups_before)

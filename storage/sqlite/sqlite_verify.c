@@ -62,19 +62,27 @@ static enum err integrity_check(struct verify *v, struct db *db)
 
 /* ---- Row groups ------------------------------------------------------------------------------ */
 
+static void filter_check(struct verify *v, long long id, struct bytes filter, uint64_t signal)
+{
+    if (!trace_filter_is_intact(filter) || (filter.len == 0 && signal == SIGNAL_TRACES))
+        bad(v, "the trace filter of row group %lld is damaged", id);
+}
+
 static enum err row_groups_check(struct verify *v, struct db *db)
 {
     sqlite3_stmt *s = NULL;
-    enum err e = db_prepare(db,
-                            "SELECT g.id, g.bytes, g.checksum, d.data FROM row_group g"
-                            " LEFT JOIN row_group_data d ON d.id = g.id ORDER BY g.id",
-                            &s);
+    enum err e = db_prepare(
+        db,
+        "SELECT g.id, g.bytes, g.checksum, d.data, g.trace_filter, g.signal FROM row_group g"
+        " LEFT JOIN row_group_data d ON d.id = g.id ORDER BY g.id",
+        &s);
     bool is_row = true;
     while (e == ERR_OK) {
         e = db_step(db, s, &is_row);
         if (e != ERR_OK || !is_row)
             break;
         long long id = sqlite3_column_int64(s, 0);
+        filter_check(v, id, db_column_bytes(s, 4), db_column_u64(s, 5));
         if (sqlite3_column_type(s, 3) == SQLITE_NULL) {
             bad(v, "row group %lld has no data", id);
             continue;
@@ -279,6 +287,24 @@ static enum err partition_check(struct verify *v, const struct catalog_partition
     return e == ERR_CORRUPT || e == ERR_NOT_FOUND ? ERR_OK : e; /* reported: the others go on */
 }
 
+static enum err summary_filters_check(struct verify *v, struct db *catalog, uint64_t partition)
+{
+    sqlite3_stmt *s = NULL;
+    enum err e = db_prepare(
+        catalog, "SELECT id, trace_filter, signal FROM partition_group WHERE partition = ?1", &s);
+    if (e == ERR_OK)
+        db_bind_u64(s, 1, partition);
+    bool is_row = true;
+    while (e == ERR_OK) {
+        e = db_step(catalog, s, &is_row);
+        if (e != ERR_OK || !is_row)
+            break;
+        filter_check(v, sqlite3_column_int64(s, 0), db_column_bytes(s, 1), db_column_u64(s, 2));
+    }
+    (void)sqlite3_finalize(s);
+    return e;
+}
+
 /* What the catalogue says of a sealed partition is what is in it. */
 static enum err summary_check(struct verify *v, struct db *catalog,
                               const struct catalog_partition *listed)
@@ -312,6 +338,8 @@ static enum err summary_check(struct verify *v, struct db *catalog,
         bad(v, "the catalogue's summary of its row groups differs");
         break;
     }
+    if (e == ERR_OK)
+        e = summary_filters_check(v, catalog, listed->id);
     v->file = v->directory;
     (void)sqlite3_finalize(a);
     (void)sqlite3_finalize(b);

@@ -218,7 +218,8 @@ static enum err groups_load(struct db *db, struct partition *p, const struct par
             break;
         uint64_t signal = db_column_u64(s, 1), rows = db_column_u64(s, 3);
         struct group *g = signal < SIGNAL_COUNT && rows <= ROWGROUP_ROWS_MAX
-                              ? group_new(visit->filters, db_column_bytes(s, 8))
+                              ? group_stored(visit->filters, (enum signal)signal,
+                                             db_column_bytes(s, 8), visit->damaged_filters)
                               : NULL;
         if (g == NULL) {
             e = signal < SIGNAL_COUNT && rows <= ROWGROUP_ROWS_MAX ? ERR_NOMEM : ERR_CORRUPT;

@@ -367,6 +367,18 @@ struct group *group_new(struct filter_room *room, struct bytes trace_filter)
     return g;
 }
 
+struct group *group_stored(struct filter_room *room, enum signal signal, struct bytes trace_filter,
+                           uint64_t *damaged)
+{
+    static const uint8_t rules_nothing_out[1] = { 0 };
+    /* Every span has a trace ID; log records may have none. */
+    bool is_missing = trace_filter.len == 0 && signal == SIGNAL_TRACES;
+    if (!is_missing && trace_filter_is_intact(trace_filter))
+        return group_new(room, trace_filter);
+    ++*damaged;
+    return group_new(room, bytes_of(rules_nothing_out, sizeof rules_nothing_out));
+}
+
 struct group *group_retain(struct group *g)
 {
     atomic_fetch_add_explicit(&g->references, 1, memory_order_relaxed);

@@ -99,6 +99,9 @@ struct group {
 
 /* One reference, the caller's; the filter is copied. NULL when out of memory. */
 struct group *group_new(struct filter_room *room, struct bytes trace_filter);
+/* Likewise of one that was stored: where it is damaged, one that rules nothing out, and *damaged is counted up. */
+struct group *group_stored(struct filter_room *room, enum signal signal, struct bytes trace_filter,
+                           uint64_t *damaged);
 struct group *group_retain(struct group *g);
 void group_release(struct group *g);
 /* The caller's reference is the only one: nobody can find the group any more. */
