@@ -16,6 +16,7 @@ enum { STEP = 16, STEPS = 16, DOUBLINGS = 7, CLASSES = STEPS * DOUBLINGS };
 #define SLOT_MAX    ((size_t)STEP * STEPS << (DOUBLINGS - 1))
 #define SHELF_LEAST ((size_t)64 << 10)
 #define SLOTS_LEAST 32u
+#define PAGE_BYTES  4096u
 
 struct shelf {
     struct shelf *next, *before; /* of its size, with a free slot */
@@ -98,7 +99,10 @@ static struct shelf *shelf_make(uint32_t size_class)
     struct shelf *s = page_cache_take(bytes); /* not counted: its blocks are */
     if (s == NULL)
         return NULL;
-    mem_map_rest(s, bytes); /* it may have been used before: what is not used now is not resident */
+    /* The mapping may have been used before. Of small blocks it may take long until all of it is used again, so what is
+     * not is not resident; large ones fill it soon, and pages from the kernel cost more. */
+    if (each < PAGE_BYTES)
+        mem_map_rest(s, bytes);
     *s = (struct shelf){ .size_class = size_class,
                          .slots = (uint32_t)((bytes - SHELF_HEAD) / each) };
     shelf_link(s);
