@@ -5,7 +5,7 @@
 The browser is Chromium. The server is the release, on free ports, fed by `spindle demo`; it begins empty, so that the
 first run is seen as well. `--shots DIR` writes pictures of every page there (docs/images is made so) instead of
 build/ui-shots; `--only PHASE,...` runs some of: static, serving, empty, minute,
-full, states, canned, budgets, axe, layout, tokens, hostile, shots. `--places NAME,...` takes pictures of some pages only.
+full, states, sdk, canned, budgets, axe, layout, tokens, hostile, shots. `--places NAME,...` takes pictures of some pages only.
 """
 import argparse
 import contextlib
@@ -24,7 +24,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from lib.spindle import ROOT, Report, Server, binary  # noqa: E402
+from lib.spindle import ROOT, Report, Server, binary, venv  # noqa: E402
 
 PAGE = ROOT / "ui-static"
 READER, WRITER = "reader-token-0123456789", "writer-token-0123456789"
@@ -208,6 +208,19 @@ def first_minute(report):
             demo.wait()
 
 
+def with_sdk(report):
+    """What a stock SDK has sent, as the page shows it."""
+    client = ROOT / "tests" / "clients" / "python"
+    try:
+        python = venv("clients", client / "requirements.txt")
+    except subprocess.CalledProcessError as error:
+        report.skip("a stock SDK", f"it could not be installed: {error}")
+        return
+    with Server() as server:
+        sent = json.loads(subprocess.run([str(python), str(client / "client.py"), "http", server.otlp], capture_output=True, text=True, timeout=120, check=True).stdout)
+        browser(report, "sdk", base=server.http + "/", sent=sent)
+
+
 def with_canned(report):
     """The map and the services before a server of seeded answers: large systems, rare states."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -242,7 +255,7 @@ def main():
     parser.add_argument("--places", help="names of pages to take pictures of; all when absent")
     parser.add_argument("--only", default="")
     options = parser.parse_args()
-    phases = ["static", "serving", "empty", "minute", "full", "states", "canned", "budgets", "axe", "layout", "tokens", "hostile"] + (["shots"] if options.long or options.shots else [])
+    phases = ["static", "serving", "empty", "minute", "full", "states", "sdk", "canned", "budgets", "axe", "layout", "tokens", "hostile"] + (["shots"] if options.long or options.shots else [])
     wanted = [p for p in options.only.split(",") if p] or phases
     report = Report()
     if not shutil.which("node") or not shutil.which("npm"):
@@ -259,6 +272,8 @@ def main():
         live(report, wanted, options.shots, {} if options.places is None else {"places": options.places})
     if "minute" in wanted:
         first_minute(report)
+    if "sdk" in wanted:
+        with_sdk(report)
     if "canned" in wanted:
         with_canned(report)
     if "budgets" in wanted:

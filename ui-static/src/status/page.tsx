@@ -356,7 +356,7 @@ function Instrumentation() {
                   { key: 'service', head: 'Service', width: '200px', cell: (r) => <span title={r.service}>{r.service}</span> },
                   { key: 'name', head: 'Counted as', class: 'mono', cell: (r) => <span title={r.name}>{r.name}</span> },
                   { key: 'example', head: 'For example', class: 'mono', cell: (r) => <span title={r.example}>{r.example}</span> },
-                  { key: 'why', head: 'It holds', width: '170px', cell: (r) => becauseOf(r.why) },
+                  { key: 'why', head: 'Because of', width: '170px', cell: (r) => becauseOf(r.why) },
                   { key: 'spans', head: 'Spans', align: 'right', width: '100px', cell: (r) => formatCount(r.spans) },
                   {
                     key: 'open',

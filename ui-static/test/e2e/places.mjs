@@ -36,7 +36,9 @@ export const full = ({ trace, span, service }) => [
     await page.keyboard.press('j');
     await page.locator('.panel .facts').waitFor();
   }],
-  ['status', 'status'],
+  ['status', 'status', async (page) => {
+    await page.waitForFunction(() => !/\n…\n/.test(document.querySelector('#page').innerText)); // a rate takes two answers
+  }],
   ['status-storage', 'status?tab=storage'],
   ['status-instrumentation', 'status?tab=instrumentation'],
   ['settings', 'settings'],

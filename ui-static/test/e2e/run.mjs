@@ -7,6 +7,7 @@
 //   canned   { dist }                                  the map and services before a server of seeded answers
 //   axe      { base, which: full|empty }
 //   tokens   { base, reader, writer }
+//   sdk      { base, sent }                            what a stock SDK says it sent to that server
 //   budgets  { dist, base, otlp, pid }               large data: before answers from a seed, and before an empty real server
 //   layout   { base, which: full|empty }
 //   hostile  { base, otlp, defective }                 `defective` serves a build with one innerHTML
@@ -21,6 +22,7 @@ import * as hostile from './hostile.mjs';
 import { lint, lintControl } from './lint.mjs';
 import { map, mapLive } from './map.mjs';
 import * as places from './places.mjs';
+import { sdk } from './sdk.mjs';
 import { shots } from './shots.mjs';
 import { speed } from './speed.mjs';
 import { alike, states } from './states.mjs';
@@ -61,6 +63,7 @@ const phases = {
     await alike(browser, options.dist);
   },
   states: async (browser) => states(browser, options.base, options.otlp, await examples(), options.folder),
+  sdk: (browser) => sdk(browser, options.base, options.sent),
   tokens: (browser) => flows.tokens(browser, options.base, options),
   axe: async (browser) => {
     if (options.which === 'full') await axeControl(browser, options.base);

@@ -19,6 +19,8 @@ export async function shots(browser, base, places, folder, suffix) {
           // The tests of flows say so; the picture shows what there is.
         }
         await page.waitForTimeout(400);
+        // Not while it is asking anew: that is another picture.
+        await page.waitForFunction(() => document.querySelector('.skeleton, .progress, .dimmed') === null).catch(() => undefined);
         writeFileSync(join(folder, `${name}-${suffix}-${theme}-${width}.png`), withPalette(await page.screenshot()));
       }
       await context.close();
