@@ -60,7 +60,7 @@ export function Record({ row }: { row: LogRow }) {
       <dl class="facts">
         <dt>Time</dt>
         <dd>
-          <Time ns={row.time} digits={9} /> <Copy text={row.time} label="Copy as Unix ns" />
+          <Time ns={row.time} digits={9} withZone /> <Copy text={row.time} label="Copy as Unix ns" />
         </dd>
         <dt>Severity</dt>
         <dd>

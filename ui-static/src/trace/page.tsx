@@ -174,7 +174,7 @@ function Head({ view, header, load }: { view: TraceView; header: Header; load: T
     <div class="trace-head">
       <div class="trace-facts">
         <b class="trace-dur">{formatDuration(header.dur)}</b>
-        <Time ns={header.t0} />
+        <Time ns={header.t0} withZone />
         <span>{plural(header.spans, 'span')}</span>
         <span>{plural(header.services.length, 'service')}</span>
         {view.errors.length > 0 ? (

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Small pieces of text that look the same everywhere.
-import { formatAge, formatClock, formatMoment, momentTitle } from '../lib/time.ts';
+import { formatAge, formatClock, formatMoment, momentTitle, zone, zoneAbbreviation } from '../lib/time.ts';
 import { formatPercent } from '../lib/units.ts';
 import { serviceHref } from '../lib/links.ts';
 
-/** A point in time; the hover has both zones and the age. */
-export function Time({ ns, digits = 3, as = 'moment' }: { ns: bigint | string; digits?: number; as?: 'moment' | 'clock' | 'age' }) {
+/** A point in time; the hover has both zones and the age. A list's zone stands at the head of the page, a single time's beside it. */
+export function Time({ ns, digits = 3, as = 'moment', withZone = false }: { ns: bigint | string; digits?: number; as?: 'moment' | 'clock' | 'age'; withZone?: boolean }) {
   const text = as === 'age' ? formatAge(ns) : as === 'clock' ? formatClock(ns, digits) : formatMoment(ns, digits);
   return (
     <time class="mono" title={momentTitle(ns)}>
       {text}
+      {withZone && <span class="dim"> {zoneAbbreviation(zone.value, BigInt(ns))}</span>}
     </time>
   );
 }

@@ -63,6 +63,23 @@ export async function openPage(browser, base, { theme = 'light', width = 1280, h
   return { page, context, complaints };
 }
 
+/** Looks until it is as it should be; a machine that does other things is given time. Gives what was seen. */
+export async function eventually(look, isGood, what = String) {
+  const until = Date.now() + 15_000;
+  for (;;) {
+    const seen = await look();
+    if (isGood(seen)) return seen;
+    if (Date.now() > until) throw new Error(what(seen));
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}
+
+/** An adjustment has been written to the address: half a second later, or at once when the page is left. */
+export async function written(page) {
+  await page.waitForTimeout(650);
+  await page.evaluate(() => dispatchEvent(new PageTransitionEvent('pagehide')));
+}
+
 /** No request is under way and nothing says that it loads. */
 export async function settled(page) {
   await page.waitForLoadState('networkidle').catch(() => undefined);

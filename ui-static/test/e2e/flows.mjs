@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // What people do with the page, in a browser, against a real server.
-import { attempt, check, expect, openPage, settled } from './browser.mjs';
+import { attempt, check, eventually, expect, openPage, settled, written } from './browser.mjs';
 
 const address = (page) => new URL(page.url());
 const heading = (page) => page.locator('h1').innerText();
 /** The page shows the same after a reload. */
 async function survivesReload(page, look) {
-  await page.waitForTimeout(650); // an adjustment is written half a second later
+  await written(page);
   const before = [page.url(), await look()];
   await page.reload();
   await settled(page);
-  const after = [page.url(), await look()];
-  expect(JSON.stringify(before) === JSON.stringify(after), `reload changed ${JSON.stringify(before)} to ${JSON.stringify(after)}`);
+  await eventually(async () => JSON.stringify([page.url(), await look()]), (after) => after === JSON.stringify(before), (after) => `reload changed ${JSON.stringify(before)} to ${after}`);
 }
 
 /** A server that has never seen a span. */
@@ -144,9 +143,7 @@ export async function full(browser, base) {
     expect(to - from === 3_600_000_000_000n, String(link));
     await page.getByRole('button', { name: 'Link' }).click();
     await page.getByRole('menuitem', { name: /live link/ }).click();
-    await page.waitForTimeout(200);
-    const live = await page.evaluate(() => navigator.clipboard.readText());
-    expect(live.endsWith('/services?from=now-1h'), live);
+    await eventually(() => page.evaluate(() => navigator.clipboard.readText()), (live) => live.endsWith('/services?from=now-1h'));
   });
   await attempt('the range: text, presets, earlier and later', async () => {
     await page.goto(base + 'services');

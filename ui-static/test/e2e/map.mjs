@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The map and the services' pages in a browser, before a canned server: by pointer and by keyboard alone, with every
 // step's address surviving a reload.
-import { attempt, check, expect, openPage, settled } from './browser.mjs';
+import { attempt, check, eventually, expect, openPage, settled, written } from './browser.mjs';
 import { load } from '../load.mjs';
 import { serve } from './front.mjs';
 
@@ -9,15 +9,12 @@ const panel = (page) => page.locator('aside.panel h2');
 const node = (page, name) => page.locator(`.map-node[aria-label^="${name},"]`);
 const focused = (page) => page.evaluate(() => document.activeElement?.getAttribute('aria-label') ?? document.activeElement?.tagName);
 const query = (page) => new URL(page.url()).searchParams;
-const written = (page) => page.waitForTimeout(700); // an adjustment is written half a second later
 async function survives(page, look) {
   await written(page);
   const before = JSON.stringify([page.url(), await look()]);
   await page.reload();
   await settled(page);
-  await page.waitForTimeout(400);
-  const after = JSON.stringify([page.url(), await look()]);
-  expect(before === after, `reload made ${after} of ${before}`);
+  await eventually(async () => JSON.stringify([page.url(), await look()]), (after) => after === before, (after) => `reload made ${after} of ${before}`);
 }
 const drawn = (page) => page.locator('.map-node').evaluateAll((all) => all.map((b) => [b.getAttribute('aria-label'), b.style.left, b.style.top]).sort());
 const camera = (page) => page.locator('.map-overlay').evaluate((o) => o.style.transform);
@@ -71,11 +68,9 @@ async function byKeyboard(browser, base) {
     await page.locator('#page').focus();
     const fit = await camera(page);
     await page.keyboard.press('+');
-    await page.waitForTimeout(60);
-    expect((await camera(page)) !== fit, 'nothing moved');
+    await eventually(() => camera(page), (at) => at !== fit, () => 'nothing moved');
     await page.keyboard.press('0');
-    await page.waitForTimeout(60);
-    expect((await camera(page)) === fit, `${await camera(page)} is not ${fit}`);
+    await eventually(() => camera(page), (at) => at === fit, (at) => `${at} is not ${fit}`);
   });
   await attempt('keys: the way from a node by its edge to its traces', async () => {
     await open(page, base);
@@ -88,8 +83,7 @@ async function byKeyboard(browser, base) {
     await page.getByRole('heading', { name: 'Edge' }).waitFor();
     await survives(page, () => page.locator('.map-doors').innerText());
     await page.goBack();
-    await page.waitForTimeout(200);
-    expect((await panel(page).innerText()) === 'shop-api', await panel(page).innerText());
+    await eventually(() => panel(page).innerText(), (text) => text === 'shop-api');
     await page.locator('.map-panel a', { hasText: 'Traces' }).focus();
     await page.keyboard.press('Enter');
     await page.waitForURL('**/traces?*');
@@ -106,18 +100,14 @@ async function byPointer(browser, base) {
     const before = await node(page, 'shop-api').boundingBox(), x = before.x + before.width / 2, y = before.y + before.height / 2;
     await page.mouse.move(x, y);
     await page.mouse.wheel(0, -200);
-    await page.waitForTimeout(80);
-    const after = await node(page, 'shop-api').boundingBox();
-    expect(after.width > before.width * 1.2, `${before.width} to ${after.width}`);
+    const after = await eventually(() => node(page, 'shop-api').boundingBox(), (box) => box.width > before.width * 1.2, (box) => `${before.width} to ${box.width}`);
     expect(Math.hypot(after.x + after.width / 2 - x, after.y + after.height / 2 - y) < 2, 'the point under the pointer moved');
     const stage = await page.locator('.map-stage').boundingBox();
     await page.mouse.move(stage.x + 10, stage.y + stage.height - 60);
     await page.mouse.down();
     await page.mouse.move(stage.x + 110, stage.y + stage.height - 100, { steps: 4 });
     await page.mouse.up();
-    await page.waitForTimeout(80);
-    const panned = await node(page, 'shop-api').boundingBox();
-    expect(Math.abs(panned.x - after.x - 100) < 2 && Math.abs(panned.y - after.y + 40) < 2, JSON.stringify([after, panned]));
+    await eventually(() => node(page, 'shop-api').boundingBox(), (box) => Math.abs(box.x - after.x - 100) < 2 && Math.abs(box.y - after.y + 40) < 2, (box) => JSON.stringify([after, box]));
   });
   await attempt('pointer: a click on a line opens its panel', async () => {
     await open(page, base);
@@ -138,8 +128,7 @@ async function byPointer(browser, base) {
     expect((await page.locator('aside.panel').count()) === 0, 'a drag is no click');
     await Promise.all([page.waitForResponse(/\/map\?/), page.getByRole('button', { name: /^Refresh/ }).first().click()]);
     await page.waitForTimeout(300);
-    const moved = (await drawn(page)).filter(([name, ...at]) => places.get(name) !== at.join()).map(([name]) => name);
-    expect(moved.length === 1 && moved[0].startsWith('shop-api,'), `moved: ${moved}`);
+    await eventually(async () => (await drawn(page)).filter(([name, ...at]) => places.get(name) !== at.join()).map(([name]) => name), (moved) => moved.length === 1 && moved[0].startsWith('shop-api,'), (moved) => `moved: ${moved}`);
   });
   await attempt('pointer: find counts, dims and survives a reload', async () => {
     await open(page, base);
@@ -236,10 +225,8 @@ async function services(browser, base) {
     await page.locator('figure.chart').nth(1).focus();
     await page.keyboard.press('Home');
     await page.keyboard.press('ArrowRight');
-    await page.waitForTimeout(100);
-    const read = await page.locator('.chart-read').allInnerTexts();
-    const times = read.map((t) => /\d\d:\d\d/.exec(t)?.[0]);
-    expect(times[0] !== undefined && times.every((t) => t === times[0]), JSON.stringify(read));
+    const times = (read) => read.map((t) => /\d\d:\d\d/.exec(t)?.[0]);
+    const read = await eventually(() => page.locator('.chart-read').allInnerTexts(), (all) => times(all)[0] !== undefined && times(all).every((t) => t === times(all)[0]), JSON.stringify);
     expect(/of [\d,]+ calls?, ±/.test(read[2]), read[2]);
     await page.locator('figure.chart').nth(2).focus();
     await page.keyboard.press('End');

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Searching, one trace, logs: what people do there, in a browser, against a real server with the demo's traffic.
-import { attempt, check, expect, openPage, settled } from './browser.mjs';
+import { attempt, check, eventually, expect, openPage, settled, written } from './browser.mjs';
 
 const rowsOf = (page) => page.locator('.table tbody tr:not(.spacer)');
 const query = (page) => new URL(page.url()).searchParams;
-const written = (page) => page.waitForTimeout(650); // an adjustment is written half a second later
 
 /** The page shows the same after a reload. */
 async function survivesReload(page, look) {
@@ -12,9 +11,7 @@ async function survivesReload(page, look) {
   const before = JSON.stringify([page.url(), await look()]);
   await page.reload();
   await settled(page);
-  await page.waitForTimeout(400);
-  const after = JSON.stringify([page.url(), await look()]);
-  expect(before === after, `reload changed ${before} to ${after}`);
+  await eventually(async () => JSON.stringify([page.url(), await look()]), (after) => after === before, (after) => `reload changed ${before} to ${after}`);
 }
 
 export async function traces(browser, base) {
