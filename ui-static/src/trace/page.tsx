@@ -302,15 +302,17 @@ function Find({ view }: { view: TraceView }) {
     view.matches.value = local;
     const abort = new AbortController();
     const timer = setTimeout(() => {
-      get<{ version: string; rows: number[]; total: number }>(`/trace/${view.trace.header.id}/find`, { q: wanted.trim() }, abort.signal)
+      // Of the version that is shown: rows of another are other spans.
+      get<{ rows: number[]; total: number }>(`/trace/${view.trace.header.id}/find`, { q: wanted.trim(), version: view.trace.header.version }, abort.signal)
         .then((answer) => {
-          // Rows of another version are other spans: names, found here, have to do.
-          if (answer.version === view.trace.header.version) view.matches.value = answer.rows.filter((i) => i < view.trace.spans.n);
+          view.matches.value = answer.rows.filter((i) => i < view.trace.spans.n);
           state.value = { error: '', isAsking: false, total: answer.total };
         })
         .catch((thrown: unknown) => {
           if (abort.signal.aborted) return;
-          state.value = { error: thrown instanceof ApiError ? thrown.message : 'The answer is not readable.', isAsking: false, total: 0 };
+          const hasGrown = thrown instanceof ApiError && thrown.status === 404; // what was found by name stays
+          const error = hasGrown ? 'the trace has grown: load it again' : thrown instanceof ApiError ? thrown.message : 'The answer is not readable.';
+          state.value = { error, isAsking: false, total: 0 };
         });
     }, 200);
     return () => {
