@@ -166,30 +166,29 @@ const differing = (page, a, b) => page.evaluate(async (pictures) => {
  */
 export async function alike(browser, dist) {
   const front = await serve({ services: 14, now_ms: NOW_MS }, dist), away = await openPage(browser, 'about:blank', { bypassCSP: true });
-  const draw = async (path, theme, seconds) => {
+  const draw = async (path, theme) => {
     const { page, context } = await openPage(browser, front.base, { theme });
-    await page.clock.setFixedTime(NOW_MS + seconds * 1000);
+    await page.clock.setFixedTime(NOW_MS);
     await page.goto(front.base + path);
     await settled(page);
     await page.evaluate(() => document.fonts.ready);
     let last = '', now = '';
-    do {
+    for (let n = 0; n < 40 && (n === 0 || now !== last); n++) {
       last = now;
       await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
       await page.waitForTimeout(150);
       now = (await page.screenshot()).toString('base64');
-    } while (now !== last);
+    }
     await context.close();
     return now;
   };
-  for (const [name, path] of [['map', ''], ['services', 'services'], ['service', 'services/shop-api'], ['status', 'status']])
-    for (const theme of ['light', 'dark'])
-      await attempt(`drawn twice, ${name}, ${theme}: the same picture`, async () => {
-        const share = await differing(away.page, await draw(path, theme, 0), await draw(path, theme, 0));
-        expect(share <= 0.001, `${(share * 100).toFixed(2)} % of the pixels differ`);
-      });
+  for (const [name, path, theme] of [['map', '', 'light'], ['services', 'services', 'dark'], ['service', 'services/shop-api', 'light'], ['status', 'status', 'dark']])
+    await attempt(`drawn twice, ${name}, ${theme}: the same picture`, async () => {
+      const share = await differing(away.page, await draw(path, theme), await draw(path, theme));
+      expect(share <= 0.001, `${(share * 100).toFixed(2)} % of the pixels differ`);
+    });
   await attempt('drawn twice: another state is another picture', async () => {
-    const share = await differing(away.page, await draw('services', 'light', 0), await draw('services?sort=name', 'light', 0));
+    const share = await differing(away.page, await draw('services', 'light'), await draw('services?sort=name', 'light'));
     expect(share > 0.001, `${(share * 100).toFixed(2)} % of the pixels differ`);
   });
   await away.context.close();
