@@ -11,7 +11,8 @@
 
 #include "storage/derived.h"
 
-enum key_class { KEY_RED = 'R', KEY_EDGE = 'E', KEY_UNPAIRED = 'U' };
+/* KEY_LOST alone is a key: rows that could not be read are not in this tally; its calls say how many. */
+enum key_class { KEY_RED = 'R', KEY_EDGE = 'E', KEY_UNPAIRED = 'U', KEY_LOST = 'L' };
 
 struct red_key {
     struct bytes service, namespace, environment, name;

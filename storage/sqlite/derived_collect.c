@@ -2,6 +2,7 @@
 /* derived_collect.c - what is in rows, and what is pending, under one snapshot. */
 #include "storage/sqlite/derived_collect.h"
 
+#include "storage/derive/derive_key.h"
 #include "storage/derive/varint.h"
 
 /* A merge between taking the snapshot and reading takes rows away; there is one every few minutes. */
@@ -79,13 +80,24 @@ static enum err snapshot_take(struct collect *c)
     return error;
 }
 
+/* A tally_map_fn. */
+static bool key_map(void *context, struct bytes key, struct bytes *out_key)
+{
+    struct collect *c = context;
+    if (key.len == 1 && key.data[0] == KEY_LOST) {
+        c->has_lost = true;
+        return false;
+    }
+    return c->map(c->map_context, key, out_key);
+}
+
 static enum err stored_add(struct collect *c, struct bytes stored, uint64_t min, uint64_t end,
                            uint64_t hole_min, uint64_t hole_end)
 {
     if (min >= end || stored.len == 0)
         return ERR_OK;
-    const struct tally_filter filter = { .map = c->map,
-                                         .context = c->map_context,
+    const struct tally_filter filter = { .map = key_map,
+                                         .context = c,
                                          .min_unix_ns = min,
                                          .end_unix_ns = end,
                                          .hole_unix_ns = hole_min,
@@ -293,12 +305,13 @@ static enum err rows_add(struct collect *c, struct derived_row *const *rows, siz
     for (size_t i = 0; e == ERR_OK && i < count; i++) {
         const struct derived_row *row = rows[i];
         e = query_check(c->q);
+        c->has_lost = false;
         if (e == ERR_OK && row->partition == NULL)
             e = row->level == 0 ? gone_row_add(c, &r, row) : merged_row_add(c, &r, row);
         else if (e == ERR_OK)
             e = row->level == DERIVED_LEVEL_SEALED ? sealed_row_add(c, &r, row)
                                                    : file_row_add(c, &r, row);
-        if (e == ERR_CORRUPT) {
+        if (e == ERR_CORRUPT || (e == ERR_OK && c->has_lost)) {
             derived_row_damaged(c->engine, row);
             c->is_damaged = true;
             e = ERR_OK; /* hashes are looked at first: of a damaged column, nothing was counted */

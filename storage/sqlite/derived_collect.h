@@ -39,6 +39,7 @@ struct collect {
     struct tally tally;
     struct derived_window window; /* all of it, when it is done */
     bool is_damaged;              /* rows that could not be read are not in it */
+    bool has_lost;                /* nor in the row that is being added, which was made of them */
     /* Inside. */
     struct tally *into;
     struct snapshot snapshot;

@@ -204,6 +204,20 @@ static enum err rollup_put(struct db *catalog, uint64_t partition_id, uint64_t s
     return e;
 }
 
+/* What is damaged is left out, and the row of the catalogue says so as long as it is kept. */
+static enum err lost_add(struct tally *t, uint64_t unix_ns)
+{
+    static const uint8_t key[] = { KEY_LOST };
+    struct tally_point *p = NULL;
+    uint32_t series = 0;
+    enum err e = tally_series(t, bytes_of(key, sizeof key), &series);
+    if (e == ERR_OK)
+        e = tally_at(t, series, unix_ns, &p);
+    if (e == ERR_OK)
+        p->calls++;
+    return e;
+}
+
 enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partition_id,
                       uint64_t sealed_clock_ns)
 {
@@ -214,14 +228,20 @@ enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partiti
     merge_init(&m, NULL); /* what it does not hold would not outlive the partition */
     buffer_init(&hours, BLOB_BYTES_MAX);
     buffer_init(&days, BLOB_BYTES_MAX);
-    enum err e = db_prepare(partition, "SELECT minutes, hours, days FROM derived ORDER BY id", &s);
+    enum err e = db_prepare(partition,
+                            "SELECT minutes, hours, days, start_min_unix_ns FROM derived"
+                            " ORDER BY id",
+                            &s);
     while (e == ERR_OK) {
         e = db_step(partition, s, &is_row);
         if (e != ERR_OK || !is_row)
             break;
         e = merge_row(&m, s, MERGE_HOURS | MERGE_DAYS);
-        if (e == ERR_CORRUPT)
-            e = ERR_OK; /* what is damaged is left out */
+        if (e == ERR_CORRUPT) {
+            e = lost_add(&m.hours, db_column_u64(s, 3));
+            if (e == ERR_OK)
+                e = lost_add(&m.days, db_column_u64(s, 3));
+        }
     }
     (void)sqlite3_finalize(s);
     if (e == ERR_OK && m.hours.points_count > 0)

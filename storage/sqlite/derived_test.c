@@ -405,6 +405,41 @@ static void damage_is_said(struct store *s, uint64_t spans)
     assert_int_equal(damage_counted(s) - before, 1);
 }
 
+/* What a sealed partition lacks is said, when it is read, after a start, and when its file is gone. */
+static void sealing_keeps_what_is_lost(void **state)
+{
+    (void)state;
+    struct store s;
+    uint64_t seen = 0;
+    store_init(&s, 10);
+    s.options.metrics = metrics_open();
+    fill(&s, 0, 8);
+    engine_close(s.engine);
+    execute(&s, "p000001.db",
+            "UPDATE derived SET minutes = substr(minutes, 1, length(minutes) - 1)"
+            " WHERE id = (SELECT max(id) FROM derived)");
+    s.options.partition_bytes_max = 1;
+    assert_int_equal(sqlite_engine_open(&s.options, &s.engine, NULL), ERR_OK);
+    fill(&s, 8, 9);
+    uint64_t spans = statistics(&s).spans;
+    assert_int_equal(rows_once(&s, "SELECT count(*) FROM rollup WHERE partition = 1", 1), 1);
+    assert_true(is_said_damaged(&s, &seen));
+    assert_true(seen > 0 && seen < spans);
+    engine_close(s.engine);
+    damage_is_said(&s, spans);
+    engine_close(s.engine);
+    s.options.retention_bytes = 1;
+    assert_int_equal(sqlite_engine_open(&s.options, &s.engine, NULL), ERR_OK);
+    assert_int_equal(rows_once(&s, "SELECT count(*) FROM partition WHERE id = 1", 0), 0);
+    assert_true(is_said_damaged(&s, &seen));
+    engine_close(s.engine);
+    s.options.retention_bytes = 0;
+    damage_is_said(&s, spans);
+    struct metrics *metrics = s.options.metrics;
+    store_deinit(&s);
+    metrics_close(metrics);
+}
+
 /* One row; all of them; and of a sealed partition, what the catalogue has, and what it does not. */
 static void damaged_rows_are_said(void **state)
 {
@@ -648,6 +683,7 @@ int main(void)
         cmocka_unit_test_prestate(windows_count_what_starts_in_them, (void *)1),
         cmocka_unit_test(days_are_merged_and_say_the_same),
         cmocka_unit_test(damaged_rows_are_said),
+        cmocka_unit_test(sealing_keeps_what_is_lost),
         cmocka_unit_test(days_that_do_not_fit_are_merged_with_fewer),
         cmocka_unit_test(templates_outlive_a_restart),
         cmocka_unit_test(verifying_reads_the_catalogue),
