@@ -32,11 +32,12 @@ enum err graph_init(struct graph *g, struct arena *arena, size_t nodes_max, size
 }
 
 /* Room for one more: they are large, and most graphs have far fewer than they may. */
-static enum err grow(struct arena *arena, void **items, size_t size, size_t count, size_t *capacity)
+static enum err grow(struct arena *arena, void **items, size_t size, size_t count, size_t first,
+                     size_t *capacity)
 {
     if (count < *capacity)
         return ERR_OK;
-    size_t more = count == 0 ? 32 : 2 * count;
+    size_t more = count > 0 ? 2 * count : first > 0 ? first : 32;
     void *grown = arena_alloc_array(arena, more, size);
     if (grown == NULL)
         return arena_failure(arena);
@@ -83,7 +84,8 @@ enum err graph_node_of(struct graph *g, const struct derived_node *is, bool is_g
         }
         assert(g->nodes_count < g->nodes_max);
         void *nodes = g->nodes;
-        enum err e = grow(g->arena, &nodes, sizeof g->nodes[0], g->nodes_count, &g->nodes_capacity);
+        enum err e = grow(g->arena, &nodes, sizeof g->nodes[0], g->nodes_count, g->nodes_first,
+                          &g->nodes_capacity);
         if (e != ERR_OK)
             return e;
         g->nodes = nodes;
@@ -116,7 +118,8 @@ enum err graph_edge_of(struct graph *g, size_t from, size_t to, enum connection_
         }
         assert(g->edges_count < g->edges_max);
         void *edges = g->edges;
-        enum err e = grow(g->arena, &edges, sizeof g->edges[0], g->edges_count, &g->edges_capacity);
+        enum err e = grow(g->arena, &edges, sizeof g->edges[0], g->edges_count, g->edges_first,
+                          &g->edges_capacity);
         if (e != ERR_OK)
             return e;
         g->edges = edges;
@@ -387,6 +390,8 @@ enum err graph_build(struct call *c, const struct graph_query *query, struct gra
     size_t edges = now.edges.count + now.points.count + then.edges.count;
     size_t nodes = 2 * edges + now.rows_count + then.rows_count + now.edges.unpaired_count;
     e = graph_init(&g, &c->arena, nodes, edges, query->w->points);
+    g.nodes_first = now.rows_count + 64;
+    g.edges_first = now.edges.count;
     if (e == ERR_OK)
         e = add_window(&g, GRAPH_NOW, query, &now);
     if (e == ERR_OK && query->prev != NULL)

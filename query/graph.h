@@ -57,9 +57,10 @@ struct graph {
     bool has_prev;
     size_t points; /* of nodes' and edges' */
     struct graph_node *nodes;
-    size_t nodes_count, nodes_capacity, nodes_max;
+    size_t nodes_count, nodes_capacity, nodes_max,
+        nodes_first; /* first: about so many; 0: not known */
     struct graph_edge *edges;
-    size_t edges_count, edges_capacity, edges_max;
+    size_t edges_count, edges_capacity, edges_max, edges_first;
     uint32_t *node_slots, *edge_slots; /* hash tables of number + 1 */
     size_t node_mask, edge_mask;
 };
