@@ -128,8 +128,9 @@ static void set_numbers(struct fake_engine *f)
     edges[1].type = CONNECTION_DATABASE;
     gap = (struct unpaired){ .node = b, .reason = UNPAIRED_SAMPLED, .count = 1 };
     cleaned = (struct derived_cleaned){ .service = a.name, .name = b.name, .spans = 1 };
-    f->red = (struct red_result){ series, 2 };
-    f->edges = (struct edge_result){ edges, 2, &gap, 1 };
+    f->red = (struct red_result){ .series = series, .count = 2 };
+    f->edges =
+        (struct edge_result){ .edges = edges, .count = 2, .unpaired = &gap, .unpaired_count = 1 };
     f->cleaned = &cleaned;
     f->cleaned_count = 1;
 }
