@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/shelf.h"
 
 #include <assert.h>
 #include <string.h>
@@ -90,7 +91,7 @@ static void digests_drop(struct group_cache *c, uint64_t values_until_ns, uint64
             }
             *at = d->next;
             budget_release(&c->digests_budget, sizeof *d + d->len);
-            mem_free(d);
+            shelf_free(d);
         }
     }
 }
@@ -203,7 +204,7 @@ enum group_cache_answer group_cache_ask_trace(struct group_cache *c, uint64_t se
 void group_cache_learn(struct group_cache *c, uint64_t serial, enum rowgroup_digest kind,
                        struct bytes digest, uint64_t now_mono_ns)
 {
-    struct group_digest *d = mem_alloc(sizeof *d + digest.len);
+    struct group_digest *d = shelf_alloc(sizeof *d + digest.len);
     if (d == NULL)
         return; /* it can be learned another time */
     d->serial = serial;
@@ -219,7 +220,7 @@ void group_cache_learn(struct group_cache *c, uint64_t serial, enum rowgroup_dig
         d = NULL;
     }
     (void)pthread_mutex_unlock(&c->lock);
-    mem_free(d);
+    shelf_free(d);
 }
 
 void group_cache_tend(struct group_cache *c, uint64_t now_mono_ns)

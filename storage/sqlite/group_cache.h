@@ -27,8 +27,8 @@
 #define GROUP_CACHE_SCRATCHES 4
 #define GROUP_CACHE_HOT_NS    (2 * NS_PER_S)  /* used since: not evicted for another */
 #define GROUP_CACHE_KEPT_NS   (15 * NS_PER_S) /* not used for so long: closed */
-#define GROUP_CACHE_VALUES_NS                                                                      \
-    (300 * NS_PER_S) /* digests of values: somebody looks at the answer, and asks again */
+/* Digests of values: somebody looks at the answer, and asks again. A quiet server does not keep what one question read. */
+#define GROUP_CACHE_VALUES_NS (40 * NS_PER_S)
 
 struct db;
 struct query_source;
