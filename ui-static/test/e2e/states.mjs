@@ -36,6 +36,10 @@ async function arrivals(browser, base, otlp) {
     await send(otlp, id, 4, 7);
     await page.getByText('3 new spans have arrived.').waitFor();
     expect((await page.locator('.foot').innerText()).includes('4 of 4 rows'), 'the rows changed by themselves');
+    // What is found until then are rows of what is shown.
+    await page.locator('.trace-find input').fill('{ name = "part 1" }');
+    await page.locator('.wf-row.match:not([hidden])').waitFor();
+    await page.locator('.trace-find input').fill('');
     await page.getByRole('button', { name: 'Show', exact: true }).click();
     await page.waitForFunction(() => /7 of 7 rows/.test(document.querySelector('.foot').textContent));
   });
