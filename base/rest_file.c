@@ -21,9 +21,12 @@ void rest_file_deinit(struct rest_file *f)
     *f = (struct rest_file){ 0 };
 }
 
-/* Not every file system has O_TMPFILE. A process killed between the two calls leaves an empty file. */
+/* Not every file system has O_TMPFILE. There a process killed between the two calls leaves an empty file. */
 static int nameless_open(const char *directory)
 {
+    int nameless = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (nameless >= 0)
+        return nameless;
     char path[PATH_MAX];
     int length = snprintf(path, sizeof path, "%s/rest-XXXXXX", directory);
     if (length < 0 || (size_t)length >= sizeof path)

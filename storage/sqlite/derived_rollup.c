@@ -275,7 +275,8 @@ static bool rollups_merge(struct sqlite_engine *e)
     buffer_init(&m.days, BLOB_BYTES_MAX);
     enum err error = rows_sum(e, &m);
     while (is_misfit(error) && m.count > 2) {
-        m.count /= 2;
+        m.count =
+            m.count < 4 ? 2 : m.count / 2; /* one alone would not be merged, but rise a level */
         d->rollups_fit = m.count;
         d->rollups_fit_mono_ns = clock_mono_ns();
         error = rows_sum(e, &m);
