@@ -33,7 +33,7 @@ spindle_test(sqlite/power_test.c USES storage SOURCES ${POWER_TESTING} LIBS PkgC
 if(SPINDLE_FAULTS)
     spindle_test(sqlite/fault_test.c USES storage SOURCES ${POWER_TESTING} LIBS PkgConfig::SQLITE3
         TIMEOUT 300)
-    spindle_test(sqlite/crash_test.c USES storage SOURCES ${ENGINE_TESTING} TIMEOUT 300)
+    spindle_test(sqlite/crash_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 300)
 endif()
 spindle_fuzz(sqlite/backup_fuzz.c USES storage)
 add_executable(derived_bench EXCLUDE_FROM_ALL sqlite/derived_bench.c)
