@@ -73,10 +73,11 @@ struct facts {
     uint32_t *slots; /* open addressing: fact + 1; twice as many as facts */
     uint32_t count, max;
     bool is_full;
-    /* Of a body: attributes as they were sent, as nearly each comes many times. */
+    /* Of a body: attributes as they were sent, as nearly each comes many times. What was
+     * left out has no data, so that does not tell an empty slot. */
     struct facts_seen {
         const uint8_t *data;
-        uint32_t len, tag; /* place, and a part of the hash */
+        uint32_t len, tag; /* place + 1, and a part of the hash; 0: an empty slot */
     } * seen;
     uint32_t seen_count;
 };
@@ -132,8 +133,8 @@ static bool was_seen(struct facts *f, struct bytes one, enum place place)
 {
     uint64_t hash = wire_hash(one);
     uint32_t mask = 2 * f->max - 1, slot = (uint32_t)hash & mask;
-    uint32_t tag = (uint32_t)(hash >> 32) << 8 | (uint32_t)place;
-    for (; f->seen[slot].data != NULL; slot = (slot + 1) & mask)
+    uint32_t tag = (uint32_t)(hash >> 32) << 8 | ((uint32_t)place + 1);
+    for (; f->seen[slot].tag != 0; slot = (slot + 1) & mask)
         if (f->seen[slot].tag == tag &&
             wire_equal(bytes_of(f->seen[slot].data, f->seen[slot].len), one))
             return true;
