@@ -242,9 +242,10 @@ struct sqlite_engine {
     void *disk_free_context;
 };
 
-/* Of a row group of spans. What claims to start more than a day ahead is a wrong clock, not the newest: one such
- * span would hide all others for good. */
-void engine_note_newest(struct sqlite_engine *e, uint64_t start_max_unix_ns);
+/* Of a row group of spans. What claims to start more than a day ahead is a wrong clock, and one such span would
+ * hide all others for good: the group then counts as of when it was built. */
+void engine_note_newest(struct sqlite_engine *e, uint64_t start_max_unix_ns,
+                        uint64_t built_unix_ns);
 
 static inline struct sqlite_engine *sqlite_engine_from(struct engine *e)
 {

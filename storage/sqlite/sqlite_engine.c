@@ -264,11 +264,13 @@ static enum err list_partitions(struct sqlite_engine *e)
     return error;
 }
 
-void engine_note_newest(struct sqlite_engine *e, uint64_t start_max_unix_ns)
+void engine_note_newest(struct sqlite_engine *e, uint64_t start_max_unix_ns, uint64_t built_unix_ns)
 {
-    if (start_max_unix_ns > atomic_load(&e->newest_start_unix_ns) &&
-        start_max_unix_ns <= clock_unix_ns() + 24 * 3600 * NS_PER_S)
-        atomic_store(&e->newest_start_unix_ns, start_max_unix_ns);
+    uint64_t now = clock_unix_ns(), newest = start_max_unix_ns;
+    if (newest > now + 24 * 3600 * NS_PER_S)
+        newest = built_unix_ns < now ? built_unix_ns : now;
+    if (newest > atomic_load(&e->newest_start_unix_ns))
+        atomic_store(&e->newest_start_unix_ns, newest);
 }
 
 static enum err groups_show(struct load *l)
@@ -287,7 +289,7 @@ static enum err groups_show(struct load *l)
             atomic_fetch_add(&e->stored_items[s], g->rows);
             atomic_fetch_add(&e->groups_count, 1);
             if (s == SIGNAL_TRACES)
-                engine_note_newest(e, g->start_max_unix_ns);
+                engine_note_newest(e, g->start_max_unix_ns, g->built_unix_ns);
         }
         view_retire(&e->view, (enum signal)s, list, 0, NULL, 0);
     }

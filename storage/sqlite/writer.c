@@ -362,7 +362,7 @@ static void retire_publish(struct sqlite_engine *e, const struct retirement *r,
                                   memory_order_relaxed);
         atomic_fetch_add_explicit(&e->groups_count, 1, memory_order_relaxed);
         if (r->signal == SIGNAL_TRACES)
-            engine_note_newest(e, r->summary.start_max_unix_ns);
+            engine_note_newest(e, r->summary.start_max_unix_ns, r->built_unix_ns);
     }
     (void)pthread_rwlock_unlock(&e->operations_lock);
     CRASH_POINT("retire_visible");
