@@ -367,3 +367,49 @@ void name_tree_restore(struct name_tree *tree, struct name_tree_room *room, stru
         tree->names++;
     }
 }
+
+/* Words that are kept in an open place. */
+static uint32_t kept_count(const struct name_node *n)
+{
+    const struct bytes mark = BYTES_LITERAL(MARK);
+    uint32_t kept = 0;
+    for (const struct name_node *c = n->children; c != NULL; c = c->next) {
+        struct bytes text = bytes_of(c->text, c->text_len);
+        kept += bytes_equal(bytes_slice(text, separators_len(text), mark.len), mark) ? 0u : 1u;
+    }
+    return kept;
+}
+
+bool name_tree_restore_kept(struct name_tree *tree, struct name_tree_room *room, struct bytes name,
+                            bool may_make)
+{
+    struct bytes rest = name, word;
+    struct name_node *n = tree->root;
+    bool is_new = false; /* a word that an open place lacks */
+    if (n == NULL || tree->names >= NAME_TREE_NAMES_MAX || name_is_template(name) ||
+        !word_next(&rest, 0, &word) || rest.len == 0)
+        return false;
+    rest = name;
+    for (unsigned number = 0; word_next(&rest, number, &word); number++) {
+        struct name_node *child = child_find(n, word);
+        if (child == NULL && !is_new) {
+            if (n->openness == CLOSED || kept_count(n) >= KEEP_MAX)
+                return false;
+            is_new = true;
+        }
+        if (is_new && !may_make)
+            return true;
+        if (child == NULL)
+            child = node_make(room, n, word);
+        if (child == NULL) {
+            prune(tree, room, n);
+            return false;
+        }
+        n = child;
+    }
+    if (is_new) {
+        n->is_name = true;
+        tree->names++;
+    }
+    return is_new;
+}

@@ -42,6 +42,10 @@ bool name_tree_find(struct name_tree *tree, struct name_tree_room *room, struct 
 bool name_is_template(struct bytes name);
 /* What was learned before: places that are open in a name are open here too; a name without any says nothing. */
 void name_tree_restore(struct name_tree *tree, struct name_tree_room *room, struct bytes name);
+/* Afterwards, of a name without open places that was counted beside them: whether it would be counted under a
+ * template now, and can still be kept apart. may_make: it is kept. Of each place the first ones are. */
+bool name_tree_restore_kept(struct name_tree *tree, struct name_tree_room *room, struct bytes name,
+                            bool may_make);
 void name_tree_deinit(struct name_tree *tree, struct name_tree_room *room); /* safe twice */
 
 /* Whether a template has a word in it, besides places that are left open. */

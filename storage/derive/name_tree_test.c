@@ -309,6 +309,49 @@ static void templates_are_known_again(void **state)
     assert_false(name_is_template(BYTES_LITERAL("GET /item/{id}")));
 }
 
+/* Routes that are kept beside a template are kept after a start too, as many as an open place keeps. */
+static void kept_words_are_known_again(void **state)
+{
+    (void)state;
+    struct grove g, again;
+    grove_init(&g, (size_t)4 << 20);
+    grove_init(&again, (size_t)4 << 20);
+    static const char *const routes[] = { "GET /cart", "GET /orders", "GET /search",
+                                          "GET /login/form" };
+    for (unsigned i = 0; i < 1000; i++) {
+        g.room.epoch += i % 10 == 0;
+        (void)name_of(&g, routes[i % 4], true);
+        struct bytes under = name_of(&g, with("GET /", i, ""), true);
+        assert_false(name_tree_restore_kept(&again.tree, &again.room, under, true));
+        if (name_is_template(under))
+            name_tree_restore(&again.tree, &again.room, under);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        struct bytes route = bytes_text(routes[i]);
+        assert_under(&g, routes[i], routes[i]);
+        assert_true(name_tree_restore_kept(&again.tree, &again.room, route, false));
+        assert_true(name_tree_restore_kept(&again.tree, &again.room, route, true));
+        assert_false(name_tree_restore_kept(&again.tree, &again.room, route, true));
+    }
+    assert_false(name_tree_restore_kept(&again.tree, &again.room, bytes_text("GET"), true));
+    assert_false(name_tree_restore_kept(&again.tree, &again.room, bytes_text("POST /cart"), true));
+    unsigned kept = 4;
+    for (unsigned i = 0; i < 100; i++)
+        kept += name_tree_restore_kept(&again.tree, &again.room,
+                                       bytes_text(with("GET /", 5000 + i, "")), true);
+    assert_int_equal(kept, NAME_TREE_FOLD_MIN - 1);
+    for (unsigned i = 0; i < 3000; i++) {
+        again.room.epoch += i % 10 == 0;
+        (void)name_of(&again, routes[i % 4], true);
+        (void)name_of(&again, with("GET /", i, ""), true);
+    }
+    for (size_t i = 0; i < 4; i++)
+        assert_under(&again, routes[i], routes[i]);
+    assert_under(&again, "GET /admin", "GET /{*}");
+    grove_deinit(&g);
+    grove_deinit(&again);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +363,7 @@ int main(void)
         cmocka_unit_test(words_that_come_again_stay),
         cmocka_unit_test(first_words_open_where_others_follow),
         cmocka_unit_test(templates_are_known_again),
+        cmocka_unit_test(kept_words_are_known_again),
         cmocka_unit_test(names_of_any_kind_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -222,6 +222,15 @@ void totals_restore_name(struct totals *t, const struct red_key *key, uint64_t n
     buffer_deinit(&text);
 }
 
+bool totals_restore_kept(struct totals *t, const struct red_key *key, bool may_make)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    struct total *of = service_entry(t, key);
+    bool is_kept = of != NULL && name_tree_restore_kept(&of->names, &t->names, key->name, may_make);
+    (void)pthread_mutex_unlock(&t->lock);
+    return is_kept;
+}
+
 /* The entry of a series. NULL: it has none, and where may_make none can be made. */
 static struct total *series_entry(struct totals *t, const struct red_key *key, struct total *of,
                                   bool is_bounded, bool may_make)

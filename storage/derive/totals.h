@@ -61,6 +61,9 @@ void totals_admit_edge(void *context, struct edge_key *key);
 
 /* After a start, of a series that was counted before it: what was learned of its service's names is known again. */
 void totals_restore_name(struct totals *t, const struct red_key *key, uint64_t now_mono_ns);
+/* When all such names are: whether another name, which has no open place, would be counted under one of them now.
+ * may_make: it is kept apart, as it was, within the bound of such names. */
+bool totals_restore_kept(struct totals *t, const struct red_key *key, bool may_make);
 
 /* The same for queries: context is a struct totals_reader. Nothing is noted, so what is new is counted apart until
  * the builder has seen it, unless a bound is reached. */

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define INTAKE_BYTES_MAX        ((size_t)512 << 20)
 #define BLOB_BYTES_MAX          ((size_t)256 << 20)
@@ -639,32 +640,38 @@ enum err derived_catalog_load(struct sqlite_engine *e)
 
 #define NAMES_ROWS    32u /* of partitions that are written, the newest */
 #define NAMES_ROLLUPS "2" /* and of the catalogue's */
-#define NAMES_ARENA   ((size_t)1 << 20)
+#define NAMES_ARENA   ((size_t)64 << 20)
+#define NAMES_CALLS   3u /* of names that are kept apart beside a template */
+
+/* What is counted is read twice: for templates, and then for names that were counted beside them. */
+struct names_load {
+    struct sqlite_engine *engine;
+    struct tally_filter filter;
+    struct tally calls; /* of names that may be kept */
+    bool has_templates;
+};
 
 static bool name_restore(void *context, struct bytes key, struct bytes *out_key)
 {
-    struct sqlite_engine *e = context;
+    struct names_load *l = context;
     struct red_key k;
     *out_key = key;
-    if (red_key_read(key, &k))
-        totals_restore_name(&e->derived.totals, &k, clock_mono_ns());
+    if (red_key_read(key, &k) && name_is_template(k.name)) {
+        totals_restore_name(&l->engine->derived.totals, &k, clock_mono_ns());
+        l->has_templates = true;
+    }
     return false; /* of what it counts nothing is read */
 }
 
-static enum err names_restore(struct sqlite_engine *e, struct bytes stored)
+static bool name_may_be_kept(void *context, struct bytes key, struct bytes *out_key)
 {
-    const struct tally_filter filter = { .map = name_restore, .context = e };
-    struct arena arena;
-    struct tally unused;
-    arena_init(&arena, NAMES_ARENA, NULL);
-    tally_init(&unused, &arena, 0);
-    enum err error = tally_add_stored(&unused, stored, &filter);
-    tally_deinit(&unused);
-    arena_deinit(&arena);
-    return error == ERR_CORRUPT ? ERR_OK : error;
+    struct names_load *l = context;
+    struct red_key k;
+    *out_key = key;
+    return red_key_read(key, &k) && totals_restore_kept(&l->engine->derived.totals, &k, false);
 }
 
-static enum err row_names_load(struct sqlite_engine *e, const struct derived_row *row)
+static enum err row_names_load(struct names_load *l, const struct derived_row *row)
 {
     struct db *db = NULL;
     sqlite3_stmt *s = NULL;
@@ -677,23 +684,27 @@ static enum err row_names_load(struct sqlite_engine *e, const struct derived_row
         error = db_step(db, s, &is_row);
     }
     if (error == ERR_OK && is_row)
-        error = names_restore(e, db_column_bytes(s, 0));
+        error = tally_add_stored(&l->calls, db_column_bytes(s, 0), &l->filter);
     (void)sqlite3_finalize(s);
     reader_pool_give(&row->partition->readers, db);
     return error == ERR_CORRUPT ? ERR_OK : error; /* who asks for it says so */
 }
 
-enum err derived_names_load(struct sqlite_engine *e)
+static enum err names_pass(struct names_load *l, tally_map_fn *map)
 {
+    struct sqlite_engine *e = l->engine;
     sqlite3_stmt *s = NULL;
     bool is_row = true;
     unsigned count = 0;
     enum err error = ERR_OK;
+    l->filter = (struct tally_filter){
+        .map = map, .context = l, .end_unix_ns = UINT64_MAX, .skips_durations = true
+    };
     for (size_t i = e->derived.rows_count; error == ERR_OK && i > 0 && count < NAMES_ROWS; i--) {
         const struct derived_row *row = &e->derived.rows[i - 1];
         if (row->partition == NULL || row->level == DERIVED_LEVEL_SEALED)
             continue;
-        error = row_names_load(e, row);
+        error = row_names_load(l, row);
         count++;
     }
     if (error == ERR_OK)
@@ -704,8 +715,54 @@ enum err derived_names_load(struct sqlite_engine *e)
         error = db_step(catalog_db(e->catalog), s, &is_row);
         if (error != ERR_OK || !is_row)
             break;
-        error = names_restore(e, db_column_bytes(s, 0));
+        error = tally_add_stored(&l->calls, db_column_bytes(s, 0), &l->filter);
+        error = error == ERR_CORRUPT ? ERR_OK : error;
     }
     (void)sqlite3_finalize(s);
-    return error == ERR_CORRUPT ? ERR_OK : error;
+    return error;
+}
+
+static int calls_order(const void *a, const void *b)
+{
+    const struct tally_point *x = *(struct tally_point *const *)a;
+    const struct tally_point *y = *(struct tally_point *const *)b;
+    if (x->calls != y->calls)
+        return x->calls > y->calls ? -1 : 1;
+    return x->series < y->series ? -1 : x->series > y->series;
+}
+
+/* An open place keeps so few words that those come first which are called most. */
+static enum err names_keep(struct names_load *l)
+{
+    uint32_t count = l->calls.points_count;
+    struct tally_point **points = mem_alloc_array((size_t)count + 1, sizeof(struct tally_point *));
+    if (points == NULL)
+        return ERR_NOMEM;
+    for (uint32_t i = 0; i < count; i++)
+        points[i] = tally_point(&l->calls, i);
+    qsort(points, count, sizeof *points, calls_order);
+    for (uint32_t i = 0; i < count && points[i]->calls >= NAMES_CALLS; i++) {
+        struct red_key k;
+        if (red_key_read(tally_key(&l->calls, points[i]->series), &k))
+            (void)totals_restore_kept(&l->engine->derived.totals, &k, true);
+    }
+    mem_free(points);
+    return ERR_OK;
+}
+
+enum err derived_names_load(struct sqlite_engine *e)
+{
+    struct names_load l = { .engine = e };
+    struct arena arena;
+    arena_init(&arena, NAMES_ARENA, NULL);
+    tally_init(&l.calls, &arena, 0);
+    enum err error = names_pass(&l, name_restore);
+    if (error == ERR_OK && l.has_templates)
+        error = names_pass(&l, name_may_be_kept);
+    if (error == ERR_OK)
+        error = names_keep(&l);
+    tally_deinit(&l.calls);
+    arena_deinit(&arena);
+    /* What cannot be read, or is too much, is learned anew. */
+    return error == ERR_CORRUPT || error == ERR_TOO_LARGE || error == ERR_TOO_MANY ? ERR_OK : error;
 }
