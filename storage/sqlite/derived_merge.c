@@ -102,7 +102,7 @@ static void rows_choose(struct sqlite_engine *e, const struct partition *p, stru
         count = 0;
         for (size_t i = 0; i < all->rows_count && count < DERIVED_MERGE_ROWS && !is_full; i++) {
             const struct derived_row *row = &all->rows[i];
-            if (row->partition != p || row->level != level)
+            if (row->partition != p || row->level != level || row->is_damaged)
                 continue;
             is_full = bytes + row->bytes > DERIVED_MERGE_BYTES;
             if (!is_full)
@@ -118,8 +118,9 @@ static void rows_choose(struct sqlite_engine *e, const struct partition *p, stru
     (void)pthread_rwlock_unlock(&e->operations_lock);
 }
 
-static enum err rows_merge(struct partition *p, struct merge *m, const struct derived_delta *d,
-                           unsigned parts)
+/* What is damaged is noted, so that it is not chosen again. */
+static enum err rows_merge(struct sqlite_engine *engine, struct partition *p, struct merge *m,
+                           const struct derived_delta *d, unsigned parts)
 {
     struct db *db = NULL;
     sqlite3_stmt *s = NULL;
@@ -132,6 +133,10 @@ static enum err rows_merge(struct partition *p, struct merge *m, const struct de
         e = db_step(db, s, &is_row);
         if (e == ERR_OK)
             e = is_row ? merge_row(m, s, parts) : ERR_CORRUPT;
+        if (e == ERR_CORRUPT)
+            derived_row_damaged(engine, &(struct derived_row){ .partition = p,
+                                                               .id = d->merged_ids[i],
+                                                               .level = d->merged_level - 1 });
         (void)sqlite3_reset(s);
     }
     (void)sqlite3_finalize(s);
@@ -149,11 +154,11 @@ enum err derived_merge_plan(struct sqlite_engine *e, struct partition *p, struct
     struct tally_span unused;
     merge_init(&m, &e->background);
     unsigned parts = 0;
-    enum err error = rows_merge(p, &m, d, MERGE_MINUTES);
+    enum err error = rows_merge(e, p, &m, d, MERGE_MINUTES);
     if (error == ERR_OK)
         error = parts_choose(&m, &parts);
     if (error == ERR_OK && parts != 0)
-        error = rows_merge(p, &m, d, parts);
+        error = rows_merge(e, p, &m, d, parts);
     if (error == ERR_OK)
         error = tally_encode(&m.minutes, &d->merged_minutes, &d->merged_span);
     if (error == ERR_OK && (parts & MERGE_HOURS) != 0)

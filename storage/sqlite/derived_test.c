@@ -492,6 +492,31 @@ static void damaged_rows_are_said(void **state)
     metrics_close(metrics);
 }
 
+/* What cannot be merged is passed over, and what comes behind it is merged. */
+static void rows_are_merged_beside_damaged_ones(void **state)
+{
+    (void)state;
+    struct store s;
+    char path[160];
+    uint64_t seen = 0;
+    store_init(&s, 3);
+    fill(&s, 0, 8);
+    (void)snprintf(path, sizeof path, "%s/p000001.db", s.directory);
+    assert_true(integer(path, "SELECT count(*) FROM derived") > 2);
+    engine_close(s.engine);
+    execute(&s, "p000001.db",
+            "UPDATE derived SET minutes = substr(minutes, 1, length(minutes) - 1)"
+            " WHERE id = (SELECT max(id) FROM derived)");
+    assert_int_equal(sqlite_engine_open(&s.options, &s.engine, NULL), ERR_OK);
+    fill(&s, 8, 80);
+    assert_true(integer(path, "SELECT max(level) FROM derived") >= 1);
+    assert_true(integer(path, "SELECT count(*) FROM derived") < 40);
+    assert_true(is_said_damaged(&s, &seen));
+    assert_true(seen < statistics(&s).spans);
+    assert_int_equal(statistics(&s).rollups_damaged, 1);
+    store_deinit(&s);
+}
+
 /* A request of spans of one day: of services with many names each; or of one service, whose names differ in one
  * place, where every eighth has the same word. */
 enum { SERVICES = 4, NAMES = 400 };
@@ -696,6 +721,7 @@ int main(void)
         cmocka_unit_test(days_are_merged_and_say_the_same),
         cmocka_unit_test(damaged_rows_are_said),
         cmocka_unit_test(sealing_keeps_what_is_lost),
+        cmocka_unit_test(rows_are_merged_beside_damaged_ones),
         cmocka_unit_test(days_that_do_not_fit_are_merged_with_fewer),
         cmocka_unit_test(templates_outlive_a_restart),
         cmocka_unit_test(verifying_reads_the_catalogue),
