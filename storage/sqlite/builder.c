@@ -193,7 +193,7 @@ static bool lookback_in(struct lookback *l, size_t from, size_t to, const struct
 }
 
 /* What was built since the start is in the span filter, as far back as its size allows. Groups from
- * before the start are not, so the newest few are asked in any case. They lie in front of the others, but
+ * before the start are not, nor those from before the filter was lost, so the newest few are asked in any case. They lie in front of the others, but
  * for those that were merged. */
 static void lookback_old_find(struct lookback *l)
 {
@@ -203,7 +203,7 @@ static void lookback_old_find(struct lookback *l)
         const struct group *g = list->groups[i - 1];
         if (g->built_unix_ns < l->oldest_unix_ns)
             break;
-        if (g->is_remembered)
+        if (g->remembered_epoch == l->engine->builder.recent.epoch)
             continue;
         if (found++ == 0)
             l->old_to = i;
@@ -353,7 +353,6 @@ static enum err group_look_back(struct sqlite_engine *e, struct lookback *l, str
     uint32_t rows = rowgroup_builder_rows(b->builder), hashed = 0;
     uint64_t hashes[HASHES_AHEAD];
     enum err error = ERR_OK;
-    span_filter_wake(recent);
     for (uint32_t i = 0; i < rows && error == ERR_OK; i++) {
         struct candidate c;
         for (; hashed < rows && hashed < i + HASHES_AHEAD; hashed++) {
@@ -382,6 +381,8 @@ static enum err group_finish(struct sqlite_engine *e, struct build *b)
     if (r->signal == SIGNAL_LOGS) /* a record has no ID by which it could be told to be the same */
         return rowgroup_builder_finish(b->builder, NULL, NULL, &b->group, &r->summary);
     struct lookback l;
+    span_filter_wake(&e->builder.recent); /* which groups are in it is known then */
+    r->remembered_epoch = e->builder.recent.epoch;
     lookback_begin(&l, e, r->built_unix_ns);
     enum err error = group_look_back(e, &l, b);
     if (error == ERR_OK)

@@ -195,7 +195,7 @@ void request_memory_add(struct request_memory *m, struct hash128 hash, uint64_t 
 
 enum err span_filter_init(struct span_filter *f, uint64_t now_unix_ns)
 {
-    *f = (struct span_filter){ 0 };
+    *f = (struct span_filter){ .epoch = 1 };
     for (int i = 0; i < 2; i++) {
         f->generations[i].blocks = pages_make(SPAN_FILTER_BYTES);
         if (f->generations[i].blocks == NULL) {
@@ -301,6 +301,7 @@ void span_filter_wake(struct span_filter *f)
         if (e != ERR_OK) {
             log_line(LOG_WARN, "storage", "what spans came lately is forgotten: %s", err_text(e));
             g->count = 0;
+            f->epoch++;
         }
         g->has_changed = g->has_changed || i == 0;
     }

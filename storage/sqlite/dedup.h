@@ -64,6 +64,7 @@ struct span_generation {
 
 struct span_filter {
     struct span_generation generations[2]; /* [0] takes new spans */
+    uint64_t epoch;                        /* from 1; another when it has lost what it knew */
     struct rest_file file;
 };
 

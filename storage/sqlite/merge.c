@@ -370,10 +370,11 @@ static enum err merge_commit(struct sqlite_engine *e, void *context)
     g->start_min_unix_ns = m->summary.start_min_unix_ns;
     g->start_max_unix_ns = m->summary.start_max_unix_ns;
     g->bytes = buffer_bytes(&m->group).len;
-    g->is_remembered = true;
+    g->remembered_epoch = UINT64_MAX;
     for (size_t i = 0; i < m->count; i++) {
         const struct group *input = m->inputs[i];
-        g->is_remembered = g->is_remembered && input->is_remembered;
+        if (input->remembered_epoch < g->remembered_epoch)
+            g->remembered_epoch = input->remembered_epoch;
         g->level = g->level > input->level + 1 ? g->level : input->level + 1;
         if (input->built_unix_ns > g->built_unix_ns)
             g->built_unix_ns = input->built_unix_ns;

@@ -87,6 +87,7 @@ struct retirement {
     struct bytes group;
     struct rowgroup_summary summary;
     uint64_t built_unix_ns;
+    uint64_t remembered_epoch; /* the group's; see view.h */
     struct bytes
         requests; /* for each entry: 16 bytes request hash, 8 bytes arrival, little-endian */
     struct pending **aside; /* entries that no group could be made of, as they are in `entries` */

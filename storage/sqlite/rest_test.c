@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "proto/pb_writer.h"
 #include "storage/sqlite/engine_private.h"
+#include "storage/sqlite/summary.h"
 #include "storage/testing/ledger.h"
 #include "storage/testing/scratch.h"
 
@@ -99,7 +100,8 @@ static void answered(struct append *a, enum err result)
     atomic_store(answer, result == ERR_OK ? 1 : 2);
 }
 
-static void group_store(struct store *s, uint32_t number)
+/* The same spans in another request where only `request` is another. */
+static void group_store_as(struct store *s, uint32_t number, uint32_t request)
 {
     struct buffer body;
     buffer_init(&body, SIZE_MAX);
@@ -123,7 +125,7 @@ static void group_store(struct store *s, uint32_t number)
     _Atomic int answer = 0;
     struct append a = { .signal = SIGNAL_TRACES,
                         .items = SPANS,
-                        .request_hash = { number + 1, 1 },
+                        .request_hash = { request + 1, 1 },
                         .arrival_unix_ns = clock_unix_ns(),
                         .on_done = answered,
                         .context = &answer };
@@ -136,6 +138,99 @@ static void group_store(struct store *s, uint32_t number)
     assert_int_equal(atomic_load(&answer), 1);
     arena_deinit(&a.arena);
     assert_int_equal(engine_settle(s->engine), ERR_OK);
+}
+
+static void group_store(struct store *s, uint32_t number)
+{
+    group_store_as(s, number, number);
+}
+
+/* All that rests in it. */
+static void damage(const struct rest_file *f)
+{
+    static const uint8_t zeros[4096];
+    for (uint64_t at = 0; at < f->end; at += sizeof zeros)
+        assert_int_equal(pwrite(f->descriptor - 1, zeros, sizeof zeros, (off_t)at), sizeof zeros);
+}
+
+/* What a process has lost of its resting memory it finds in its row groups; and does not pass on. */
+static void what_rested_is_lost(void **state)
+{
+    (void)state;
+    enum { GROUPS = 3 };
+    struct store s;
+    store_open(&s, 3600 * NS_PER_S);
+    struct sqlite_engine *e = sqlite_engine_from(s.engine);
+    for (uint32_t i = 0; i < GROUPS; i++)
+        group_store(&s, i);
+    /* The builder waits: nothing arrives. */
+    const struct rest_policy policy = { e->directory, 0, 0 };
+    span_filter_rest(&e->builder.recent, &policy);
+    filter_room_rest(&e->view.filters, &policy);
+    assert_true(e->builder.recent.generations[0].place.is_resting && is_resting(&s));
+    damage(&e->builder.recent.file);
+    damage(&e->view.filters.file);
+    for (uint32_t i = 0; i < GROUPS; i++)
+        group_store_as(&s, i, GROUPS + i);
+    struct engine_statistics counts;
+    engine_statistics(s.engine, &counts);
+    assert_int_equal(counts.spans, GROUPS * SPANS);
+    assert_int_equal(e->builder.recent.epoch, 2);
+    group_store(&s, 2 * GROUPS);
+    group_store_as(&s, 2 * GROUPS, 2 * GROUPS + 1);
+    engine_statistics(s.engine, &counts);
+    assert_int_equal(counts.spans, (GROUPS + 1) * SPANS);
+    store_close(&s);
+}
+
+struct filter_check {
+    unsigned rows, damaged;
+};
+
+static void listed_filters(const char *directory, struct filter_check *out)
+{
+    char path[256];
+    struct db db;
+    sqlite3_stmt *rows = NULL;
+    bool is_row = true;
+    *out = (struct filter_check){ 0 };
+    (void)snprintf(path, sizeof path, "%s/catalog.db", directory);
+    assert_int_equal(db_open(path, NULL, DB_READER, DURABILITY_FSYNC, &db), ERR_OK);
+    assert_int_equal(db_prepare(&db, "SELECT trace_filter FROM partition_group", &rows), ERR_OK);
+    while (db_step(&db, rows, &is_row) == ERR_OK && is_row) {
+        struct bytes filter = db_column_bytes(rows, 0);
+        out->rows++;
+        out->damaged += filter.len == 0 || !trace_filter_is_intact(filter);
+    }
+    (void)sqlite3_finalize(rows);
+    db_close(&db);
+}
+
+static enum err seal(struct sqlite_engine *e, void *context)
+{
+    (void)context;
+    return summary_seal(e, e->writer.open);
+}
+
+static void what_is_sealed_is_read_where_it_was_written(void **state)
+{
+    (void)state;
+    enum { GROUPS = 3 };
+    struct store s;
+    struct filter_check listed;
+    store_open(&s, 3600 * NS_PER_S);
+    struct sqlite_engine *e = sqlite_engine_from(s.engine);
+    for (uint32_t i = 0; i < GROUPS; i++)
+        group_store(&s, i);
+    const struct rest_policy policy = { e->directory, 0, 0 };
+    filter_room_rest(&e->view.filters, &policy);
+    assert_true(is_resting(&s));
+    damage(&e->view.filters.file);
+    assert_int_equal(writer_task_run(e, seal, NULL), ERR_OK);
+    listed_filters(s.directory, &listed);
+    assert_int_equal(listed.rows, GROUPS);
+    assert_int_equal(listed.damaged, 0);
+    store_close(&s);
 }
 
 static size_t heap_bytes(void)
@@ -169,6 +264,8 @@ int main(void)
     log_set_level((enum log_level)(LOG_ERROR + 1));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_quiet_engine_rests_and_forgets_nothing),
+        cmocka_unit_test(what_rested_is_lost),
+        cmocka_unit_test(what_is_sealed_is_read_where_it_was_written),
         cmocka_unit_test(a_row_group_keeps_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,31 @@
 
 /* ---- Sealing --------------------------------------------------------------------------------- */
 
-static enum err groups_put(struct sqlite_engine *e, const struct partition *p)
+/* The filter of a row group. One that could not be read again after a rest is read where it was written, for what the
+ * catalogue says stays; where that fails, it says that the filter is damaged. */
+static void filter_bind(sqlite3_stmt *s, int column, struct partition *p, const struct group *g)
+{
+    bool is_missing = g->trace_filter.len == 0 && g->signal == SIGNAL_TRACES;
+    db_bind_bytes(s, column, g->trace_filter);
+    if (!is_missing && trace_filter_is_intact(g->trace_filter))
+        return;
+    sqlite3_stmt *own = NULL;
+    bool is_row = false;
+    enum err e = db_prepare(&p->db, "SELECT trace_filter FROM row_group WHERE id = ?1", &own);
+    if (e == ERR_OK) {
+        (void)sqlite3_bind_int64(own, 1, g->id);
+        e = db_step(&p->db, own, &is_row);
+    }
+    if (e == ERR_OK && is_row) {
+        struct bytes filter = db_column_bytes(own, 0);
+        /* Without memory: NULL, which the table refuses. */
+        (void)sqlite3_bind_blob64(s, column, filter.len > 0 ? (const void *)filter.data : "",
+                                  filter.len, SQLITE_TRANSIENT);
+    }
+    (void)sqlite3_finalize(own);
+}
+
+static enum err groups_put(struct sqlite_engine *e, struct partition *p)
 {
     struct db *db = catalog_db(e->catalog);
     sqlite3_stmt *s = NULL;
@@ -29,7 +53,7 @@ static enum err groups_put(struct sqlite_engine *e, const struct partition *p)
             db_bind_u64(s, 7, g->start_max_unix_ns);
             db_bind_u64(s, 8, g->built_unix_ns);
             db_bind_u64(s, 9, g->bytes);
-            db_bind_bytes(s, 10, g->trace_filter);
+            filter_bind(s, 10, p, g);
             error = db_run(db, s);
         }
     }
@@ -37,7 +61,7 @@ static enum err groups_put(struct sqlite_engine *e, const struct partition *p)
     return error;
 }
 
-static enum err groups_put_filters(struct sqlite_engine *e, const struct partition *p)
+static enum err groups_put_filters(struct sqlite_engine *e, struct partition *p)
 {
     filter_room_use(&e->view.filters);
     enum err error = groups_put(e, p);

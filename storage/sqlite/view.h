@@ -88,7 +88,8 @@ struct group {
     uint64_t start_min_unix_ns, start_max_unix_ns;
     uint64_t bytes;
     uint64_t built_unix_ns;
-    bool is_remembered;          /* built since the start: its spans are in the builder's filter */
+    uint64_t
+        remembered_epoch; /* of the builder's filter that has its spans; 0: none, built before the start */
     _Atomic bool is_unmergeable; /* merging it was tried and is not to be tried again */
     _Atomic bool is_damaged;     /* reported once */
     struct bytes trace_filter; /* in the room: between filter_room_use() and filter_room_leave() */

@@ -416,7 +416,7 @@ enum err writer_retire(struct sqlite_engine *e, void *retirement)
         g->start_max_unix_ns = r->summary.start_max_unix_ns;
         g->bytes = r->group.len;
         g->built_unix_ns = r->built_unix_ns;
-        g->is_remembered = true;
+        g->remembered_epoch = r->remembered_epoch;
         metric_add(e->metrics.row_groups, 1);
         metric_add(e->metrics.row_group_items, r->summary.rows);
         metric_add(e->metrics.row_group_bytes, r->group.len);
