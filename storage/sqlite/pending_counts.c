@@ -3,12 +3,15 @@
 
 #include "base/clock.h"
 
-void pending_counts_init(struct pending_counts *p, struct totals *totals, struct budget *budget)
+#include <time.h>
+
+void pending_counts_init(struct pending_counts *p, struct totals *totals, size_t limit_bytes)
 {
-    *p = (struct pending_counts){ .budget = budget, .reader = { .totals = totals } };
+    *p = (struct pending_counts){ .reader = { .totals = totals } };
+    budget_init(&p->budget, limit_bytes, NULL);
     (void)pthread_mutex_init(&p->lock, NULL);
     buffer_init(&p->reader.name, 4096);
-    buffer_init_charged(&p->stored, PENDING_COUNTS_BYTES_MAX, budget);
+    buffer_init_charged(&p->stored, limit_bytes, &p->budget);
 }
 
 /* Under the lock. */
@@ -19,12 +22,21 @@ static void forget(struct pending_counts *p)
     p->has_intake = false;
     p->count = p->stored_count = 0;
     buffer_deinit(&p->stored);
-    buffer_init_charged(&p->stored, PENDING_COUNTS_BYTES_MAX, p->budget);
+    buffer_init_charged(&p->stored, p->budget.limit_bytes, &p->budget);
+}
+
+/* Under the lock: so many bodies do not fit, and whoever asks for them again need not try. */
+static enum err refuse(struct pending_counts *p, size_t count)
+{
+    p->refused_serial = p->first_serial;
+    p->refused_count = count;
+    forget(p);
+    return ERR_BUSY;
 }
 
 void pending_counts_deinit(struct pending_counts *p)
 {
-    if (p->budget == NULL)
+    if (p->reader.totals == NULL)
         return; /* a zeroed one */
     forget(p);
     buffer_deinit(&p->stored);
@@ -38,8 +50,8 @@ static void begin(struct pending_counts *p, uint64_t first_serial)
     if (p->has_intake) {
         intake_reset(&p->intake);
     } else {
-        intake_init(&p->intake, PENDING_COUNTS_BYTES_MAX);
-        p->intake.arena.budget = p->budget;
+        intake_init(&p->intake, p->budget.limit_bytes);
+        p->intake.arena.budget = &p->budget;
         p->intake.skips_edges = true;
         p->intake.admit = totals_show_series;
         p->intake.admit_service = totals_show_service;
@@ -63,10 +75,8 @@ static enum err count_rest(struct pending_counts *p, const struct pending_range 
         if (e != ERR_OK)
             return e; /* what was counted stays */
         intake_add_body(&p->intake, entry->body);
-        if (intake_error(&p->intake) != ERR_OK) {
-            forget(p);
-            return ERR_BUSY;
-        }
+        if (intake_error(&p->intake) != ERR_OK)
+            return refuse(p, i + 1);
         p->count++;
     }
     return ERR_OK;
@@ -79,11 +89,24 @@ static enum err encode(struct pending_counts *p)
         return ERR_OK;
     buffer_reset(&p->stored);
     if (p->intake.tally.points_count > 0 &&
-        tally_encode(&p->intake.tally, &p->stored, &span) != ERR_OK) {
-        forget(p);
-        return ERR_BUSY;
-    }
+        tally_encode(&p->intake.tally, &p->stored, &span) != ERR_OK)
+        return refuse(p, p->count);
     p->stored_count = p->count;
+    return ERR_OK;
+}
+
+/* ERR_BUSY: another counts, and goes on counting. */
+static enum err lock_soon(struct pending_counts *p, const struct query_context *q)
+{
+    uint64_t until_mono_ns = clock_mono_ns() + PENDING_COUNTS_WAIT_NS;
+    while (pthread_mutex_trylock(&p->lock) != 0) {
+        enum err e = query_check(q);
+        if (e != ERR_OK)
+            return e;
+        if (clock_mono_ns() >= until_mono_ns)
+            return ERR_BUSY;
+        (void)nanosleep(&(struct timespec){ .tv_nsec = NS_PER_MS / 4 }, NULL);
+    }
     return ERR_OK;
 }
 
@@ -93,10 +116,13 @@ enum err pending_counts_read(struct pending_counts *p, const struct pending_rang
 {
     if (range->count == 0)
         return ERR_OK;
-    (void)pthread_mutex_lock(&p->lock);
+    enum err e = lock_soon(p, q);
+    if (e != ERR_OK)
+        return e;
     uint64_t first = range->first->serial;
     bool is_older = p->has_intake && p->first_serial == first && p->count > range->count;
-    enum err e = is_older ? ERR_BUSY : ERR_OK;
+    bool is_refused = p->refused_serial == first && range->count >= p->refused_count;
+    e = is_older || is_refused ? ERR_BUSY : ERR_OK;
     if (e == ERR_OK && (!p->has_intake || p->first_serial != first))
         begin(p, first);
     if (e == ERR_OK)

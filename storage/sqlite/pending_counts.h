@@ -5,22 +5,25 @@
  *            the next question has most of them in common with it. So one table is kept for the beginning of the chain of
  *            pending bodies, and goes on where it stopped; when a row group takes bodies from the chain, it begins anew.
  *            Edges are not in it: they pair across bodies.
- * Threads    any; who asks waits for whoever counts.
- * Bound      PENDING_COUNTS_BYTES_MAX, charged to the engine's requests; where there is no room the caller counts by itself.
+ * Threads    any; who asks waits for whoever counts, but not for long: then he counts by himself.
+ * Bound      bytes of a budget of its own, so that no question takes the room of what arrives; where there is none the caller
+ *            counts by itself, at once while the same bodies are pending.
  * Ownership  it borrows from bodies, but looks at what it borrowed only while the same bodies are given again. */
 #ifndef SPINDLE_STORAGE_SQLITE_PENDING_COUNTS_H
 #define SPINDLE_STORAGE_SQLITE_PENDING_COUNTS_H
 
+#include "base/budget.h"
 #include "storage/derive/intake.h"
 #include "storage/derive/totals.h"
 #include "storage/sqlite/view.h"
 
-#define PENDING_COUNTS_BYTES_MAX ((size_t)32 << 20)
-#define PENDING_COUNTS_KEPT_NS   (15 * NS_PER_S) /* not asked for so long: forgotten */
+#define PENDING_COUNTS_SHARE   16               /* of the engine's memory, at most */
+#define PENDING_COUNTS_KEPT_NS (15 * NS_PER_S)  /* not asked for so long: forgotten */
+#define PENDING_COUNTS_WAIT_NS (20 * NS_PER_MS) /* for another who counts */
 
 struct pending_counts {
     pthread_mutex_t lock; /* guards all below */
-    struct budget *budget;
+    struct budget budget;
     struct totals_reader reader;
     struct intake intake;
     bool has_intake;
@@ -28,11 +31,13 @@ struct pending_counts {
     size_t count;          /* bodies counted */
     struct buffer stored;  /* as tally_encode() makes it, of stored_count bodies */
     size_t stored_count;
+    uint64_t refused_serial; /* so many bodies from this one on do not fit; 0: none */
+    size_t refused_count;
     uint64_t used_mono_ns;
 };
 
 /* Empty. */
-void pending_counts_init(struct pending_counts *p, struct totals *totals, struct budget *budget);
+void pending_counts_init(struct pending_counts *p, struct totals *totals, size_t limit_bytes);
 /* Safe on a zeroed one. */
 void pending_counts_deinit(struct pending_counts *p);
 

@@ -495,7 +495,8 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
     budget_init(&e->budget, e->memory_bytes / 2, NULL);
     budget_init(&e->background, e->memory_bytes / 2, NULL);
     group_cache_init(&e->group_cache, e->memory_bytes / GROUP_CACHE_SHARE);
-    pending_counts_init(&e->pending_counts, &e->derived.totals, &e->budget);
+    pending_counts_init(&e->pending_counts, &e->derived.totals,
+                        e->memory_bytes / PENDING_COUNTS_SHARE);
     metrics_register(e, o->metrics);
 }
 
