@@ -13,6 +13,7 @@ resent ones once. Log records ride along in the same way. `verify` must find not
 """
 import argparse
 import collections
+import contextlib
 import gzip
 import os
 import pathlib
@@ -460,7 +461,9 @@ def retention_points(report, seed):
                                 "--disk-ballast", "0"]) as server:
         server.stop()
         for name in (n for n in crash_points() if n.startswith(OF_RETENTION)):
-            server.start(env={"SPINDLE_CRASH_AT": name})
+            server.start(env={"SPINDLE_CRASH_AT": name}, wait=False)
+            with contextlib.suppress(RuntimeError):  # what the last kill left half removed may pass the point before it is ready
+                server.wait_ready()
             sender = Sender(server, f"{seed}-{name}", "grpc")
             channel = grpc.insecure_channel(server.grpc)
             until = time.monotonic() + 60
