@@ -22,7 +22,7 @@ void rest_file_deinit(struct rest_file *f)
 }
 
 /* Not every file system has O_TMPFILE. There a process killed between the two calls leaves an empty file. */
-static int nameless_open(const char *directory)
+int rest_file_nameless(const char *directory)
 {
     int nameless = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (nameless >= 0)
@@ -75,7 +75,7 @@ static enum err place_write(struct rest_file *f, struct rest_place *p,
     if (p->written_mono_ns != 0 && now - p->written_mono_ns < policy->again_ns)
         return ERR_BUSY;
     if (f->descriptor == 0)
-        f->descriptor = nameless_open(policy->directory) + 1;
+        f->descriptor = rest_file_nameless(policy->directory) + 1;
     if (f->descriptor == 0)
         return ERR_IO;
     if (p->room == 0) {

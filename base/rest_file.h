@@ -38,6 +38,9 @@ struct rest_place {
     bool is_resting;
 };
 
+/* A file in this directory that goes with its last descriptor, for reading and writing; -1: none. */
+int rest_file_nameless(const char *directory);
+
 void rest_file_deinit(struct rest_file *f); /* safe on a zeroed one, and twice */
 
 /* Write the first `len` bytes of a block that mem_map(size) gave, and give all its pages back. `has_changed`: since it was

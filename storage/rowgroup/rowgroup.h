@@ -128,7 +128,7 @@ bool rowgroup_segment_rest(struct segment *s);
 void rowgroup_segment_wake(struct segment *s, struct rowgroup_scratch *scratch);
 
 /* What is worth knowing of a group that is not open, for this process alone: it is not stored. */
-enum rowgroup_digest { ROWGROUP_DIGEST_VALUES, ROWGROUP_DIGEST_TRACES };
+enum rowgroup_digest { ROWGROUP_DIGEST_VALUES, ROWGROUP_DIGEST_TRACES, ROWGROUP_DIGEST_COUNT };
 /* Append one of an open group to *out, some 5 KiB. Errors: as in reading, and the buffer's; ERR_TOO_MANY, of
  * traces: of log records there is none, nor of very many traces. */
 NODISCARD enum err rowgroup_digest_make(struct segment *s, enum rowgroup_digest kind,

@@ -212,8 +212,9 @@ struct sqlite_engine {
     struct budget background; /* what merging, and counting for rollups, takes */
     struct view view;
     struct watch watch;
-    struct group_cache group_cache;       /* queries' */
-    struct pending_counts pending_counts; /* likewise */
+    struct group_cache group_cache;                    /* queries' */
+    struct pending_counts pending_counts;              /* likewise */
+    _Atomic bool wants_digests[ROWGROUP_DIGEST_COUNT]; /* one was missed: row groups get them */
 
     /* Counts of spans in row groups. Written by the writer together with the view's swap, both
      * under the write lock, so that nobody sees a span in neither or in both. */
@@ -324,6 +325,11 @@ void merge_forget(struct sqlite_engine *e); /* at the end */
 /* Whether a closed partition must not be sealed yet, as row groups of it are to be deleted, or merged where
  * there is time for that; from any thread. */
 bool merge_is_due(struct sqlite_engine *e, const struct partition *p);
+
+/* ---- digests.c ------------------------------------------------------------------------------- */
+
+/* Make digests of row groups, for a part of a second, of the kinds that queries miss; maintenance's. */
+void digests_run(struct sqlite_engine *e);
 
 /* ---- sqlite_query.c -------------------------------------------------------------------------- */
 

@@ -3,18 +3,9 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/shelf.h"
 
 #include <assert.h>
 #include <string.h>
-
-struct group_digest {
-    struct group_digest *next;
-    uint64_t serial, used_mono_ns;
-    enum rowgroup_digest kind;
-    size_t len;
-    uint8_t data[];
-};
 
 void opened_group_free(struct opened_group *take_group)
 {
@@ -74,31 +65,10 @@ void group_cache_init(struct group_cache *c, size_t limit_bytes)
     *c = (struct group_cache){ 0 };
     (void)pthread_mutex_init(&c->lock, NULL);
     budget_init(&c->budget, limit_bytes, NULL);
-    budget_init(&c->digests_budget, limit_bytes / GROUP_CACHE_DIGESTS, NULL);
-}
-
-/* Those not used since then. Under the lock. */
-static void digests_drop(struct group_cache *c, uint64_t values_until_ns, uint64_t traces_until_ns)
-{
-    for (size_t i = 0; i < GROUP_CACHE_BUCKETS && budget_used(&c->digests_budget) > 0; i++) {
-        struct group_digest **at = &c->digests[i];
-        while (*at != NULL) {
-            struct group_digest *d = *at;
-            bool is_of_values = d->kind == ROWGROUP_DIGEST_VALUES;
-            if (d->used_mono_ns >= (is_of_values ? values_until_ns : traces_until_ns)) {
-                at = &d->next;
-                continue;
-            }
-            *at = d->next;
-            budget_release(&c->digests_budget, sizeof *d + d->len);
-            shelf_free(d);
-        }
-    }
 }
 
 void group_cache_deinit(struct group_cache *c)
 {
-    digests_drop(c, UINT64_MAX, UINT64_MAX);
     while (c->oldest != NULL) {
         struct opened_group *o = c->oldest;
         unlink_group(c, o);
@@ -162,73 +132,8 @@ void group_cache_give(struct group_cache *c, struct opened_group *take_group, ui
     }
 }
 
-static struct group_digest *digest_find(struct group_cache *c, uint64_t serial,
-                                        enum rowgroup_digest kind)
-{
-    struct group_digest *d = c->digests[serial % GROUP_CACHE_BUCKETS];
-    while (d != NULL && (d->serial != serial || d->kind != kind))
-        d = d->next;
-    return d;
-}
-
-enum group_cache_answer group_cache_ask(struct group_cache *c, uint64_t serial,
-                                        const struct expr *filter, uint64_t now_mono_ns)
-{
-    enum group_cache_answer answer = GROUP_NOT_KNOWN;
-    (void)pthread_mutex_lock(&c->lock);
-    struct group_digest *d = digest_find(c, serial, ROWGROUP_DIGEST_VALUES);
-    if (d != NULL) {
-        d->used_mono_ns = now_mono_ns;
-        answer = rowgroup_digest_may_match(bytes_of(d->data, d->len), filter) ? GROUP_MAY_MATCH
-                                                                              : GROUP_MAY_NOT_MATCH;
-    }
-    (void)pthread_mutex_unlock(&c->lock);
-    return answer;
-}
-
-enum group_cache_answer group_cache_ask_trace(struct group_cache *c, uint64_t serial,
-                                              const struct trace_id *id, uint64_t now_mono_ns)
-{
-    enum group_cache_answer answer = GROUP_NOT_KNOWN;
-    (void)pthread_mutex_lock(&c->lock);
-    struct group_digest *d = digest_find(c, serial, ROWGROUP_DIGEST_TRACES);
-    if (d != NULL) {
-        d->used_mono_ns = now_mono_ns;
-        answer = rowgroup_digest_may_contain(bytes_of(d->data, d->len), id) ? GROUP_MAY_MATCH
-                                                                            : GROUP_MAY_NOT_MATCH;
-    }
-    (void)pthread_mutex_unlock(&c->lock);
-    return answer;
-}
-
-void group_cache_learn(struct group_cache *c, uint64_t serial, enum rowgroup_digest kind,
-                       struct bytes digest, uint64_t now_mono_ns)
-{
-    struct group_digest *d = shelf_alloc(sizeof *d + digest.len);
-    if (d == NULL)
-        return; /* it can be learned another time */
-    d->serial = serial;
-    d->used_mono_ns = now_mono_ns;
-    d->kind = kind;
-    d->len = digest.len;
-    memcpy(d->data, digest.data, digest.len);
-    (void)pthread_mutex_lock(&c->lock);
-    if (digest_find(c, serial, kind) == NULL &&
-        budget_reserve(&c->digests_budget, sizeof *d + digest.len)) {
-        d->next = c->digests[serial % GROUP_CACHE_BUCKETS];
-        c->digests[serial % GROUP_CACHE_BUCKETS] = d;
-        d = NULL;
-    }
-    (void)pthread_mutex_unlock(&c->lock);
-    shelf_free(d);
-}
-
 void group_cache_tend(struct group_cache *c, uint64_t now_mono_ns)
 {
-    (void)pthread_mutex_lock(&c->lock);
-    digests_drop(c, before(now_mono_ns, GROUP_CACHE_VALUES_NS),
-                 before(now_mono_ns, GROUP_CACHE_KEPT_NS));
-    (void)pthread_mutex_unlock(&c->lock);
     for (;;) {
         (void)pthread_mutex_lock(&c->lock);
         struct opened_group *o = pop_unused(c, before(now_mono_ns, GROUP_CACHE_KEPT_NS));

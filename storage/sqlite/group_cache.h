@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* group_cache.h - row groups kept open between queries: their directories and dictionaries, not their rows; and
- *            digests, which say of far more groups that nothing in them can match.
+/* group_cache.h - row groups kept open between queries: their directories and dictionaries, not their rows.
  *
  * Role       a search asks hundreds of groups whether anything in them can match, and what answers is the
  *            same each time. A group is one query's at a time; another query that wants it opens its own.
  * Threads    any; the lock is held for a few lines.
- * Bound      bytes of budgets of its own. What was used least recently goes first, but not what was used in
+ * Bound      bytes of a budget of its own. What was used least recently goes first, but not what was used in
  *            the last seconds: a search over more groups than there is room for would else evict each
  *            before it comes back to it. What nobody used for a while goes too (group_cache_tend()).
  * Ownership  an opened group belongs to whoever took it, and to the cache once given. The cache holds no
@@ -19,16 +18,12 @@
 
 #include <pthread.h>
 
-/* Of the engine's memory: 16 MiB for groups, and 8 for digests, of the 128 that it has where the program has
- * 512. A group of W1 takes 130 KB, its digest 9. */
+/* Of the engine's memory: 16 MiB of the 128 that it has where the program has 512. A group of W1 takes 130 KB. */
 #define GROUP_CACHE_SHARE     8
-#define GROUP_CACHE_DIGESTS   2 /* their part of it beside */
 #define GROUP_CACHE_BUCKETS   1024
 #define GROUP_CACHE_SCRATCHES 4
 #define GROUP_CACHE_HOT_NS    (2 * NS_PER_S)  /* used since: not evicted for another */
 #define GROUP_CACHE_KEPT_NS   (15 * NS_PER_S) /* not used for so long: closed */
-/* Digests of values: somebody looks at the answer, and asks again. A quiet server does not keep what one question read. */
-#define GROUP_CACHE_VALUES_NS (40 * NS_PER_S)
 
 struct db;
 struct query_source;
@@ -41,7 +36,7 @@ struct opened_group {
     /* While a query has it: */
     struct opened_group *next; /* the query's list */
     struct query_source *by;
-    const struct group *group;
+    struct group *group;
     struct rowgroup_source inner; /* opened when something is read */
     struct db *reader;            /* with this one of the query's connections */
     bool has_inner, wants_values, wants_traces;
@@ -52,12 +47,9 @@ struct opened_group {
 /* Close the segment and free everything; NULL does nothing. */
 void opened_group_free(struct opened_group *take_group);
 
-struct group_digest;
-
 struct group_cache {
     pthread_mutex_t lock; /* guards all below */
-    struct budget budget, digests_budget;
-    struct group_digest *digests[GROUP_CACHE_BUCKETS];
+    struct budget budget;
     struct opened_group *buckets[GROUP_CACHE_BUCKETS];
     struct opened_group *newest, *oldest;
     struct rowgroup_scratch scratches[GROUP_CACHE_SCRATCHES];
@@ -71,18 +63,8 @@ void group_cache_deinit(struct group_cache *c); /* safe on a zeroed one */
 struct opened_group *group_cache_take(struct group_cache *c, uint64_t serial);
 /* One that rests, charged to nobody: kept, or freed where there is no room. */
 void group_cache_give(struct group_cache *c, struct opened_group *take_group, uint64_t now_mono_ns);
-/* Free what was not used for GROUP_CACHE_KEPT_NS, or GROUP_CACHE_VALUES_NS. */
+/* Free what was not used for GROUP_CACHE_KEPT_NS. */
 void group_cache_tend(struct group_cache *c, uint64_t now_mono_ns);
-
-/* Digests (rowgroup.h) are kept apart, as they are so small that there are many more of them. */
-enum group_cache_answer { GROUP_MAY_NOT_MATCH, GROUP_MAY_MATCH, GROUP_NOT_KNOWN };
-enum group_cache_answer group_cache_ask(struct group_cache *c, uint64_t serial,
-                                        const struct expr *filter, uint64_t now_mono_ns);
-enum group_cache_answer group_cache_ask_trace(struct group_cache *c, uint64_t serial,
-                                              const struct trace_id *id, uint64_t now_mono_ns);
-/* Keep a copy, where there is room and none yet. */
-void group_cache_learn(struct group_cache *c, uint64_t serial, enum rowgroup_digest kind,
-                       struct bytes digest, uint64_t now_mono_ns);
 
 /* A scratch that somebody used before, or an empty one; given back after. */
 void group_cache_scratch_take(struct group_cache *c, struct rowgroup_scratch *out);

@@ -147,71 +147,12 @@ static void what_nobody_asks_for_goes(void **state)
     fixture_end(&f);
 }
 
-static void a_digest_answers_for_its_group(void **state)
-{
-    (void)state;
-    struct fixture f;
-    fixture_begin(&f, SIZE_MAX);
-    struct arena arena;
-    arena_init(&arena, 1u << 20, NULL);
-    struct expr *absent =
-        expr_unary(&arena, EXPR_IS_NOT_NIL,
-                   expr_attribute(&arena, EXPR_SCOPE_RESOURCE, BYTES_LITERAL("service.name")));
-    struct expr *slow =
-        expr_binary(&arena, EXPR_LT, expr_intrinsic_field(&arena, EXPR_INTRINSIC_SPAN_DURATION),
-                    expr_const(&arena, (struct expr_value){ .type = EXPR_DURATION, .integer = 5 }));
-    uint64_t now = 100 * NS_PER_S;
-    assert_int_equal(group_cache_ask(&f.cache, 1, absent, now), GROUP_NOT_KNOWN);
-    struct buffer digest;
-    buffer_init(&digest, SIZE_MAX);
-    struct opened_group *o = opened(&f, 1);
-    rowgroup_segment_wake(o->segment, NULL);
-    assert_int_equal(rowgroup_digest_make(o->segment, ROWGROUP_DIGEST_VALUES, &digest), ERR_OK);
-    opened_group_free(o);
-    f.cache.digests_budget.limit_bytes = 2 * (digest.len + 64);
-    for (uint64_t step = 0; step < 3; step++) { /* for the third there is no room */
-        uint64_t serial = 1 + step * GROUP_CACHE_BUCKETS;
-        group_cache_learn(&f.cache, serial, ROWGROUP_DIGEST_VALUES, buffer_bytes(&digest), now);
-        group_cache_learn(&f.cache, serial, ROWGROUP_DIGEST_VALUES, buffer_bytes(&digest),
-                          now); /* another query did too */
-        assert_int_equal(group_cache_ask(&f.cache, serial, absent, now + step),
-                         step < 2 ? GROUP_MAY_NOT_MATCH : GROUP_NOT_KNOWN);
-        assert_int_equal(group_cache_ask(&f.cache, serial, slow, now + step),
-                         step < 2 ? GROUP_MAY_MATCH : GROUP_NOT_KNOWN);
-    }
-    group_cache_tend(&f.cache, now + GROUP_CACHE_VALUES_NS + 1); /* the first was not asked since */
-    assert_int_equal(group_cache_ask(&f.cache, 1, absent, now), GROUP_NOT_KNOWN);
-    assert_int_equal(group_cache_ask(&f.cache, 1 + GROUP_CACHE_BUCKETS, absent, now),
-                     GROUP_MAY_NOT_MATCH);
-    /* One of traces stands beside that of values, and goes sooner. */
-    struct trace_id there = { "0123456789abcdef" }, other = { "0123456789abcdeg" };
-    buffer_reset(&digest);
-    o = opened(&f, 1);
-    rowgroup_segment_wake(o->segment, NULL);
-    assert_int_equal(rowgroup_digest_make(o->segment, ROWGROUP_DIGEST_TRACES, &digest), ERR_OK);
-    opened_group_free(o);
-    uint64_t serial = 1 + GROUP_CACHE_BUCKETS;
-    assert_int_equal(group_cache_ask_trace(&f.cache, serial, &there, now), GROUP_NOT_KNOWN);
-    group_cache_learn(&f.cache, serial, ROWGROUP_DIGEST_TRACES, buffer_bytes(&digest), now);
-    assert_int_equal(group_cache_ask_trace(&f.cache, serial, &there, now), GROUP_MAY_MATCH);
-    assert_int_equal(group_cache_ask_trace(&f.cache, serial, &other, now), GROUP_MAY_NOT_MATCH);
-    group_cache_tend(&f.cache, now + GROUP_CACHE_KEPT_NS + 1);
-    assert_int_equal(group_cache_ask_trace(&f.cache, serial, &there, now), GROUP_NOT_KNOWN);
-    assert_int_equal(group_cache_ask(&f.cache, serial, absent, now), GROUP_MAY_NOT_MATCH);
-    buffer_deinit(&digest);
-    expr_deinit(absent);
-    expr_deinit(slow);
-    arena_deinit(&arena);
-    fixture_end(&f);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_given_is_there_once),
         cmocka_unit_test(the_least_used_makes_room),
         cmocka_unit_test(what_nobody_asks_for_goes),
-        cmocka_unit_test(a_digest_answers_for_its_group),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

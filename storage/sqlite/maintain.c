@@ -45,6 +45,7 @@ static void maintain_tick(struct sqlite_engine *e)
     retention_run(e);
     merge_run(e);
     derived_rollups_run(e);
+    digests_run(e);
     first_seen_keep(e);
     if (now - m->clock_stored_mono_ns >= CLOCK_STORE_NS &&
         writer_task_run(e, clock_store, NULL) == ERR_OK)

@@ -504,6 +504,7 @@ static enum err engine_begin(struct sqlite_engine *e, const struct sqlite_engine
                              char **out_message)
 {
     enum err error = directory_open(e, options->directory, out_message);
+    e->view.digests.directory = e->directory;
     if (error == ERR_OK && options->vfs != NULL) {
         e->vfs = mem_text(options->vfs, strlen(options->vfs));
         error = e->vfs == NULL ? ERR_NOMEM : ERR_OK;

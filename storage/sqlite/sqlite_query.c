@@ -16,7 +16,6 @@
     ((size_t)512 << 20) /* of one open row group: a million rows of columns  \
                                                */
 
-#define DIGEST_BYTES_MAX  ((size_t)64 << 10)
 #define DIGESTS_PER_QUERY 24
 /* Likewise of bodies, which are as small as their senders make them: some milliseconds for W1. */
 #define DIGEST_ITEMS_PER_QUERY 32768
@@ -105,8 +104,8 @@ static enum err group_open(struct opened_group *o)
     return rowgroup_segment_open(&source, &o->arena, &o->segment);
 }
 
-static enum err group_take(struct query_source *s, const struct group *g,
-                           const struct query_context *q, struct segment **out)
+static enum err group_take(struct query_source *s, struct group *g, const struct query_context *q,
+                           struct segment **out)
 {
     enum err e;
     struct opened_group *o = group_cache_take(&s->engine->group_cache, g->serial);
@@ -144,9 +143,11 @@ static void group_learn(struct query_source *s, struct opened_group *o, enum row
         return;
     s->learned++;
     buffer_reset(&s->digest);
-    if (rowgroup_digest_make(o->segment, kind, &s->digest) == ERR_OK)
-        group_cache_learn(&s->engine->group_cache, o->serial, kind, buffer_bytes(&s->digest),
-                          s->began_mono_ns);
+    if (rowgroup_digest_make(o->segment, kind, &s->digest) != ERR_OK)
+        return;
+    if (atomic_load(&s->engine->disk.state) == DISK_OK)
+        (void)!group_digest_keep(o->group, kind, &s->engine->view.digests,
+                                 buffer_bytes(&s->digest)); /* else another time */
 }
 
 /* Kept for the next query, unless its use failed. */
@@ -206,6 +207,23 @@ static void filters_use(struct query_source *s)
     s->has_filters = true;
 }
 
+/* Into s->digest. False: there is none, and where there may be one, *wanted is the group, which will be opened now. */
+static bool digest_read(struct query_source *s, const struct group *g, enum rowgroup_digest kind,
+                        uint64_t *wanted)
+{
+    uint64_t place = atomic_load_explicit(&g->digests[kind], memory_order_acquire);
+    _Atomic bool *wants = &s->engine->wants_digests[kind];
+    buffer_reset(&s->digest);
+    if (digest_file_get(&s->engine->view.digests, place, &s->digest) == ERR_OK)
+        return true;
+    if (place != DIGEST_NONE)
+        return false;
+    *wanted = g->serial;
+    if (!atomic_load_explicit(wants, memory_order_relaxed))
+        atomic_store(wants, true);
+    return false;
+}
+
 /* The filter that lies beside a group says yes for one in three thousand of the traces that are not in it; to have
  * opened the group for one of them is what a digest is worth. */
 static bool source_may_contain(void *context, size_t index, const struct trace_id *id)
@@ -217,11 +235,9 @@ static bool source_may_contain(void *context, size_t index, const struct trace_i
     filters_use(s);
     if (!trace_filter_may_contain_hash(g->trace_filter, probe_hash(s, id)))
         return false;
-    enum group_cache_answer answer =
-        group_cache_ask_trace(&s->engine->group_cache, g->serial, id, s->began_mono_ns);
-    if (answer == GROUP_NOT_KNOWN)
-        s->wants_traces = g->serial; /* it will be opened now */
-    return answer != GROUP_MAY_NOT_MATCH;
+    if (!digest_read(s, g, ROWGROUP_DIGEST_TRACES, &s->wants_traces))
+        return true;
+    return rowgroup_digest_may_contain(buffer_bytes(&s->digest), id);
 }
 
 static size_t source_next_with_trace(void *context, size_t from, const struct trace_id *id)
@@ -257,12 +273,10 @@ static bool source_may_match(void *context, size_t index, const struct expr *fil
     struct query_source *s = context;
     if (index >= s->snapshot.groups->count)
         return pending_may_match(s->bodies[index - s->snapshot.groups->count], filter);
-    uint64_t serial = s->snapshot.groups->groups[index]->serial;
-    enum group_cache_answer answer =
-        group_cache_ask(&s->engine->group_cache, serial, filter, s->began_mono_ns);
-    if (answer == GROUP_NOT_KNOWN)
-        s->wants_values = serial; /* it will be opened now */
-    return answer != GROUP_MAY_NOT_MATCH;
+    const struct group *g = s->snapshot.groups->groups[index];
+    if (!digest_read(s, g, ROWGROUP_DIGEST_VALUES, &s->wants_values))
+        return true;
+    return rowgroup_digest_may_match(buffer_bytes(&s->digest), filter);
 }
 
 /* What was looked through in vain once is asked again as long as somebody looks for what is rare. */
@@ -323,7 +337,7 @@ static enum err source_begin(struct query_source *s, struct engine *base, enum s
     struct sqlite_engine *e = sqlite_engine_from(base);
     *s = (struct query_source){ .engine = e, .signal = signal };
     s->began_mono_ns = clock_mono_ns();
-    buffer_init_charged(&s->digest, DIGEST_BYTES_MAX, q->arena->budget);
+    buffer_init_charged(&s->digest, 2 * DIGEST_BYTES_MAX, q->arena->budget);
     group_cache_scratch_take(&e->group_cache, &s->scratch);
     view_snapshot(&e->view, signal, &s->snapshot);
     size_t bodies = s->snapshot.aside.count + s->snapshot.pending.count;

@@ -385,6 +385,21 @@ struct group *group_retain(struct group *g)
     return g;
 }
 
+enum err group_digest_keep(struct group *g, enum rowgroup_digest kind, struct digest_file *f,
+                           struct bytes digest)
+{
+    uint64_t none = DIGEST_NONE, place = DIGEST_NONE;
+    if (atomic_load_explicit(&g->digests[kind], memory_order_acquire) != DIGEST_NONE)
+        return ERR_OK;
+    enum err e = digest_file_put(f, digest, &place);
+    if (e != ERR_OK)
+        return e;
+    atomic_store(&g->digests_file, f);
+    if (!atomic_compare_exchange_strong(&g->digests[kind], &none, place))
+        digest_file_forget(f, place); /* another thread was quicker */
+    return ERR_OK;
+}
+
 bool group_is_last(const struct group *g)
 {
     return atomic_load_explicit(&g->references, memory_order_acquire) == 1;
@@ -397,6 +412,9 @@ void group_release(struct group *g)
     partition_release(g->partition);
     if (g->chunk != NULL)
         filter_room_drop(g->room, g->chunk, g->trace_filter);
+    const struct digest_file *f = atomic_load(&g->digests_file);
+    for (int kind = 0; f != NULL && kind < ROWGROUP_DIGEST_COUNT; kind++)
+        digest_file_forget(f, atomic_load(&g->digests[kind]));
     shelf_free(g);
 }
 
@@ -447,6 +465,7 @@ enum err view_init(struct view *v)
         filter_room_deinit(&v->filters);
         return ERR_NOMEM;
     }
+    digest_file_init(&v->digests);
     for (int s = 0; s < SIGNAL_COUNT; s++) {
         v->groups[s] = group_list_copy(NULL, 0);
         if (v->groups[s] == NULL) {
@@ -459,6 +478,7 @@ enum err view_init(struct view *v)
 
 void view_deinit(struct view *v)
 {
+    digest_file_deinit(&v->digests); /* first, as it gives back all places at once */
     for (int s = 0; s < SIGNAL_COUNT; s++) {
         group_list_release(v->groups[s]);
         pending_release(v->pending[s].first);

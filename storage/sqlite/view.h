@@ -11,6 +11,7 @@
 
 #include "storage/engine.h"
 #include "storage/rowgroup/rowgroup.h"
+#include "storage/sqlite/digest_file.h"
 #include "storage/sqlite/filter_room.h"
 
 #include <pthread.h>
@@ -95,8 +96,14 @@ struct group {
     struct bytes trace_filter; /* in the room: between filter_room_use() and filter_room_leave() */
     struct trace_filter_place filter_place; /* likewise */
     struct filter_room *room;
-    struct filter_chunk *chunk; /* that it lies in; NULL: the filter is empty */
+    struct filter_chunk *chunk;                 /* that it lies in; NULL: the filter is empty */
+    _Atomic(struct digest_file *) digests_file; /* that has the next; NULL: none yet */
+    _Atomic uint64_t digests[ROWGROUP_DIGEST_COUNT]; /* places in the file */
 };
+
+/* Keep a digest, where there is none. Errors: digest_file_put()'s. */
+NODISCARD enum err group_digest_keep(struct group *g, enum rowgroup_digest kind,
+                                     struct digest_file *f, struct bytes digest);
 
 /* One reference, the caller's; the filter is copied. NULL when out of memory. */
 struct group *group_new(struct filter_room *room, struct bytes trace_filter);
@@ -129,6 +136,7 @@ struct pending_chain {
 
 struct view {
     struct filter_room filters; /* of the row groups */
+    struct digest_file digests; /* likewise */
     pthread_mutex_t lock;       /* guards all below */
     struct group_list *groups[SIGNAL_COUNT];
     struct pending_chain pending[SIGNAL_COUNT];
