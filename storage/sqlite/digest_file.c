@@ -88,15 +88,17 @@ enum err digest_file_put(struct digest_file *f, struct bytes digest, uint64_t *o
     return e;
 }
 
-enum err digest_file_get(const struct digest_file *f, uint64_t place, struct buffer *out)
+enum err digest_file_get(const struct digest_file *f, uint64_t place, struct buffer *scratch,
+                         struct bytes *out)
 {
     int fd = atomic_load(&f->descriptor) - 1;
     size_t len = len_of(place), at = 0;
     if (place == DIGEST_NONE || place == DIGEST_NEVER || fd < 0)
         return ERR_NOT_FOUND;
-    uint8_t *to = buffer_reserve(out, len);
+    buffer_reset(scratch);
+    uint8_t *to = buffer_reserve(scratch, len);
     if (to == NULL)
-        return buffer_error(out);
+        return buffer_error(scratch);
     while (at < len) {
         ssize_t n = pread(fd, to + at, len - at, offset_of(place) + (off_t)at);
         if (n < 0 && errno == EINTR)
@@ -108,8 +110,7 @@ enum err digest_file_get(const struct digest_file *f, uint64_t place, struct buf
     struct bytes digest = bytes_of(to + HASH_BYTES, len - HASH_BYTES);
     if (hash_bytes_seeded(digest, place) != load_le64(to))
         return ERR_NOT_FOUND;
-    memmove(to, digest.data, digest.len);
-    buffer_grew(out, digest.len);
+    *out = digest;
     return ERR_OK;
 }
 

@@ -35,8 +35,10 @@ void digest_file_deinit(struct digest_file *f);
 
 /* Write it; at most DIGEST_BYTES_MAX. ERR_IO, ERR_FULL. */
 NODISCARD enum err digest_file_put(struct digest_file *f, struct bytes digest, uint64_t *out_place);
-/* Into an emptied buffer. ERR_NOT_FOUND: there is none at this place, or not any more. ERR_IO, the buffer's. */
-NODISCARD enum err digest_file_get(const struct digest_file *f, uint64_t place, struct buffer *out);
+/* In the buffer, until it is used for something else. ERR_NOT_FOUND: there is none at this place, or not any more.
+ * ERR_IO, the buffer's. */
+NODISCARD enum err digest_file_get(const struct digest_file *f, uint64_t place,
+                                   struct buffer *scratch, struct bytes *out);
 /* Its pages are given back. Nobody may ask for it any more; DIGEST_NONE and DIGEST_NEVER do nothing. */
 void digest_file_forget(const struct digest_file *f, uint64_t place);
 

@@ -207,14 +207,13 @@ static void filters_use(struct query_source *s)
     s->has_filters = true;
 }
 
-/* Into s->digest. False: there is none, and where there may be one, *wanted is the group, which will be opened now. */
+/* In s->digest. False: there is none, and where there may be one, *wanted is the group, which will be opened now. */
 static bool digest_read(struct query_source *s, const struct group *g, enum rowgroup_digest kind,
-                        uint64_t *wanted)
+                        uint64_t *wanted, struct bytes *out)
 {
     uint64_t place = atomic_load_explicit(&g->digests[kind], memory_order_acquire);
     _Atomic bool *wants = &s->engine->wants_digests[kind];
-    buffer_reset(&s->digest);
-    if (digest_file_get(&s->engine->view.digests, place, &s->digest) == ERR_OK)
+    if (digest_file_get(&s->engine->view.digests, place, &s->digest, out) == ERR_OK)
         return true;
     if (place != DIGEST_NONE)
         return false;
@@ -235,9 +234,10 @@ static bool source_may_contain(void *context, size_t index, const struct trace_i
     filters_use(s);
     if (!trace_filter_may_contain_hash(g->trace_filter, probe_hash(s, id)))
         return false;
-    if (!digest_read(s, g, ROWGROUP_DIGEST_TRACES, &s->wants_traces))
+    struct bytes digest;
+    if (!digest_read(s, g, ROWGROUP_DIGEST_TRACES, &s->wants_traces, &digest))
         return true;
-    return rowgroup_digest_may_contain(buffer_bytes(&s->digest), id);
+    return rowgroup_digest_may_contain(digest, id);
 }
 
 static size_t source_next_with_trace(void *context, size_t from, const struct trace_id *id)
@@ -274,9 +274,10 @@ static bool source_may_match(void *context, size_t index, const struct expr *fil
     if (index >= s->snapshot.groups->count)
         return pending_may_match(s->bodies[index - s->snapshot.groups->count], filter);
     const struct group *g = s->snapshot.groups->groups[index];
-    if (!digest_read(s, g, ROWGROUP_DIGEST_VALUES, &s->wants_values))
+    struct bytes digest;
+    if (!digest_read(s, g, ROWGROUP_DIGEST_VALUES, &s->wants_values, &digest))
         return true;
-    return rowgroup_digest_may_match(buffer_bytes(&s->digest), filter);
+    return rowgroup_digest_may_match(digest, filter);
 }
 
 /* What was looked through in vain once is asked again as long as somebody looks for what is rare. */
