@@ -3,6 +3,8 @@
 
 #define XXH_INLINE_ALL
 #define XXH_STATIC_LINKING_ONLY
+/* Words are read as members of packed structs: the wrapped memcpy() of the default stays a call for each of them. */
+#define XXH_FORCE_MEMORY_ACCESS 1
 #include <assert.h>
 #include <xxhash.h>
 

@@ -11,6 +11,7 @@ set(ROWGROUP_SOURCES
     rowgroup/rowgroup_segment.c
     rowgroup/rowgroup_sort.c
     rowgroup/rowgroup_stream.c
+    rowgroup/rowgroup_texts.c
     rowgroup/rowgroup_walk.c
     rowgroup/rowgroup_write.c
     rowgroup/trace_filter.c)

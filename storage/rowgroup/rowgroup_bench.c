@@ -229,6 +229,8 @@ int main(int argc, char **argv)
     struct reading reading = { 0 };
     uint64_t add_ns = 0, finish_ns = 0, spans = 0, bytes = 0, filter_bytes = 0;
     size_t body = 0;
+    struct hash_stream encoded; /* tells whether a change left what is stored as it was */
+    hash_stream_begin(&encoded);
     for (unsigned pass = 0; body < in.count || (is_build_only && pass < 10 * groups); pass++) {
         body = body < in.count ? body : 0;
         struct rowgroup_summary summary;
@@ -242,6 +244,7 @@ int main(int argc, char **argv)
         if (rowgroup_builder_finish(b, NULL, NULL, &out, &summary) != ERR_OK)
             return 1;
         uint64_t t2 = cpu_ns();
+        hash_stream_add(&encoded, buffer_bytes(&out));
         if (pass > 0) { /* the first one allocates */
             add_ns += t1 - t0;
             finish_ns += t2 - t1;
@@ -267,6 +270,7 @@ int main(int argc, char **argv)
     printf("%s, %lu rows: add %.0f + finish %.0f = %.0f ns a span; %.2f B a span, filter %.2f\n",
            workload_name(kind), (unsigned long)rows, (double)add_ns / n, (double)finish_ns / n,
            (double)(add_ns + finish_ns) / n, (double)bytes / n, (double)filter_bytes / n);
+    printf("hash of all groups: %016llx\n", (unsigned long long)hash_stream_end(&encoded).low);
     printf("zstd 1 of the bodies: %.0f ns a span\n", reference_ns(&in));
     size_t digests_bytes;
     double digest_ns = digests_ns(&in, &digests_bytes);

@@ -357,10 +357,11 @@ static struct hash128 content_of(struct rowgroup_builder *b, uint32_t number)
     struct hash128 *group = &b->context_contents[item->context];
     if (is_zero(*group)) {
         const struct context *c = context_of(b, item->context);
-        const struct bytes *texts = b->texts.entries;
-        *group =
-            content_hash_group(b->options.content_key, texts[c->resource],
-                               texts[c->resource_schema], texts[c->scope], texts[c->scope_schema]);
+        const struct dictionary *texts = &b->texts;
+        *group = content_hash_group(b->options.content_key, dictionary_get(texts, c->resource),
+                                    dictionary_get(texts, c->resource_schema),
+                                    dictionary_get(texts, c->scope),
+                                    dictionary_get(texts, c->scope_schema));
     }
     *content =
         content_hash_item(b->options.content_key, b->options.signal, *group, item_bytes(item));
@@ -481,11 +482,14 @@ static enum err operations_collect(struct rowgroup_builder *b, uint32_t rows)
     struct int_map known = { 0 };
     enum err e = ERR_OK;
     uint32_t *service_of = mem_alloc_array(b->contexts.count + 1u, sizeof *service_of);
-    if (service_of == NULL)
-        return ERR_NOMEM;
+    struct bytes *service_names = mem_alloc_array(b->contexts.count + 1u, sizeof *service_names);
+    if (service_of == NULL || service_names == NULL)
+        e = ERR_NOMEM;
     for (uint32_t i = 0; i < b->contexts.count && e == ERR_OK; i++) {
-        struct bytes resource = b->texts.entries[context_of(b, i)->resource];
-        service_of[i] = dictionary_put(&services, otlp_service_name(resource), &e);
+        struct bytes resource = dictionary_get(&b->texts, context_of(b, i)->resource);
+        struct bytes service = otlp_service_name(resource);
+        service_of[i] = dictionary_put(&services, service, &e);
+        service_names[service_of[i]] = service; /* lies in b->texts, as the resource */
     }
     const struct column *names = &b->columns.list[COLUMN_NAME];
     const struct column *contexts = &b->columns.list[COLUMN_CONTEXT];
@@ -501,15 +505,16 @@ static enum err operations_collect(struct rowgroup_builder *b, uint32_t rows)
         uint32_t at = int_map_put(
             &known, (uint64_t)service << 44 | (uint64_t)name << 24 | kind_number, next, &e);
         if (e == ERR_OK && at == next)
-            e = operation_add(b,
-                              (struct rowgroup_operation){ .service = services.entries[service],
-                                                           .name = names->dictionary.entries[name],
-                                                           .kind = kind });
+            e = operation_add(
+                b, (struct rowgroup_operation){ .service = service_names[service],
+                                                .name = dictionary_get(&names->dictionary, name),
+                                                .kind = kind });
         if (e == ERR_OK)
             b->operations[at].spans++;
     }
     b->summary.operations = b->operations;
     mem_free(service_of);
+    mem_free(service_names);
     dictionary_deinit(&services);
     int_map_deinit(&known);
     return e;
@@ -519,9 +524,11 @@ static enum err operations_collect(struct rowgroup_builder *b, uint32_t rows)
 static void log_traces_collect(struct rowgroup_builder *b)
 {
     const struct dictionary *d = &b->columns.list[COLUMN_TRACE_ID].dictionary;
-    for (uint32_t i = 0; i < d->count; i++)
-        if (d->entries[i].len == sizeof(struct trace_id))
-            memcpy(b->traces[b->summary.traces++].b, d->entries[i].data, sizeof(struct trace_id));
+    for (uint32_t i = 0; i < d->texts.count; i++) {
+        struct bytes id = dictionary_get(d, i);
+        if (id.len == sizeof(struct trace_id))
+            memcpy(b->traces[b->summary.traces++].b, id.data, sizeof(struct trace_id));
+    }
 }
 
 /* ---- Finishing */
@@ -533,7 +540,7 @@ static enum err write_contexts(struct rowgroup_builder *b)
     uint64_t *values = mem_alloc_array(count + 1u, sizeof *values);
     if (values == NULL)
         return ERR_NOMEM;
-    group_writer_bytes(w, COLUMN_TEXT, b->texts.entries, NULL, b->texts.count, false, NULL);
+    group_writer_texts(w, COLUMN_TEXT, &b->texts.texts, 0, b->texts.texts.count, false, NULL);
     for (uint32_t part = 0; part < 5; part++) {
         for (uint32_t i = 0; i < count; i++) {
             const struct context *c = context_of(b, i);

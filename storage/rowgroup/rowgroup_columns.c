@@ -29,7 +29,7 @@ static bool grow(void *array, uint32_t *capacity, size_t size, enum err *error)
 /* Put entry `index` into its slot; it must not be there yet. */
 static void dictionary_index(struct dictionary *d, uint32_t index)
 {
-    uint64_t hash = wire_hash(d->entries[index]);
+    uint64_t hash = wire_hash(dictionary_get(d, index));
     uint32_t slot = (uint32_t)hash & d->slot_mask;
     while (d->slots[slot] != 0)
         slot = (slot + 1) & d->slot_mask;
@@ -47,23 +47,14 @@ static bool dictionary_rehash(struct dictionary *d, enum err *error)
     mem_free(d->slots);
     d->slots = slots;
     d->slot_mask = size - 1;
-    for (uint32_t i = 0; i < d->count; i++)
+    for (uint32_t i = 0; i < d->texts.count; i++)
         dictionary_index(d, i);
     return true;
 }
 
-/* One more entry, without looking whether there is an equal one. */
-static uint32_t dictionary_append(struct dictionary *d, struct bytes entry, enum err *error)
-{
-    if (d->count == d->capacity && !grow(&d->entries, &d->capacity, sizeof *d->entries, error))
-        return 0;
-    d->entries[d->count] = entry;
-    return d->count++;
-}
-
 uint32_t dictionary_put(struct dictionary *d, struct bytes entry, enum err *error)
 {
-    if ((d->slots == NULL || d->count * 2 > d->slot_mask) && !dictionary_rehash(d, error))
+    if ((d->slots == NULL || d->texts.count * 2 > d->slot_mask) && !dictionary_rehash(d, error))
         return 0;
     uint64_t hash = wire_hash(entry);
     uint64_t tag = hash & ~UINT64_C(0xFFFFFFFF);
@@ -71,25 +62,29 @@ uint32_t dictionary_put(struct dictionary *d, struct bytes entry, enum err *erro
     for (; d->slots[slot] != 0; slot = (slot + 1) & d->slot_mask) {
         uint64_t held = d->slots[slot];
         uint32_t index = (uint32_t)held - 1;
-        if ((held & ~UINT64_C(0xFFFFFFFF)) == tag && wire_equal(d->entries[index], entry))
+        if ((held & ~UINT64_C(0xFFFFFFFF)) == tag && wire_equal(dictionary_get(d, index), entry))
             return index;
     }
-    uint32_t index = dictionary_append(d, entry, error);
-    if (*error == ERR_OK)
-        d->slots[slot] = tag | (index + 1);
-    return index;
+    enum err e = texts_append(&d->texts, entry);
+    if (e != ERR_OK) {
+        *error = e;
+        return 0;
+    }
+    uint32_t count = d->texts.count;
+    d->slots[slot] = tag | count;
+    return count - 1;
 }
 
 void dictionary_reset(struct dictionary *d)
 {
-    d->count = 0;
-    if (d->slots != NULL)
+    if (d->slots != NULL && d->texts.count > 0)
         memset(d->slots, 0, ((size_t)d->slot_mask + 1) * sizeof *d->slots);
+    texts_reset(&d->texts);
 }
 
 void dictionary_deinit(struct dictionary *d)
 {
-    mem_free(d->entries);
+    texts_deinit(&d->texts);
     mem_free(d->slots);
     *d = (struct dictionary){ 0 };
 }
@@ -169,6 +164,7 @@ static void column_deinit(struct column *column)
 {
     mem_free(column->kind == COLUMN_KIND_INT ? (void *)column->ints : (void *)column->codes);
     dictionary_deinit(&column->dictionary);
+    texts_deinit(&column->plain);
     *column = (struct column){ 0 };
 }
 
@@ -187,12 +183,14 @@ static void column_reset(struct column *column, enum column_kind kind)
                                .is_numbered = true,
                                .capacity = (uint32_t)(block_bytes / element_size(kind)),
                                .choice = old.choice,
-                               .dictionary = old.dictionary };
+                               .dictionary = old.dictionary,
+                               .plain = old.plain };
     if (kind == COLUMN_KIND_INT)
         column->ints = block;
     else
         column->codes = block;
     dictionary_reset(&column->dictionary);
+    texts_reset(&column->plain);
 }
 
 static bool column_add(struct columns *c, enum column_kind kind)
@@ -370,54 +368,63 @@ static bool numbering_pays(const struct column *column)
 {
     uint32_t count = column->count;
     uint32_t most = count < 2048 ? count - count / 3 : count / 2 + count / 16;
-    return column->keep_numbered || count < 1024 || column->dictionary.count < most;
+    return column->keep_numbered || count < 1024 || column->dictionary.texts.count < most;
+}
+
+/* Give numbering up: from here on each value stands for itself. */
+static void column_spell_out(struct columns *c, struct column *column)
+{
+    enum err e = ERR_OK;
+    for (uint32_t i = 0; i < column->count && e == ERR_OK; i++) {
+        uint32_t code = column->is_constant ? 0 : column->codes[i];
+        e = texts_append(&column->plain, dictionary_get(&column->dictionary, code));
+    }
+    if (e != ERR_OK)
+        c->error = e;
+    column->is_numbered = column->is_constant = false;
+}
+
+/* Values were all alike until now, and their codes were not written. */
+static void column_number(struct columns *c, struct column *column)
+{
+    struct dictionary *d = &column->dictionary;
+    memset(column->codes, 0, column->count * sizeof *column->codes);
+    column->is_constant = false;
+    if (d->slots != NULL)
+        dictionary_index(d, 0);
+    else
+        (void)dictionary_rehash(d, &c->error);
 }
 
 void columns_bytes_slow(struct columns *c, struct column *column, struct bytes v)
 {
     struct dictionary *d = &column->dictionary;
     enum err e = ERR_OK;
-    if (column->count == 0) {
+    if (!column->is_numbered) {
+        e = texts_append(&column->plain, v);
+    } else if (column->count == 0) {
         /* The slots are made with the second entry: many keys have one value only. */
-        (void)dictionary_append(d, v, &e);
-        if (e != ERR_OK) {
-            c->error = e;
-            return;
-        }
+        e = texts_append(&d->texts, v);
         column->last_code = 0;
         column->last = v;
         column->is_constant = true;
-        column->count = 1;
+    } else if (!column->is_constant || !wire_equal(v, dictionary_get(d, 0))) {
+        if (!column_reserve(c, column))
+            return;
+        if (column->is_constant)
+            column_number(c, column);
+        uint32_t code = c->error == ERR_OK ? dictionary_put(d, v, &e) : 0;
+        column->last_code = code;
+        column->last = v;
+        column->codes[column->count] = code;
+    }
+    if (e != ERR_OK)
+        c->error = e;
+    if (c->error != ERR_OK)
         return;
-    }
-    if (column->is_constant && wire_equal(v, d->entries[0])) {
-        column->count++;
-        return;
-    }
-    if (!column_reserve(c, column))
-        return;
-    if (column->is_constant) {
-        memset(column->codes, 0, column->count * sizeof *column->codes);
-        column->is_constant = false;
-        if (column->is_numbered && d->slots != NULL)
-            dictionary_index(d, 0);
-        else if (column->is_numbered && !dictionary_rehash(d, &e))
-            c->error = e;
-    }
-    uint32_t code;
-    if (column->is_numbered) {
-        code = dictionary_put(d, v, &e);
-        column->is_numbered = numbering_pays(column);
-    } else {
-        code = dictionary_append(d, v, &e);
-    }
-    if (e != ERR_OK || c->error != ERR_OK) {
-        c->error = e != ERR_OK ? e : c->error;
-        return;
-    }
-    column->last_code = code;
-    column->last = v;
-    column->codes[column->count++] = code;
+    column->count++;
+    if (column->is_numbered && !column->is_constant && !numbering_pays(column))
+        column_spell_out(c, column);
 }
 
 /* ---- Attributes by shape */
@@ -576,19 +583,20 @@ uint32_t columns_shape(struct columns *c, uint32_t table, uint32_t node)
 static void write_keys(struct columns *c, struct group_writer *w)
 {
     uint32_t count = c->count - COLUMN_FIXED_COUNT;
-    struct bytes *names = mem_alloc_array(count + 1u, sizeof *names);
+    struct texts names = { 0 };
     uint64_t *kinds = mem_alloc_array(count + 1u, sizeof *kinds);
-    if (names == NULL || kinds == NULL) {
-        c->error = ERR_NOMEM;
-    } else {
-        for (uint32_t i = 0; i < count; i++) {
-            names[i] = c->keys[i].text;
-            kinds[i] = c->keys[i].kind;
-        }
-        group_writer_bytes(w, COLUMN_KEY_NAME, names, NULL, count, false, NULL);
-        group_writer_ints(w, COLUMN_KEY_KIND, kinds, count, NULL);
+    enum err e = kinds == NULL ? ERR_NOMEM : ERR_OK;
+    for (uint32_t i = 0; i < count && e == ERR_OK; i++) {
+        e = texts_append(&names, c->keys[i].text);
+        kinds[i] = c->keys[i].kind;
     }
-    mem_free(names);
+    if (e == ERR_OK) {
+        group_writer_texts(w, COLUMN_KEY_NAME, &names, 0, count, false, NULL);
+        group_writer_ints(w, COLUMN_KEY_KIND, kinds, count, NULL);
+    } else {
+        c->error = e;
+    }
+    texts_deinit(&names);
     mem_free(kinds);
 }
 
@@ -623,13 +631,13 @@ static bool has_dictionary(const struct column *column)
 {
     return column->kind == COLUMN_KIND_BYTES && column->count > 0 && column->is_numbered &&
            !column->is_random &&
-           (column->is_constant || column->dictionary.count <= column->count / 2);
+           (column->is_constant || column->dictionary.texts.count <= column->count / 2);
 }
 
 static bool has_big_values(const struct dictionary *d)
 {
-    for (uint32_t i = 0; i < d->count; i++)
-        if (d->entries[i].len > ROWGROUP_VALUE_INLINE_MAX)
+    for (uint32_t i = 0; i < d->texts.count; i++)
+        if (dictionary_get(d, i).len > ROWGROUP_VALUE_INLINE_MAX)
             return true;
     return false;
 }
@@ -649,8 +657,8 @@ static void write_column_chunk(struct columns *c, struct group_writer *w,
                            column->is_constant ? NULL : column->codes + part->first, part->count,
                            &column->choice);
     } else {
-        group_writer_bytes(w, part->column, column->dictionary.entries, column->codes + part->first,
-                           part->count, column->is_random, &column->choice);
+        group_writer_texts(w, part->column, &column->plain, part->first, part->count,
+                           column->is_random, &column->choice);
     }
 }
 
@@ -673,18 +681,6 @@ static void write_chunk(struct columns *c, struct group_writer *w, uint32_t begi
     mem_free(scratch);
 }
 
-/* What is not to be a dictionary must have codes to be looked up by. */
-static void materialize_codes(struct columns *c, struct column *column)
-{
-    column->is_numbered = false;
-    if (!column->is_constant)
-        return;
-    if (!column_reserve(c, column))
-        return;
-    column->is_constant = false;
-    memset(column->codes, 0, column->count * sizeof *column->codes);
-}
-
 void columns_write(struct columns *c, struct group_writer *w)
 {
     c->choices_groups++;
@@ -696,10 +692,10 @@ void columns_write(struct columns *c, struct group_writer *w)
         if (column->kind != COLUMN_KIND_BYTES || column->count == 0)
             continue;
         if (has_dictionary(column) && !has_big_values(&column->dictionary))
-            group_writer_bytes(w, i, column->dictionary.entries, NULL, column->dictionary.count,
+            group_writer_texts(w, i, &column->dictionary.texts, 0, column->dictionary.texts.count,
                                false, NULL);
-        else
-            materialize_codes(c, column);
+        else if (column->is_numbered)
+            column_spell_out(c, column);
     }
     group_writer_section_end(w);
     for (uint32_t i = 0; i < c->chunks && c->error == ERR_OK && w->error == ERR_OK; i++)

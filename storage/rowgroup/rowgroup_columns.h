@@ -2,20 +2,18 @@
 /* rowgroup_columns.h - the values of a group that is being built, column by column.
  *
  * Role       the builder walks items in their final order and pushes each value to its column;
- *            attributes come by shape. Byte strings are borrowed from the bodies, and numbered
- *            per column until a column turns out to have few equal ones.
+ *            attributes come by shape. Byte strings are numbered per column until a column turns out to
+ *            have few equal ones.
  * Private    to storage/rowgroup.
  * Errors     stick in columns.error. */
 #ifndef SPINDLE_STORAGE_ROWGROUP_COLUMNS_H
 #define SPINDLE_STORAGE_ROWGROUP_COLUMNS_H
 
-#include "storage/rowgroup/rowgroup_wire.h"
 #include "storage/rowgroup/rowgroup_write.h"
 
-/* Distinct byte strings, borrowed. */
+/* Distinct byte strings. */
 struct dictionary {
-    struct bytes *entries;
-    uint32_t count, capacity;
+    struct texts texts;
     uint64_t *slots; /* open addressing: upper half of the hash, entry number + 1; NULL before the
                         first */
     uint32_t slot_mask;
@@ -31,7 +29,7 @@ struct int_map {
 struct column {
     enum column_kind kind;
     bool is_random;   /* of bytes: no two alike, and not worth compressing */
-    bool is_numbered; /* of bytes: equal ones have equal codes; false once that was given up */
+    bool is_numbered; /* of bytes: equal ones have equal codes; else they are in `plain` */
     bool keep_numbered;
     bool is_constant; /* all values so far are `first`, or the dictionary's first; no array is kept
                        */
@@ -39,13 +37,14 @@ struct column {
     uint32_t chunk; /* of the last value, + 1 */
     uint32_t last_code;
     struct bytes last; /* of bytes that are numbered: the last value; its code is last_code */
-    struct ints_choice choice;
     uint64_t first;
     /* One of both, of `capacity` elements; the block stays with the column when its kind changes.
      */
     uint64_t *ints;
     uint32_t *codes;
+    struct ints_choice choice;
     struct dictionary dictionary;
+    struct texts plain;
 };
 
 /* That a column has values in a chunk. */
@@ -95,10 +94,15 @@ NODISCARD enum err columns_init(struct columns *c, enum signal signal);
 void columns_deinit(struct columns *c);
 void columns_reset(struct columns *c, enum signal signal);
 
-/* The number of an entry, added when it is new. After a failure 0, and *error is set. */
+/* The number of an entry, copied when it is new. After a failure 0, and *error is set. */
 uint32_t dictionary_put(struct dictionary *d, struct bytes entry, enum err *error);
 void dictionary_reset(struct dictionary *d);
 void dictionary_deinit(struct dictionary *d);
+/* Until the next one is put. */
+static inline struct bytes dictionary_get(const struct dictionary *d, uint32_t number)
+{
+    return texts_get(&d->texts, number);
+}
 /* The number under this key; *value as given when it is new. UINT32_MAX after a failure. */
 uint32_t int_map_put(struct int_map *m, uint64_t key, uint32_t value, enum err *error);
 /* The number under this key, or UINT32_MAX. */
@@ -136,7 +140,7 @@ static inline __attribute__((always_inline)) void columns_bytes(struct columns *
     struct column *column = &c->list[number];
     if (column->chunk != c->chunks)
         columns_touch(c, number);
-    if (!column->is_numbered || column->count == 0 || !wire_equal(v, column->last))
+    if (column->count == 0 || !column->is_numbered || !wire_equal(v, column->last))
         columns_bytes_slow(c, column, v);
     else if (column->is_constant)
         column->count++;
@@ -144,6 +148,20 @@ static inline __attribute__((always_inline)) void columns_bytes(struct columns *
         column->codes[column->count++] = column->last_code;
     else
         columns_bytes_slow(c, column, v);
+}
+
+/* The same for a column that is never numbered. */
+static inline __attribute__((always_inline)) void columns_plain(struct columns *c, uint32_t number,
+                                                                struct bytes v)
+{
+    struct column *column = &c->list[number];
+    if (column->chunk != c->chunks)
+        columns_touch(c, number);
+    enum err e = texts_append(&column->plain, v);
+    if (e != ERR_OK)
+        c->error = e;
+    else
+        column->count++;
 }
 
 /* One more value after `node`, under a key: it goes to its column, and the node after it is returned.

@@ -114,7 +114,7 @@ static uint64_t parent_code(struct rowgroup_builder *b, const struct place *at, 
         }
     }
     if (row == UINT32_MAX || row / ROWGROUP_CHUNK_ROWS != at->row / ROWGROUP_CHUNK_ROWS) {
-        columns_bytes(&b->columns, COLUMN_PARENT_ID, parent);
+        columns_plain(&b->columns, COLUMN_PARENT_ID, parent);
         return 1;
     }
     return 2 + zigzag((uint64_t)row - at->row);
@@ -181,7 +181,7 @@ static void walk_span(struct rowgroup_builder *b, const struct place *place)
     columns_int(c, COLUMN_CONTEXT, item->context);
     columns_int(c, COLUMN_SHAPE, columns_shape(c, TABLE_ITEM, node));
     columns_int(c, COLUMN_DURATION, finish - item->time);
-    columns_bytes(c, COLUMN_SPAN_ID, bytes_of(&item->span_id, sizeof item->span_id));
+    columns_plain(c, COLUMN_SPAN_ID, bytes_of(&item->span_id, sizeof item->span_id));
     columns_int(c, COLUMN_PARENT, parent_code(b, place, parent));
     columns_bytes(c, COLUMN_TRACE_STATE, state);
     columns_bytes(c, COLUMN_NAME, name);
@@ -220,8 +220,8 @@ static void walk_span(struct rowgroup_builder *b, const struct place *place)
         .attributes_count = wanted_count,
     };
     const struct context *of = (const void *)intern_get(&b->contexts, item->context).data;
-    b->options.on_span(b->options.on_span_context, item->context, b->texts.entries[of->resource],
-                       &span);
+    b->options.on_span(b->options.on_span_context, item->context,
+                       dictionary_get(&b->texts, of->resource), &span);
 }
 
 static void walk_log(struct rowgroup_builder *b, const struct item *item, uint64_t time_before)
@@ -306,7 +306,7 @@ static void span_times(struct rowgroup_builder *b, const struct item *item, cons
     columns_int(c, COLUMN_RUN_LENGTH, end - at->row);
     columns_int(c, COLUMN_RUN_TIME, item->time);
     struct trace_id *id = &b->traces[b->summary.traces - 1];
-    columns_bytes(c, COLUMN_TRACE_ID, bytes_of(id->b, sizeof id->b));
+    columns_plain(c, COLUMN_TRACE_ID, bytes_of(id->b, sizeof id->b));
 }
 
 /* Items lie anywhere in the bodies, so their lines are asked for some rows ahead: into the second level, as the

@@ -59,6 +59,31 @@ static inline __attribute__((always_inline)) bool wire_equal(struct bytes a, str
     return true;
 }
 
+/* As memcpy(), for the same reason. */
+static inline __attribute__((always_inline)) void wire_copy(uint8_t *to, const uint8_t *from,
+                                                            size_t n)
+{
+    if (n > 32) {
+        memcpy(to, from, n);
+    } else if (n >= 8) {
+        uint64_t first = load_le64(from), last = load_le64(from + n - 8);
+        if (n > 16) {
+            uint64_t second = load_le64(from + 8), third = load_le64(from + n - 16);
+            store_le64(to + 8, second);
+            store_le64(to + n - 16, third);
+        }
+        store_le64(to, first);
+        store_le64(to + n - 8, last);
+    } else if (n >= 4) {
+        uint32_t first = load_le32(from), last = load_le32(from + n - 4);
+        store_le32(to, first);
+        store_le32(to + n - 4, last);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            to[i] = from[i];
+    }
+}
+
 static inline uint64_t wire_fold(uint64_t a, uint64_t b)
 {
     __uint128_t product = (__uint128_t)a * b;

@@ -14,7 +14,6 @@
  *   W2  blocks lie in the order of their numbers; a section's pool is its last block
  *   W3  after an error nothing more is written, and group_writer_end() returns it */
 
-#define PREFETCH_VALUES 8u
 #define GROUP_BYTES_MAX (UINT32_MAX / 2) /* lengths and offsets in the directory are u32 */
 
 static void *zstd_alloc(void *context, size_t size)
@@ -305,22 +304,16 @@ static unsigned choose_form(struct group_writer *w, const uint64_t *values, size
     return *kept;
 }
 
-/* The entry of a stream of integers, and its parts; `more` are the form's bits beside INTS_MASK. */
+/* The entry of a stream of integers, and its parts; `more` are the form's bits beside INTS_MASK. The smallest is
+ * `base`, the largest `max`. */
 static void ints_add(struct group_writer *w, uint32_t column, unsigned more, const uint64_t *values,
-                     size_t count, struct ints_choice *choice)
+                     size_t count, uint64_t base, uint64_t max, struct ints_choice *choice)
 {
-    uint64_t base = UINT64_MAX, max = 0;
-    for (size_t i = 0; i < count; i++) {
-        base = values[i] < base ? values[i] : base;
-        max = values[i] > max ? values[i] : max;
-    }
-    if (count == 0)
-        base = 0;
-    uint64_t range = count == 0 ? 0 : max - base;
-    if (range == 0) {
-        stream_begin(w, column, INTS_CONSTANT | more, count, base, 0);
+    if (base >= max) { /* all are alike, or there is none */
+        stream_begin(w, column, INTS_CONSTANT | more, count, count == 0 ? 0 : base, 0);
         return;
     }
+    uint64_t range = max - base;
     unsigned form = choose_form(w, values, count, base, range, choice);
     encode_form(w, form, values, count, base, range);
     stream_begin(w, column, form | more, count, base, range);
@@ -332,8 +325,14 @@ static void ints_add(struct group_writer *w, uint32_t column, unsigned more, con
 void group_writer_ints(struct group_writer *w, uint32_t column, const uint64_t *values,
                        size_t count, struct ints_choice *choice)
 {
-    if (w->error == ERR_OK)
-        ints_add(w, column, 0, values, count, choice);
+    if (w->error != ERR_OK)
+        return;
+    uint64_t base = UINT64_MAX, max = 0;
+    for (size_t i = 0; i < count; i++) {
+        base = values[i] < base ? values[i] : base;
+        max = values[i] > max ? values[i] : max;
+    }
+    ints_add(w, column, 0, values, count, base, max, choice);
 }
 
 void group_writer_constant(struct group_writer *w, uint32_t column, uint64_t value, size_t count)
@@ -354,53 +353,53 @@ void group_writer_codes(struct group_writer *w, uint32_t column, const uint32_t 
     uint64_t *values = values_reserve(w, count);
     if (values == NULL)
         return;
-    for (size_t i = 0; i < count; i++)
+    uint32_t base = UINT32_MAX, max = 0;
+    for (size_t i = 0; i < count; i++) {
+        base = codes[i] < base ? codes[i] : base;
+        max = codes[i] > max ? codes[i] : max;
         values[i] = codes[i];
-    ints_add(w, column, STREAM_DICTIONARY, values, count, choice);
+    }
+    ints_add(w, column, STREAM_DICTIONARY, values, count, base, max, choice);
 }
 
-void group_writer_bytes(struct group_writer *w, uint32_t column, const struct bytes *values,
-                        const uint32_t *order, size_t count, bool is_random,
-                        struct ints_choice *choice)
+/* The short ones of texts[first, first + count), or the big ones, one after the other. */
+static void part_of_texts(struct group_writer *w, const struct texts *texts, uint32_t first,
+                          uint32_t count, bool is_big, bool is_random)
+{
+    struct buffer *part = &w->scratch[0];
+    buffer_reset(part);
+    for (uint32_t i = first; i < first + count; i++) {
+        struct bytes v = texts_get(texts, i);
+        if ((v.len > ROWGROUP_VALUE_INLINE_MAX) == is_big)
+            buffer_append_bytes(part, v);
+    }
+    if (buffer_error(part) != ERR_OK)
+        fail(w, buffer_error(part));
+    else
+        part_add(w, buffer_bytes(part), is_random);
+}
+
+void group_writer_texts(struct group_writer *w, uint32_t column, const struct texts *texts,
+                        uint32_t first, uint32_t count, bool is_random, struct ints_choice *choice)
 {
     uint64_t *lengths = values_reserve(w, count);
     if (lengths == NULL || w->error != ERR_OK)
         return;
-    size_t big = 0, inline_bytes = 0;
-    for (size_t i = 0; i < count; i++) {
-        lengths[i] = values[order == NULL ? i : order[i]].len;
-        if (lengths[i] > ROWGROUP_VALUE_INLINE_MAX)
-            big += lengths[i];
-        else
-            inline_bytes += lengths[i];
+    uint32_t base = UINT32_MAX, max = 0, begin = texts_end(texts, first), at = begin;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t end = texts_end(texts, first + i + 1), len = end - at;
+        base = len < base ? len : base;
+        max = len > max ? len : max;
+        lengths[i] = len;
+        at = end;
     }
-    if (big + inline_bytes > GROUP_BYTES_MAX) {
-        fail(w, ERR_TOO_LARGE);
-        return;
-    }
-    ints_add(w, column, STREAM_PLAIN, lengths, count, choice);
-
-    for (unsigned part = 0; part < 2; part++) {
-        struct buffer *text = &w->scratch[0];
-        size_t len = part == 0 ? inline_bytes : big;
-        buffer_reset(text);
-        uint8_t *to = buffer_reserve(text, len + 1);
-        if (to == NULL) {
-            fail(w, buffer_error(text));
-            return;
-        }
-        for (size_t i = 0; i < count && len > 0; i++) {
-            struct bytes v = values[order == NULL ? i : order[i]];
-            if (i + PREFETCH_VALUES < count) /* they lie anywhere in the bodies */
-                __builtin_prefetch(
-                    values[order == NULL ? i + PREFETCH_VALUES : order[i + PREFETCH_VALUES]].data);
-            if ((v.len > ROWGROUP_VALUE_INLINE_MAX) == (part == 1) && v.len > 0) {
-                memcpy(to, v.data, v.len);
-                to += v.len;
-            }
-        }
-        buffer_grew(text, len);
-        part_add(w, buffer_bytes(text), is_random);
+    ints_add(w, column, STREAM_PLAIN, lengths, count, base, max, choice);
+    if (max > ROWGROUP_VALUE_INLINE_MAX) {
+        part_of_texts(w, texts, first, count, false, is_random);
+        part_of_texts(w, texts, first, count, true, is_random);
+    } else { /* they lie together as they are */
+        part_add(w, bytes_of(texts->data + begin, at - begin), is_random);
+        part_add(w, bytes_of(NULL, 0), is_random);
     }
 }
 

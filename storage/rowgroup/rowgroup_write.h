@@ -9,6 +9,7 @@
 #define SPINDLE_STORAGE_ROWGROUP_WRITE_H
 
 #include "storage/rowgroup/rowgroup_format.h"
+#include "storage/rowgroup/rowgroup_texts.h"
 
 struct ZSTD_CCtx_s;
 
@@ -51,10 +52,9 @@ void group_writer_constant(struct group_writer *w, uint32_t column, uint64_t val
 /* codes NULL: all are 0. */
 void group_writer_codes(struct group_writer *w, uint32_t column, const uint32_t *codes,
                         size_t count, struct ints_choice *choice);
-/* values[order[i]], or values[i] where order is NULL. */
-void group_writer_bytes(struct group_writer *w, uint32_t column, const struct bytes *values,
-                        const uint32_t *order, size_t count, bool is_random,
-                        struct ints_choice *choice);
+/* Texts [first, first + count). */
+void group_writer_texts(struct group_writer *w, uint32_t column, const struct texts *texts,
+                        uint32_t first, uint32_t count, bool is_random, struct ints_choice *choice);
 void group_writer_section_end(struct group_writer *w);
 
 /* The directory's raw bytes into *out, and its stored form into *out_stored (the same when not
