@@ -32,7 +32,7 @@ struct walk {
     struct otlp_facts facts;
     uint64_t item_warned[OTLP_WARN_COUNT];
     bool is_muted;
-    bool is_plain_fast; /* limits allow the short cut for plain attributes */
+    bool is_plain_fast; /* limits allow the short cuts for what is plain */
     size_t merges;
     size_t top;
     struct frame frames[OTLP_FRAMES_MAX];
@@ -77,20 +77,118 @@ static inline bool count_elements(struct walk *w, uint64_t n, const uint8_t *at)
     return wire_fail(&w->wire, ERR_TOO_MANY, at, OTLP_ELEMENTS_TEXT) != NULL;
 }
 
-/* Take as many plain attributes as there are in a row, each with the tag of the first and a length
- * of one byte. Returns what follows the last. */
+#define TAG(field, wire) ((field) << 3 | (wire))
+
+/* A plain attribute with this tag: where it ends, or NULL. */
+static __attribute__((noinline)) const uint8_t *
+plain_attribute(const struct walk *w, const uint8_t *p, const uint8_t *end, uint8_t tag)
+{
+    size_t len;
+    if (p == end || *p != tag)
+        return NULL;
+    p = otlp_plain_length(p + 1, end, &len);
+    bool is_plain =
+        p != NULL && otlp_key_value_is_plain((struct bytes){ p, len }, w->limits->value_bytes_max);
+    return is_plain ? p + len : NULL;
+}
+
+/* The same for the most common one: an ASCII string, every length in one byte. Tags and lengths are looked at by
+ * fours: what a tag is, and that 0x80 of a length is not set. */
+static inline const uint8_t *plain_text_attribute(const uint8_t *p, const uint8_t *end, uint8_t tag)
+{
+    const uint32_t mask = 0x80FF80FF;
+    size_t left = (size_t)(end - p);
+    if (left < 12)
+        return NULL;
+    uint32_t head = load_le32(p); /* tag, length; tag and length of the key */
+    size_t len = head >> 8 & 0x7F, key_len = head >> 24;
+    if ((head & mask) != (TAG(1, WIRE_LENGTH) << 16 | (uint32_t)tag) || len > left - 2 ||
+        key_len + 6 > len || len < 8)
+        return NULL;
+    uint32_t middle = load_le32(p + 4 + key_len); /* of the value; of its string */
+    if ((middle & mask) != (TAG(OTLP_STRING, WIRE_LENGTH) << 16 | TAG(2, WIRE_LENGTH)) ||
+        (middle >> 8 & 0x7F) + key_len + 4 != len || (middle >> 24) + key_len + 6 != len)
+        return NULL;
+    return otlp_is_ascii(p + 2, len) ? p + 2 + len : NULL; /* tags and lengths are below 0x80 too */
+}
+
+/* Take as many plain attributes as there are in a row, each with the tag of the first. Returns what follows the
+ * last. */
 static inline const uint8_t *plain_attributes(struct walk *w, struct frame *f, const uint8_t *p,
                                               const uint8_t *end)
 {
     const uint8_t tag = *p;
-    size_t room = w->limits->attributes_max - f->attributes, taken = 0;
-    while (taken < room && end - p >= 2 && p[0] == tag && p[1] <= end - p - 2 && p[1] < 0x80 &&
-           otlp_key_value_is_plain((struct bytes){ p + 2, p[1] })) {
-        p += 2 + p[1];
+    const size_t room = w->limits->attributes_max - f->attributes;
+    size_t taken = 0;
+    while (taken < room) {
+        const uint8_t *after = plain_text_attribute(p, end, tag);
+        if (after == NULL)
+            after = plain_attribute(w, p, end, tag);
+        if (after == NULL)
+            break;
+        p = after;
         taken++;
     }
     f->attributes += (uint32_t)taken;
     w->report.elements += 2 * taken;
+    return p;
+}
+
+#define FLAGS_TAG 0x0185 /* field 16, four bytes: 133 as a varint */
+
+/* An ID of `len` bytes, where it comes next. */
+static inline const uint8_t *plain_id(const uint8_t *p, const uint8_t *end, uint8_t tag,
+                                      uint8_t len, struct bytes *out)
+{
+    if (end - p < 2 + len || p[0] != tag || p[1] != len)
+        return p;
+    *out = (struct bytes){ p + 2, len };
+    return p + 2 + len;
+}
+
+/* What nearly all of a span is, as exporters write it: IDs, name, kind, times, plain attributes and flags, in the order
+ * of their numbers. What is missing is passed over; where something else comes the general way goes on. Returns what
+ * follows. */
+static const uint8_t *plain_span(struct walk *w, struct frame *f, const uint8_t *p,
+                                 const uint8_t *end)
+{
+    struct otlp_facts *facts = &w->facts;
+    size_t len;
+    uint32_t seen = 0;
+    p = plain_id(p, end, TAG(1, WIRE_LENGTH), 16, &facts->trace_id);
+    p = plain_id(p, end, TAG(2, WIRE_LENGTH), 8, &facts->span_id);
+    p = plain_id(p, end, TAG(4, WIRE_LENGTH), 8, &facts->parent_id);
+    seen |= facts->trace_id.len != 0 ? 1u << 1 : 0;
+    seen |= facts->span_id.len != 0 ? 1u << 2 : 0;
+    seen |= facts->parent_id.len != 0 ? 1u << 4 : 0;
+    if (p != end && *p == TAG(5, WIRE_LENGTH)) {
+        const uint8_t *name = otlp_plain_length(p + 1, end, &len);
+        if (name != NULL && len <= w->limits->value_bytes_max && otlp_is_ascii(name, len)) {
+            p = name + len;
+            seen |= 1u << 5;
+        }
+    }
+    if (end - p >= 2 && p[0] == TAG(6, WIRE_VARINT) && p[1] < 0x80) {
+        p += 2;
+        seen |= 1u << 6;
+    }
+    if (end - p >= 9 && p[0] == TAG(7, WIRE_FIXED64)) {
+        facts->start_unix_ns = load_le64(p + 1);
+        p += 9;
+        seen |= 1u << 7;
+    }
+    if (end - p >= 9 && p[0] == TAG(8, WIRE_FIXED64)) {
+        facts->end_unix_ns = load_le64(p + 1);
+        p += 9;
+        seen |= 1u << 8;
+    }
+    if (p != end && *p == TAG(OTLP_SPAN_ATTRIBUTES, WIRE_LENGTH))
+        p = plain_attributes(w, f, p, end);
+    if (end - p >= 6 && load_le16(p) == FLAGS_TAG) {
+        p += 6;
+        seen |= 1u << 16;
+    }
+    f->seen = seen;
     return p;
 }
 
@@ -311,6 +409,11 @@ static void walk_run(struct walk *w, struct bytes strange)
         p = at.bytes.data;
         end = f->end;
         fields = otlp_schema[f->kind].fields;
+        if (f->kind == OTLP_KIND_SPAN && w->is_plain_fast) {
+            p = plain_span(w, f, p, end);
+            if (!count_elements(w, 0, at.begin))
+                return;
+        }
     }
 }
 

@@ -226,7 +226,7 @@ static void message_write(struct rewrite *r, struct frame *f, const struct otlp_
     if (element_is_dropped(r, f, field, at->bytes))
         return;
     if (field->role == OTLP_ROLE_ATTRIBUTE && otlp_limits_allow_plain(r->limits) &&
-        otlp_key_value_is_plain(at->bytes)) {
+        otlp_key_value_is_plain(at->bytes, r->limits->value_bytes_max)) {
         pb_bytes(r->out, at->number, at->bytes);
         return;
     }

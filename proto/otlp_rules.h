@@ -6,6 +6,7 @@
 #ifndef SPINDLE_PROTO_OTLP_RULES_H
 #define SPINDLE_PROTO_OTLP_RULES_H
 
+#include "base/text.h"
 #include "proto/otlp_schema.h"
 #include "proto/otlp_wire.h"
 
@@ -109,19 +110,33 @@ static inline bool otlp_link_is_malformed(const struct otlp_facts *facts)
 
 /* ---- The common case, quickly ---- */
 
+static inline uint64_t otlp_any_of_16(const uint8_t *p)
+{
+    return load_le64(p) | load_le64(p + 8);
+}
+
+/* The last bytes are looked at together, some of them a second time: no loop over single ones. */
 static inline bool otlp_is_ascii(const uint8_t *p, size_t n)
 {
-    const uint64_t high = UINT64_C(0x8080808080808080);
-    if (n < 8) {
-        uint8_t any = 0;
+    uint64_t any = 0;
+    if (n >= 16) {
+        const uint8_t *last = p + n - 16;
+        for (; last - p > 16; p += 32)
+            any |= otlp_any_of_16(p) | otlp_any_of_16(p + 16);
+        any |= otlp_any_of_16(p < last ? p : last) | otlp_any_of_16(last);
+    } else if (n >= 8) {
+        any = load_le64(p) | load_le64(p + n - 8);
+    } else {
         for (size_t i = 0; i < n; i++)
             any |= p[i];
-        return any < 0x80;
     }
-    uint64_t any = load_le64(p + n - 8); /* the last eight, some of them a second time */
-    for (size_t i = 0; i + 8 < n; i += 8)
-        any |= load_le64(p + i);
-    return (any & high) == 0;
+    return (any & UINT64_C(0x8080808080808080)) == 0;
+}
+
+/* ASCII, else valid UTF-8. */
+static inline bool otlp_is_text(struct bytes text)
+{
+    return otlp_is_ascii(text.data, text.len) || text_utf8_valid_len(text) == text.len;
 }
 
 /* A varint in its shortest form that fills len bytes exactly. */
@@ -137,30 +152,48 @@ static inline bool is_short_varint(const uint8_t *p, size_t len)
     return true;
 }
 
-/* The attribute that nearly all are: a short ASCII key, and a value of at most 127 bytes that is a
- * short ASCII string, a boolean, an integer, a double or empty, each once and in order. Everything
- * else goes the general way, and so would this, with the same outcome. */
-static inline bool otlp_key_value_is_plain(struct bytes kv)
+/* A length of one byte, or of two in their shortest form. Returns what follows; NULL for any other, and where less
+ * is left before `end` than it says. */
+static inline const uint8_t *otlp_plain_length(const uint8_t *p, const uint8_t *end, size_t *out)
 {
-    const uint8_t *p = kv.data;
-    size_t n = kv.len;
-    if (n < 4 || p[0] != (1 << 3 | WIRE_LENGTH) || p[1] >= 0x80)
+    if (p == end)
+        return NULL;
+    size_t len = *p++;
+    if (len >= 0x80) {
+        if (p == end || *p == 0 || *p >= 0x80)
+            return NULL;
+        len = (len & 0x7F) | (size_t)*p++ << 7;
+    }
+    *out = len;
+    return len <= (size_t)(end - p) ? p : NULL;
+}
+
+/* The attribute that nearly all are: a short key, and a value that is a string of less than 16 KiB, a boolean, an
+ * integer, a double or empty, each once and in order, texts in UTF-8 and within the limit. Everything
+ * else goes the general way, and so would this, with the same outcome. */
+static inline bool otlp_key_value_is_plain(struct bytes kv, size_t value_bytes_max)
+{
+    const uint8_t *p = kv.data, *end = p + kv.len;
+    if (kv.len < 4 || p[0] != (1 << 3 | WIRE_LENGTH) || p[1] >= 0x80 || kv.len < 4 + (size_t)p[1])
         return false;
-    size_t key_end = 2 + (size_t)p[1];
-    if (key_end + 2 > n || p[key_end] != (2 << 3 | WIRE_LENGTH) || p[key_end + 1] >= 0x80 ||
-        key_end + 2 + p[key_end + 1] != n)
+    struct bytes key = { p + 2, p[1] }, text = { 0 };
+    const uint8_t *key_end = key.data + key.len, *ascii_end = key_end;
+    size_t len;
+    const uint8_t *value = otlp_plain_length(key_end + 1, end, &len);
+    if (key_end[0] != (2 << 3 | WIRE_LENGTH) || value == NULL || len != (size_t)(end - value))
         return false;
-    const uint8_t *value = p + key_end + 2;
-    size_t len = p[key_end + 1];
-    size_t ascii_len = n; /* tags and lengths between key and value are below 0x80 too */
     switch (len == 0 ? OTLP_EMPTY : value[0]) {
     case OTLP_EMPTY:
         if (len != 0)
             return false;
         break;
     case OTLP_STRING << 3 | WIRE_LENGTH:
-        if (len < 2 || value[1] != len - 2)
+        text.data = otlp_plain_length(value + 1, end, &text.len);
+        if (text.data == NULL || text.len != (size_t)(end - text.data) ||
+            text.len > value_bytes_max)
             return false;
+        if (len < 0x80)
+            ascii_end = end; /* tags and lengths between key and text are below 0x80 too */
         break;
     case OTLP_BOOL << 3 | WIRE_VARINT:
         if (len != 2 || value[1] > 1)
@@ -169,20 +202,20 @@ static inline bool otlp_key_value_is_plain(struct bytes kv)
     case OTLP_INT << 3 | WIRE_VARINT:
         if (!is_short_varint(value + 1, len - 1))
             return false;
-        ascii_len = key_end;
         break;
     case OTLP_DOUBLE << 3 | WIRE_FIXED64:
         if (len != 9)
             return false;
-        ascii_len = key_end;
         break;
     default:
         return false;
     }
-    return otlp_is_ascii(p, ascii_len);
+    if (text.len != 0 && ascii_end == key_end)
+        return otlp_is_text(key) && otlp_is_text(text);
+    return otlp_is_ascii(p, (size_t)(ascii_end - p)) || (otlp_is_text(key) && otlp_is_text(text));
 }
 
-/* Whether such an attribute is surely within the limits. */
+/* Whether such an attribute is surely within the limits, but for that on the length of a value above 127 bytes. */
 static inline bool otlp_limits_allow_plain(const struct otlp_limits *limits)
 {
     return limits->depth_max >= 1 && limits->key_bytes_max >= 127 && limits->value_bytes_max >= 127;

@@ -126,6 +126,10 @@ static inline const uint8_t *wire_read_varint(struct wire *w, const uint8_t *p, 
         *out = *p;
         return p + 1;
     }
+    if (end - p >= 2 && p[1] < 0x80 && p[1] != 0) {
+        *out = (uint64_t)(p[0] & 0x7F) | (uint64_t)p[1] << 7;
+        return p + 2;
+    }
     uint64_t slow; /* so that *out may stay in a register */
     p = wire_slow_varint(w, p, end, bytes_max, &slow, what);
     if (p != NULL)
