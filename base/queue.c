@@ -40,9 +40,11 @@ bool queue_push(struct queue *q, struct queue_node *node, size_t bytes)
         q->last = node;
         q->bytes += bytes;
         q->count++;
-        pthread_cond_signal(&q->changed);
     }
     pthread_mutex_unlock(&q->lock);
+    /* Not under the lock, which who wakes would find taken, and sleep once more. */
+    if (accepted)
+        pthread_cond_signal(&q->changed);
     return accepted;
 }
 

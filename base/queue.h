@@ -30,7 +30,7 @@ struct queue {
 
 /* bytes_max: bound of what waits. */
 void queue_init(struct queue *q, size_t bytes_max);
-void queue_deinit(struct queue *q); /* must be empty */
+void queue_deinit(struct queue *q); /* must be empty, and nobody in a call of these */
 /* False when closed, or when it would pass the bound and is not empty (one larger entry alone
  * passes). */
 bool queue_push(struct queue *q, struct queue_node *node, size_t bytes);
