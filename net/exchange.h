@@ -56,6 +56,9 @@ struct request {
     uint64_t id;               /* unique in this process; printed in errors */
 };
 
+/* "Not Found" for 404; "Answer" for a status that nobody gives. */
+const char *http_status_text(unsigned status);
+
 /* Value of a header in use, or an empty run. name in lower case. */
 struct bytes request_header(const struct request *r, const char *name);
 /* First value of a query parameter, decoded into the exchange's arena. False when absent; a bad

@@ -348,52 +348,13 @@ static void put_field(struct out *out, const char *name, struct bytes value)
     put_text(out, "\r\n");
 }
 
-static const char *reason(unsigned status)
-{
-    switch (status) {
-    case 200:
-        return "OK";
-    case 204:
-        return "No Content";
-    case 304:
-        return "Not Modified";
-    case 400:
-        return "Bad Request";
-    case 401:
-        return "Unauthorized";
-    case 403:
-        return "Forbidden";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 413:
-        return "Content Too Large";
-    case 415:
-        return "Unsupported Media Type";
-    case 417:
-        return "Expectation Failed";
-    case 421:
-        return "Misdirected Request";
-    case 429:
-        return "Too Many Requests";
-    case 431:
-        return "Request Header Fields Too Large";
-    case 501:
-        return "Not Implemented";
-    case 503:
-        return "Service Unavailable";
-    default:
-        return "Answer";
-    }
-}
-
 static void put_head(struct http1 *h, struct out *out)
 {
     struct exchange *x = h->stream.x;
     struct answer *a = &x->answer;
     char text[64];
-    int n = snprintf(text, sizeof text, "HTTP/1.1 %u %s\r\n", a->status, reason(a->status));
+    int n =
+        snprintf(text, sizeof text, "HTTP/1.1 %u %s\r\n", a->status, http_status_text(a->status));
     put(out, text, (size_t)n);
     put_field(out, "date", loop_date(h->base.wire->loop));
     if (a->content_type != NULL)

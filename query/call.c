@@ -102,30 +102,6 @@ static struct error_numbers error_numbers(enum err e, enum call_api api)
     return (struct error_numbers){ 500, 13 };
 }
 
-static const char *status_text(unsigned http)
-{
-    switch (http) {
-    case 400:
-        return "Bad Request";
-    case 401:
-        return "Unauthorized";
-    case 403:
-        return "Forbidden";
-    case 404:
-        return "Not Found";
-    case 422:
-        return "Unprocessable Entity";
-    case 501:
-        return "Not Implemented";
-    case 503:
-        return "Service Unavailable";
-    case 504:
-        return "Gateway Timeout";
-    default:
-        return "Internal Server Error";
-    }
-}
-
 /* What to say when the handler chose no words: more than the error's own text where that helps. */
 static const char *default_text(enum err e)
 {
@@ -212,7 +188,7 @@ static void write_jaeger_v3_error(struct call *c, struct error_numbers numbers, 
     json_key(j, "message");
     json_text(j, text);
     json_key(j, "httpStatus");
-    json_text(j, status_text(numbers.http));
+    json_text(j, http_status_text(numbers.http));
     json_object_end(j);
     json_object_end(j);
 }

@@ -73,7 +73,7 @@ static const struct {
     { "spindle_otlp_items_rejected_total", "items rejected" },
     { "spindle_otlp_items_warned_total", "items changed" },
     { "spindle_storage_refused_total", "requests not stored" },
-    { "spindle_net_limit_total", "connections or requests cut off" },
+    { "spindle_net_limit_total", "requests refused or connections closed early" },
     { "spindle_auth_refused_total", "credentials refused" },
     { "spindle_expired_items_total", "items expired" },
     { "spindle_storage_damaged_total", "damage found" },
