@@ -19,6 +19,7 @@
 #include "proto/otlp_json.h"
 
 #include <assert.h>
+#include <stddef.h>
 
 #define MESSAGE_MAX      1024
 #define RETRY_FIRST_MS   5 /* a group commit takes a few milliseconds */
@@ -89,37 +90,29 @@ static void write_rejections(const struct export_call *call, struct buffer *b)
     }
 }
 
-/* "; --attributes-max is 1024", for what a limit has cut. */
+/* What a limit has cut, and the limit: "--attributes-max is 1024". */
+static const struct {
+    const char *text; /* NULL: no limit stands behind the warning */
+    size_t limit_at;  /* in struct otlp_limits */
+} warn_limits[OTLP_WARN_COUNT] = {
+    [OTLP_WARN_ATTRIBUTES_CUT] = { "--attributes-max is ",
+                                   offsetof(struct otlp_limits, attributes_max) },
+    [OTLP_WARN_EVENTS_CUT] = { "--span-events-max is ", offsetof(struct otlp_limits, events_max) },
+    [OTLP_WARN_LINKS_CUT] = { "--span-links-max is ", offsetof(struct otlp_limits, links_max) },
+    [OTLP_WARN_VALUE_CUT] = { "--value-size-max is ",
+                              offsetof(struct otlp_limits, value_bytes_max) },
+    [OTLP_WARN_KEY_CUT] = { "the most bytes of a key are ",
+                            offsetof(struct otlp_limits, key_bytes_max) },
+};
+
 static void write_limit(const struct otlp_limits *limits, enum otlp_warn warn, struct buffer *b)
 {
-    const char *what;
-    size_t limit;
-    switch (warn) {
-    case OTLP_WARN_ATTRIBUTES_CUT:
-        what = "--attributes-max is ";
-        limit = limits->attributes_max;
-        break;
-    case OTLP_WARN_EVENTS_CUT:
-        what = "--span-events-max is ";
-        limit = limits->events_max;
-        break;
-    case OTLP_WARN_LINKS_CUT:
-        what = "--span-links-max is ";
-        limit = limits->links_max;
-        break;
-    case OTLP_WARN_VALUE_CUT:
-        what = "--value-size-max is ";
-        limit = limits->value_bytes_max;
-        break;
-    case OTLP_WARN_KEY_CUT:
-        what = "the most bytes of a key are ";
-        limit = limits->key_bytes_max;
-        break;
-    default:
+    if (warn_limits[warn].text == NULL)
         return;
-    }
+    size_t limit;
+    memcpy(&limit, (const uint8_t *)limits + warn_limits[warn].limit_at, sizeof limit);
     buffer_append_text(b, "; ");
-    buffer_append_text(b, what);
+    buffer_append_text(b, warn_limits[warn].text);
     buffer_append_u64(b, limit);
 }
 
