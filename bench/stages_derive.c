@@ -31,17 +31,22 @@ static void on_span(void *context, uint32_t number, struct bytes resource,
                     const struct derive_span *span)
 {
     struct recording *r = context;
-    size_t bytes = span->attributes_count * sizeof *span->attributes;
-    struct bytes *attributes = span->attributes == NULL ? NULL : arena_alloc(&r->arena, bytes + 1);
-    if (r->count == r->capacity || (attributes == NULL && span->attributes != NULL)) {
+    size_t count = span->attributes_count;
+    bool is_gathered = span->attributes != NULL;
+    struct bytes *attributes = arena_alloc(&r->arena, (count + 1) * sizeof *attributes);
+    uint64_t *codes = arena_alloc(&r->arena, (count + 1) * sizeof *codes);
+    if (r->count == r->capacity || attributes == NULL || codes == NULL) {
         r->is_failed = true;
         return;
     }
-    if (bytes > 0 && attributes != NULL)
-        memcpy(attributes, span->attributes, bytes);
+    for (size_t i = 0; is_gathered && i < count; i++) {
+        attributes[i] = span->attributes[i];
+        codes[i] = span->attribute_codes[i];
+    }
     r->spans[r->count] =
         (struct recorded){ .span = *span, .resource = resource, .context = number };
-    r->spans[r->count++].span.attributes = attributes;
+    r->spans[r->count].span.attributes = is_gathered ? attributes : NULL;
+    r->spans[r->count++].span.attribute_codes = is_gathered ? codes : NULL;
 }
 
 struct derive {
@@ -128,6 +133,7 @@ bool stages_derive(const struct stages_work *work)
     d.intake.admit_service = totals_admit_service;
     d.intake.admit_edge = totals_admit_edge;
     d.intake.admit_context = &d.totals;
+    d.intake.is_by_trace = true;
     bool is_ok = e == ERR_OK && r.spans != NULL && record(work, &r, &builder) && derive(&d, &r);
     if (!is_ok)
         (void)fputs("rollups: not every span was counted\n", stderr);

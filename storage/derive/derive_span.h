@@ -22,7 +22,12 @@ struct derive_span {
      * looked for in the message. */
     const struct bytes *attributes;
     uint32_t attributes_count;
+    /* Of each of them: equal codes mean equal keys and values; of DERIVE_CODE_NONE nothing is known. NULL: of none. */
+    const uint64_t *attribute_codes;
+    /* A number that equal names have, + 1. Of the spans of an intake all have one, or none: 0. */
+    uint32_t name_plus_one;
 };
+#define DERIVE_CODE_NONE UINT64_MAX
 
 /* Whether an attribute with this key may tell of a span's peer. Who has read the keys already gathers them. */
 bool derive_wants(struct bytes key);

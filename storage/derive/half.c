@@ -135,6 +135,7 @@ static void entry_remove(struct half_table *t, uint32_t at)
     } else {
         newest_replace(t, at, e->next_in_bucket);
     }
+    t->waiting_servers -= half_side(&e->half) != 0;
     list_remove(t, list_of(t, at), at);
     list_append(t, &t->free, at);
 }
@@ -210,6 +211,7 @@ static void entry_add(struct applying *a, const struct half *h, bool is_paired)
     };
     e->half.node = node;
     e->half.peer = peer;
+    t->waiting_servers += half_side(h) != 0; /* servers that are paired do not stay */
     entry_link(t, at);
     list_append(t, list_of(t, at), at);
 }

@@ -65,7 +65,8 @@ struct half_table {
     uint32_t *buckets; /* [HALVES_MAX], number + 1: half for clients, half for servers */
     uint32_t used;     /* entries that were ever in use */
     struct half_list free, waiting, paired;
-    struct intern nodes; /* keys of nodes, by the halves' numbers */
+    uint32_t waiting_servers; /* of those that wait */
+    struct intern nodes;      /* keys of nodes, by the halves' numbers */
     uint32_t nodes_tidy_at;
     uint64_t now_unix_ns; /* of the last group; never goes back */
     uint64_t lost;        /* for want of memory, since the start */

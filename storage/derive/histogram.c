@@ -11,9 +11,7 @@
 #define WINDOW_SLACK 48u
 #define WINDOW_MAX   4352u /* 64-bit values have 4,096 buckets and one below: more is damage */
 
-/* bounds[j] = floor(2^(63 + j/64)): a value shifted left until its top bit is set lies above the j-th of
- * 64 bounds of its octave exactly when it is greater. After them a sentinel. */
-static const uint64_t bounds[65] = {
+const struct histogram_table histogram_table = { .bounds = {
     0x8000000000000000, 0x8164D1F3BC030773, 0x82CD8698AC2BA1D7, 0x843A28C3ACDE4046,
     0x85AAC367CC487B14, 0x871F61969E8D1010, 0x88980E8092DA8527, 0x8A14D575496EFD9A,
     0x8B95C1E3EA8BD6E6, 0x8D1ADF5B7E5BA9E5, 0x8EA4398B45CD53C0, 0x9031DC431466B1DC,
@@ -31,28 +29,19 @@ static const uint64_t bounds[65] = {
     0xEAC0C6E7DD24392E, 0xED4F301ED9942B84, 0xEFE4B99BDCDAF5CB, 0xF281773C59FFB139,
     0xF5257D152486CC2C, 0xF7D0DF730AD13BB8, 0xFA83B2DB722A033A, 0xFD3E0C0CF486C174,
     UINT64_MAX,
-};
-
-/* How many bounds lie below the first value with these seven bits after the top one. No two bounds agree in
- * these bits, so one comparison finds the bucket. */
-static const uint8_t bounds_below[128] = {
+}, .below = {
     0,  1,  2,  3,  3,  4,  5,  5,  6,  7,  7,  8,  9,  9,  10, 11, 11, 12, 13, 13, 14, 15,
     15, 16, 16, 17, 18, 18, 19, 19, 20, 21, 21, 22, 22, 23, 23, 24, 25, 25, 26, 26, 27, 27,
     28, 28, 29, 29, 30, 30, 31, 31, 32, 32, 33, 34, 34, 35, 35, 36, 36, 36, 37, 37, 38, 38,
     39, 39, 40, 40, 41, 41, 42, 42, 43, 43, 44, 44, 44, 45, 45, 46, 46, 47, 47, 48, 48, 48,
     49, 49, 50, 50, 51, 51, 51, 52, 52, 53, 53, 53, 54, 54, 55, 55, 55, 56, 56, 57, 57, 57,
     58, 58, 59, 59, 59, 60, 60, 60, 61, 61, 62, 62, 62, 63, 63, 63, 64, 64,
-};
+} };
 
 int32_t histogram_index(uint64_t value, int8_t scale)
 {
     assert(value > 0 && scale <= HISTOGRAM_SCALE && scale >= -10);
-    int leading = __builtin_clzll(value);
-    uint64_t shifted = value << leading;
-    uint32_t below = bounds_below[(shifted >> 56) & 127];
-    below += bounds[below] < shifted;
-    int32_t index = (63 - leading) * 64 + (int32_t)below - 1;
-    return index >> (HISTOGRAM_SCALE - scale); /* arithmetic: -1 stays -1 */
+    return histogram_bucket(value) >> (HISTOGRAM_SCALE - scale); /* arithmetic: -1 stays -1 */
 }
 
 double histogram_bound(int32_t index, int8_t scale)
@@ -405,39 +394,33 @@ static uint8_t *buckets_put(const struct histogram *h, uint8_t *p)
     return p;
 }
 
-/* The next marked bucket from i on, up to `end`. */
-static uint32_t marked_from(const struct histogram_scatter *s, uint32_t i, uint32_t end)
+/* The marked buckets of words [from, to], in order; forgets the marks. Returns how many. */
+static uint32_t marks_take(struct histogram_scatter *s, uint32_t from, uint32_t to)
 {
-    while (i < end) {
-        uint64_t left = s->marks[i / 64] >> (i % 64);
-        if (left != 0)
-            return i + (uint32_t)__builtin_ctzll(left);
-        i = (i / 64 + 1) * 64;
+    uint32_t count = 0;
+    for (uint32_t word = from; word <= to; word++) {
+        for (uint64_t left = s->marks[word]; left != 0; left &= left - 1)
+            s->filled[count++] = (uint16_t)(word * 64 + (uint32_t)__builtin_ctzll(left));
+        s->marks[word] = 0;
     }
-    return end;
-}
-
-static bool is_marked(const struct histogram_scatter *s, uint32_t i)
-{
-    return (s->marks[i / 64] >> (i % 64) & 1) != 0;
+    return count;
 }
 
 /* As buckets_put(), and forgets them. */
-static uint8_t *scatter_put(struct histogram_scatter *s, uint32_t i, uint32_t end, uint8_t *p)
+static uint8_t *scatter_put(struct histogram_scatter *s, uint32_t count, uint8_t *p)
 {
+    const uint16_t *filled = s->filled;
     uint32_t next = 0;
-    bool is_first = true;
-    for (i = marked_from(s, i, end); i < end; i = marked_from(s, next, end)) {
-        p = varint_at(p, is_first ? zigzag32((int32_t)i - 1) : i - next);
-        for (next = i; next < end && is_marked(s, next);)
-            next++;
-        p = varint_at(p, next - i);
-        for (; i < next; i++) {
-            p = varint_at(p, s->counts[i]);
-            s->counts[i] = 0;
-            s->marks[i / 64] &= ~(UINT64_C(1) << (i % 64));
+    for (uint32_t i = 0; i < count;) {
+        uint32_t bucket = filled[i], end = i + 1;
+        while (end < count && filled[end] == bucket + (end - i))
+            end++;
+        p = varint_at(p, i == 0 ? zigzag32((int32_t)bucket - 1) : bucket - next);
+        p = varint_at(p, end - i);
+        for (next = bucket; i < end; i++, next++) {
+            p = varint_at(p, s->counts[next]);
+            s->counts[next] = 0;
         }
-        is_first = false;
     }
     return p;
 }
@@ -483,19 +466,18 @@ void histogram_encode(const struct histogram *h, struct buffer *out)
 }
 
 void histogram_scatter_encode(struct histogram_scatter *s, const struct histogram *facts,
-                              int32_t low, int32_t high, struct buffer *out)
+                              struct buffer *out)
 {
-    assert(facts->count > 0 && facts->length == 0 && facts->scale == HISTOGRAM_SCALE);
-    assert(low >= -1 && low <= high && high < (int32_t)HISTOGRAM_BUCKETS - 1);
-    size_t mark = out->len, width = (size_t)(high - low) + 1;
-    size_t filled = facts->count < width ? (size_t)facts->count : width;
+    assert(facts->max > 0 && facts->length == 0 && facts->scale == HISTOGRAM_SCALE);
+    uint32_t high = (uint32_t)(histogram_bucket(facts->max) + 1);
+    uint32_t low = facts->min == 0 ? 0 : (uint32_t)(histogram_bucket(facts->min) + 1);
+    uint32_t filled = marks_take(s, low / 64, high / 64);
+    size_t mark = out->len;
     buffer_append_byte(out, 0);
-    uint8_t *begin = buffer_reserve(out, (5 + 3 * filled) * VARINT_BYTES_MAX);
+    uint8_t *begin = buffer_reserve(out, (5 + 3 * (size_t)filled) * VARINT_BYTES_MAX);
     if (begin == NULL)
         return;
-    uint8_t *end =
-        scatter_put(s, (uint32_t)(low + 1), (uint32_t)(high + 2), facts_put(facts, begin));
-    buffer_grew(out, (size_t)(end - begin));
+    buffer_grew(out, (size_t)(scatter_put(s, filled, facts_put(facts, begin)) - begin));
     length_put(out, mark);
 }
 

@@ -69,6 +69,23 @@ NODISCARD enum err histogram_downscale(struct histogram *h, int8_t scale);
 
 /* The bucket of a value > 0 at a scale in -10..6. */
 int32_t histogram_index(uint64_t value, int8_t scale);
+/* The same at HISTOGRAM_SCALE, for each span. bounds[j] = floor(2^(63 + j/64)): a value shifted left until its top
+ * bit is set lies above the j-th of 64 bounds of its octave exactly when it is greater; after them a sentinel.
+ * below: how many bounds lie below the first value with these seven bits after the top one. No two bounds agree in
+ * these bits, so one comparison finds the bucket. */
+struct histogram_table {
+    uint64_t bounds[65];
+    uint8_t below[128];
+};
+extern const struct histogram_table histogram_table;
+static inline int32_t histogram_bucket(uint64_t value)
+{
+    int leading = __builtin_clzll(value);
+    uint64_t shifted = value << leading;
+    uint32_t below = histogram_table.below[(shifted >> 56) & 127];
+    below += histogram_table.bounds[below] < shifted;
+    return (63 - leading) * 64 + (int32_t)below - 1;
+}
 /* Where bucket `index` begins (exclusive); it ends (inclusive) where index + 1 begins. */
 double histogram_bound(int32_t index, int8_t scale);
 /* Of bucket first + i, i < length. */
@@ -94,20 +111,23 @@ void histogram_cumulate(const struct histogram *h, const double *bounds, size_t 
 void histogram_encode(const struct histogram *h, struct buffer *out);
 /* The same for few values in many histograms, one after the other: their buckets at HISTOGRAM_SCALE are counted
  * here, and only those that were are looked at. All zero before, and again after encoding; after an error of the
- * buffer it is of no more use. `facts` has the rest, and an empty window; low, high: the lowest and the highest
- * bucket that were counted. */
+ * buffer it is of no more use. `facts` has the rest, and an empty window. */
 struct histogram_scatter {
     uint32_t counts[HISTOGRAM_BUCKETS]; /* of bucket i - 1 */
     uint64_t marks[HISTOGRAM_BUCKETS / 64 + 1];
+    uint16_t filled[HISTOGRAM_BUCKETS]; /* while encoding */
 };
-static inline void histogram_scatter_count(struct histogram_scatter *s, int32_t index)
+static inline void histogram_scatter_count(struct histogram_scatter *s, const int16_t *buckets,
+                                           size_t count)
 {
-    uint32_t i = (uint32_t)(index + 1);
-    s->counts[i]++;
-    s->marks[i / 64] |= UINT64_C(1) << (i % 64);
+    for (size_t at = 0; at < count; at++) {
+        uint32_t i = (uint32_t)(buckets[at] + 1);
+        s->counts[i]++;
+        s->marks[i / 64] |= UINT64_C(1) << (i % 64);
+    }
 }
 void histogram_scatter_encode(struct histogram_scatter *s, const struct histogram *facts,
-                              int32_t low, int32_t high, struct buffer *out);
+                              struct buffer *out);
 /* Reads one from the front of *bytes and moves past it; `out` is initialised, and becomes the sum when it
  * holds something already. ERR_CORRUPT for what encode does not write. */
 NODISCARD enum err histogram_decode_add(struct bytes *bytes, struct histogram *out);

@@ -222,7 +222,7 @@ static void scattered_values_encode_alike(void **state)
         histogram_init(&facts, NULL);
         size_t d = (size_t)random_below(&r, DISTRIBUTIONS);
         size_t count = 1 + (size_t)random_below(&r, round % 50 == 0 ? 3000 : 40);
-        int32_t low = INT32_MAX, high = INT32_MIN;
+        bool is_empty = true;
         for (size_t i = 0; i < count; i++) {
             uint64_t v =
                 round % 20 == 0 ? UINT64_C(1) << random_below(&r, 64) : distributions[d](&r);
@@ -231,17 +231,16 @@ static void scattered_values_encode_alike(void **state)
             histogram_note(&facts, v);
             if (v == 0)
                 continue;
-            int32_t index = histogram_index(v, HISTOGRAM_SCALE);
-            low = index < low ? index : low;
-            high = index > high ? index : high;
-            histogram_scatter_count(&scatter, index);
+            int16_t bucket = (int16_t)histogram_bucket(v);
+            histogram_scatter_count(&scatter, &bucket, 1);
+            is_empty = false;
         }
         struct buffer x, y;
         buffer_init(&x, SIZE_MAX);
         buffer_init(&y, SIZE_MAX);
         histogram_encode(&all, &x);
-        if (high >= low)
-            histogram_scatter_encode(&scatter, &facts, low, high, &y);
+        if (!is_empty)
+            histogram_scatter_encode(&scatter, &facts, &y);
         else
             histogram_encode(&facts, &y);
         assert_true(bytes_equal(buffer_bytes(&x), buffer_bytes(&y)));

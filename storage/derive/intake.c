@@ -12,11 +12,15 @@
 /* Of the arena, between row groups: usual ones take half of it. */
 #define KEEP_BYTES ((size_t)4 << 20)
 
-struct intake_slot {
+struct intake_name {
     uint64_t hash;
     struct bytes name; /* as sent, borrowed */
-    uint32_t node, series_plus_one;
-    uint8_t kind, status;
+    uint32_t number_plus_one;
+};
+
+struct intake_slot {
+    uint64_t key; /* see slot_key(); 0: free */
+    uint32_t series;
 };
 
 void intake_init(struct intake *in, size_t bytes_max)
@@ -38,6 +42,7 @@ void intake_deinit(struct intake *in)
     buffer_deinit(&in->scratch);
     buffer_deinit(&in->cleaned);
     mem_free(in->contexts);
+    mem_free(in->names);
     mem_free(in->slots);
     intake_edges_deinit(in);
     *in = (struct intake){ 0 };
@@ -50,9 +55,11 @@ void intake_reset(struct intake *in)
     intern_reset(&in->nodes);
     if (in->contexts_capacity > 0)
         memset(in->contexts, 0, in->contexts_capacity * sizeof *in->contexts);
+    if (in->names != NULL)
+        memset(in->names, 0, (in->names_mask + 1u) * sizeof *in->names);
     if (in->slots != NULL)
-        memset(in->slots, 0, (in->slot_mask + 1u) * sizeof *in->slots);
-    in->slots_used = 0;
+        memset(in->slots, 0, (in->slots_mask + 1u) * sizeof *in->slots);
+    in->names_used = in->slots_used = 0;
     intake_edges_reset(in);
     in->spans = 0;
     in->error = ERR_OK;
@@ -160,53 +167,90 @@ static enum err series_make(struct intake *in, const struct intake_context *c, s
     return e == ERR_OK ? tally_series(&in->tally, buffer_bytes(&in->scratch), out) : e;
 }
 
+static enum err names_grow(struct intake *in)
+{
+    uint32_t count = in->names == NULL ? 512 : 2 * (in->names_mask + 1);
+    struct intake_name *names = mem_alloc_array(count, sizeof *names);
+    if (names == NULL)
+        return ERR_NOMEM;
+    for (uint32_t i = 0; in->names != NULL && i <= in->names_mask; i++) {
+        uint32_t at = (uint32_t)in->names[i].hash & (count - 1);
+        if (in->names[i].number_plus_one == 0)
+            continue;
+        while (names[at].number_plus_one != 0)
+            at = (at + 1) & (count - 1);
+        names[at] = in->names[i];
+    }
+    mem_free(in->names);
+    in->names = names;
+    in->names_mask = count - 1;
+    return ERR_OK;
+}
+
+/* A number for a name that comes without, + 1; 0 after a failure. */
+static uint32_t name_number(struct intake *in, struct bytes name)
+{
+    if ((in->names == NULL || in->names_used >= in->names_mask / 2) &&
+        intake_failed(in, names_grow(in)))
+        return 0;
+    uint64_t hash = wire_hash(name);
+    uint32_t at = (uint32_t)hash & in->names_mask;
+    for (; in->names[at].number_plus_one != 0; at = (at + 1) & in->names_mask)
+        if (in->names[at].hash == hash && bytes_equal(in->names[at].name, name))
+            return in->names[at].number_plus_one;
+    in->names[at] =
+        (struct intake_name){ .hash = hash, .name = name, .number_plus_one = ++in->names_used };
+    return in->names_used;
+}
+
+/* Nodes are below 2^20, kinds below 8, statuses below 4; never 0, as names count from 1. */
+static uint64_t slot_key(uint32_t node, uint32_t name_plus_one, uint32_t kind, uint32_t status)
+{
+    return (uint64_t)name_plus_one << 32 | (uint64_t)node << 5 | kind << 2 | status;
+}
+
+static uint32_t slot_of(const struct intake_slot *slots, uint32_t mask, uint64_t key)
+{
+    uint32_t at = (uint32_t)wire_fold(key, UINT64_C(0x9E3779B97F4A7C15)) & mask;
+    while (slots[at].key != key && slots[at].key != 0)
+        at = (at + 1) & mask;
+    return at;
+}
+
 static enum err slots_grow(struct intake *in)
 {
-    uint32_t count = in->slots == NULL ? 512 : 2 * (in->slot_mask + 1);
+    uint32_t count = in->slots == NULL ? 512 : 2 * (in->slots_mask + 1);
     struct intake_slot *slots = mem_alloc_array(count, sizeof *slots);
     if (slots == NULL)
         return ERR_NOMEM;
-    for (uint32_t i = 0; in->slots != NULL && i <= in->slot_mask; i++) {
-        if (in->slots[i].series_plus_one == 0)
-            continue;
-        uint32_t at = (uint32_t)in->slots[i].hash & (count - 1);
-        while (slots[at].series_plus_one != 0)
-            at = (at + 1) & (count - 1);
-        slots[at] = in->slots[i];
-    }
+    for (uint32_t i = 0; in->slots != NULL && i <= in->slots_mask; i++)
+        if (in->slots[i].key != 0)
+            slots[slot_of(slots, count - 1, in->slots[i].key)] = in->slots[i];
     mem_free(in->slots);
     in->slots = slots;
-    in->slot_mask = count - 1;
+    in->slots_mask = count - 1;
     return ERR_OK;
 }
 
 /* The series of a span: nearly always one that is known by these very parts. */
-static bool series_find(struct intake *in, const struct intake_context *c, struct bytes name,
-                        uint32_t kind, uint32_t status, uint32_t *out)
+static bool series_find(struct intake *in, const struct intake_context *c,
+                        const struct derive_span *s, uint32_t kind, uint32_t status, uint32_t *out)
 {
-    if ((in->slots == NULL || in->slots_used >= in->slot_mask / 2) &&
+    if ((in->slots == NULL || in->slots_used >= in->slots_mask / 2) &&
         intake_failed(in, slots_grow(in)))
         return false;
-    uint64_t hash = wire_fold(wire_hash(name) ^ ((uint64_t)c->node << 8 | kind << 2 | status),
-                              UINT64_C(0x9E3779B97F4A7C15));
-    uint32_t at = (uint32_t)hash & in->slot_mask;
-    for (; in->slots[at].series_plus_one != 0; at = (at + 1) & in->slot_mask) {
-        const struct intake_slot *s = &in->slots[at];
-        if (s->hash == hash && s->node == c->node && s->kind == kind && s->status == status &&
-            bytes_equal(s->name, name)) {
-            *out = s->series_plus_one - 1;
-            return true;
-        }
-    }
-    if (intake_failed(in, series_make(in, c, name, kind, status, out)))
+    uint32_t name = s->name_plus_one != 0 ? s->name_plus_one : name_number(in, s->name);
+    if (name == 0)
         return false;
-    in->slots[at] = (struct intake_slot){ .hash = hash,
-                                          .name = name,
-                                          .node = c->node,
-                                          .series_plus_one = *out + 1,
-                                          .kind = (uint8_t)kind,
-                                          .status = (uint8_t)status };
-    in->slots_used++;
+    uint64_t key = slot_key(c->node, name, kind, status);
+    struct intake_slot *slot = &in->slots[slot_of(in->slots, in->slots_mask, key)];
+    if (slot->key == 0) {
+        if (intake_failed(in, series_make(in, c, s->name, kind, status, &slot->series)))
+            return false;
+        slot->key = key;
+        in->slots_used++;
+    }
+    *out = slot->series;
     return true;
 }
 
@@ -228,14 +272,14 @@ static uint32_t red_count(struct intake *in, const struct intake_context *c,
     uint32_t kind = s->kind <= 5 ? s->kind : 0, status = s->status <= 2 ? s->status : 0;
     uint32_t series;
     struct tally_point *p;
-    if (!series_find(in, c, s->name, kind, status, &series) ||
+    if (!series_find(in, c, s, kind, status, &series) ||
         intake_failed(in, tally_at(&in->tally, series, intake_time(in, s->start_unix_ns), &p)) ||
         intake_failed(in, tally_duration(&in->tally, p, false, s->duration_ns)))
         return UINT32_MAX;
     p->calls++;
     p->bytes += s->message.len;
     p->estimated_calls = intake_add_saturating(p->estimated_calls, weight);
-    if (!p->slowest.is_set || s->duration_ns >= p->slowest.duration_ns) {
+    if (s->duration_ns >= p->slowest.duration_ns) {
         struct derived_exemplar x = exemplar_of(s);
         if (tally_is_slower(&x, &p->slowest))
             p->slowest = x;
@@ -258,6 +302,12 @@ void intake_add(struct intake *in, uint32_t context, struct bytes resource,
     struct intake_context *c = context_get(in, context, resource);
     if (c == NULL)
         return;
+    if (in->is_by_trace &&
+        (s->trace_low != in->trace.trace_low || s->trace_high != in->trace.trace_high)) {
+        intake_trace_end(in);
+        in->trace.trace_low = s->trace_low;
+        in->trace.trace_high = s->trace_high;
+    }
     uint64_t weight = s->trace_state.len == 0 ? WEIGHT_ONE : weight_of_trace_state(s->trace_state);
     in->spans++;
     uint32_t series = red_count(in, c, s, weight);

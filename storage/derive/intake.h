@@ -29,6 +29,19 @@ typedef void intake_admit_fn(void *context, struct bytes raw, unsigned cleaned,
 typedef void intake_admit_service_fn(void *context, struct derived_node *service);
 typedef void intake_admit_edge_fn(void *context, struct edge_key *key);
 
+struct intake_halves {
+    struct half *list;
+    uint8_t *state; /* enum half_state of each */
+    uint32_t count, capacity;
+};
+enum half_state { HALF_MET = 1, HALF_SOUGHT = 2 /* a caller that is looked for by its key */ };
+
+/* The trace at hand: what it has is behind these in callers and servers. */
+struct intake_trace {
+    uint64_t trace_high, trace_low;
+    uint32_t callers_begin, servers_begin;
+};
+
 struct intake {
     struct arena arena;
     struct tally tally;
@@ -39,20 +52,27 @@ struct intake {
     struct intake_context *contexts; /* by the caller's numbers */
     uint32_t contexts_capacity;
     struct intern nodes; /* services (with namespace and environment) and peers, as parts of keys */
-    struct intake_slot *slots; /* (identity, name, kind, status) to series */
-    uint32_t slots_used, slot_mask;
-    /* What is known of the edges: halves without their other sides, edges by numbers of nodes, and of each series
-     * the peer that its last span named. */
-    struct half *halves;
-    size_t halves_count, halves_capacity;
+    struct intake_name *names; /* of spans whose names come without a number */
+    uint32_t names_used, names_mask;
+    struct intake_slot *slots; /* (node, name, kind, status) to series */
+    uint32_t slots_used, slots_mask;
+    /* What is known of the edges: halves, edges by numbers of nodes, and of each series the peer that its last span
+     * named. */
+    struct intake_halves callers; /* all of them, and whether they have met a server */
+    struct intake_halves servers; /* those that have not met their caller */
+    bool seeks_any,
+        seeks_all; /* of these servers some have to look among callers: those that are sought, or all */
     struct intake_edge *edges;
     uint32_t edges_used, edges_mask;
     struct intake_peer *peers;
     uint32_t peers_capacity;
     struct buffer scratch, cleaned;
     bool skips_edges; /* for who asks for series only */
+    bool
+        is_by_trace; /* the spans of a trace come one after the other, so that calls are found within it */
     uint64_t spans;
     enum err error;
+    struct intake_trace trace; /* the one at hand, where spans come by trace */
 };
 
 /* bytes_max: of the arena. */

@@ -16,24 +16,36 @@ struct intake_edge {
 };
 
 struct intake_peer {
-    bool is_known;
+    bool is_known, has_codes;
     bool has_queue; /* a destination is named */
     enum peer_role role;
-    uint32_t node; /* HALF_NONE: they name nobody */
+    uint32_t node;          /* HALF_NONE: they name nobody */
+    uint32_t edge_plus_one; /* of the edge to it, + 1, once that is known */
     uint32_t attributes_count;
+    uint64_t codes[PEER_ATTRIBUTES_MAX];
     struct bytes attributes[PEER_ATTRIBUTES_MAX];
 };
 
+static void halves_deinit(struct intake_halves *h)
+{
+    mem_free(h->list);
+    mem_free(h->state);
+    *h = (struct intake_halves){ 0 };
+}
+
 void intake_edges_deinit(struct intake *in)
 {
-    mem_free(in->halves);
+    halves_deinit(&in->callers);
+    halves_deinit(&in->servers);
     mem_free(in->edges);
     mem_free(in->peers);
 }
 
 void intake_edges_reset(struct intake *in)
 {
-    in->halves_count = 0;
+    in->callers.count = in->servers.count = 0;
+    in->seeks_any = in->seeks_all = false;
+    in->trace = (struct intake_trace){ 0 };
     in->edges_used = 0;
     if (in->edges != NULL)
         memset(in->edges, 0, (in->edges_mask + 1u) * sizeof *in->edges);
@@ -131,25 +143,24 @@ static struct derived_exemplar exemplar_of(const struct half *h)
 
 static void point_example(struct tally_point *p, const struct half *h, bool is_failed)
 {
+    bool may_be_slower = h->duration_ns >= p->slowest.duration_ns;
+    if (!may_be_slower && !is_failed)
+        return;
     struct derived_exemplar x = exemplar_of(h);
-    if (tally_is_slower(&x, &p->slowest))
+    if (may_be_slower && tally_is_slower(&x, &p->slowest))
         p->slowest = x;
     if (is_failed && tally_is_later(&x, &p->failed))
         p->failed = x;
 }
 
-void intake_edge(struct intake *in, uint32_t client_node, uint32_t server_node,
-                 enum connection_type type, uint32_t via, const struct half *client,
-                 const struct half *server)
+static void edge_count(struct intake *in, uint32_t series, const struct half *client,
+                       const struct half *server)
 {
-    struct intake_edge of = { client_node, server_node, via, 0, (uint8_t)type };
     const struct half *teller = client != NULL ? client : server;
     bool is_failed = (client != NULL && (client->flags & HALF_ERROR) != 0) ||
                      (server != NULL && (server->flags & HALF_ERROR) != 0);
-    uint32_t series;
     struct tally_point *p;
-    if (in->error != ERR_OK || !edge_series(in, of, &series) ||
-        intake_failed(in,
+    if (intake_failed(in,
                       tally_at(&in->tally, series, intake_time(in, teller->start_unix_ns), &p)) ||
         (client != NULL &&
          intake_failed(in, tally_duration(&in->tally, p, false, client->duration_ns))) ||
@@ -161,6 +172,26 @@ void intake_edge(struct intake *in, uint32_t client_node, uint32_t server_node,
     p->estimated_calls = intake_add_saturating(p->estimated_calls, TALLY_ONE);
     p->estimated_errors = intake_add_saturating(p->estimated_errors, is_failed ? TALLY_ONE : 0);
     point_example(p, teller, is_failed);
+}
+
+void intake_edge(struct intake *in, uint32_t client_node, uint32_t server_node,
+                 enum connection_type type, uint32_t via, const struct half *client,
+                 const struct half *server)
+{
+    struct intake_edge of = { client_node, server_node, via, 0, (uint8_t)type };
+    uint32_t series;
+    if (in->error == ERR_OK && edge_series(in, of, &series))
+        edge_count(in, series, client, server);
+}
+
+void intake_pair(struct intake *in, const struct half *client, const struct half *server)
+{
+    bool is_message = ((client->flags | server->flags) & HALF_MESSAGING) != 0;
+    uint32_t via = (client->flags & HALF_NAMED) != 0   ? client->peer
+                   : (server->flags & HALF_NAMED) != 0 ? server->peer
+                                                       : HALF_NONE;
+    intake_edge(in, client->node, server->node,
+                is_message ? CONNECTION_MESSAGING : CONNECTION_DIRECT, via, client, server);
 }
 
 void intake_unpaired(struct intake *in, const struct half *h, enum unpaired_reason reason)
@@ -182,22 +213,86 @@ void intake_unpaired(struct intake *in, const struct half *h, enum unpaired_reas
     point_example(p, h, true); /* two samples: the longest, and the latest */
 }
 
-/* ---- A span ---------------------------------------------------------------------------------- */
-
-static void half_add(struct intake *in, const struct half *h)
+static bool halves_grow(struct intake *in, struct intake_halves *h)
 {
-    if (in->halves_count == in->halves_capacity) {
-        size_t capacity = in->halves_capacity == 0 ? 1024 : 2 * in->halves_capacity;
-        struct half *grown = mem_realloc(in->halves, capacity * sizeof *grown);
-        if (grown == NULL) {
-            (void)intake_failed(in, ERR_NOMEM);
-            return;
-        }
-        in->halves = grown;
-        in->halves_capacity = capacity;
-    }
-    in->halves[in->halves_count++] = *h;
+    uint32_t capacity = h->capacity == 0 ? 1024 : 2 * h->capacity;
+    struct half *list = mem_realloc(h->list, capacity * sizeof *list);
+    if (list != NULL)
+        h->list = list;
+    uint8_t *state = list == NULL ? NULL : mem_realloc(h->state, capacity);
+    if (state == NULL)
+        return !intake_failed(in, ERR_NOMEM);
+    h->state = state;
+    h->capacity = capacity;
+    return true;
 }
+
+static void half_add(struct intake *in, struct intake_halves *to, const struct half *half)
+{
+    if (to->count == to->capacity && !halves_grow(in, to))
+        return;
+    to->state[to->count] = 0;
+    to->list[to->count++] = *half;
+}
+
+static void server_add(struct intake *in, const struct half *h)
+{
+    if (!in->is_by_trace || (h->flags & HALF_LINK) != 0)
+        in->seeks_any = in->seeks_all = true; /* its caller may be in any trace */
+    half_add(in, &in->servers, h);
+}
+
+/* ---- A trace --------------------------------------------------------------------------------- */
+
+/* Looking through all callers for each server is fastest where there are few. */
+#define TRACE_STEPS_MAX 4096u
+
+/* Of callers with one ID the first, as pairing_run() has it. */
+static uint32_t caller_find(const struct intake *in, const struct half *server)
+{
+    uint32_t i = in->trace.callers_begin;
+    while (i < in->callers.count && in->callers.list[i].span != server->span)
+        i++;
+    return i;
+}
+
+/* Servers that meet no caller stay. */
+static void trace_pair(struct intake *in)
+{
+    struct intake_halves *servers = &in->servers;
+    uint32_t kept = in->trace.servers_begin;
+    for (uint32_t i = kept; i < servers->count; i++) {
+        const struct half *server = &servers->list[i];
+        bool is_elsewhere = (server->flags & HALF_LINK) != 0;
+        uint32_t caller = is_elsewhere ? in->callers.count : caller_find(in, server);
+        if (caller < in->callers.count) {
+            in->callers.state[caller] |= HALF_MET;
+            intake_pair(in, &in->callers.list[caller], server);
+        } else {
+            if (kept < i)
+                servers->list[kept] = *server;
+            kept++;
+        }
+    }
+    servers->count = kept;
+}
+
+void intake_trace_end(struct intake *in)
+{
+    struct intake_trace *t = &in->trace;
+    uint32_t callers = in->callers.count - t->callers_begin;
+    uint32_t servers = in->servers.count - t->servers_begin;
+    if (in->is_by_trace && (uint64_t)callers * servers <= TRACE_STEPS_MAX) {
+        trace_pair(in);
+    } else if (in->is_by_trace) {
+        memset(in->callers.state + t->callers_begin, HALF_SOUGHT, callers);
+        in->seeks_any = true;
+    }
+    t->callers_begin = in->callers.count;
+    t->servers_begin = in->servers.count;
+}
+
+/* ---- A span ---------------------------------------------------------------------------------- */
 
 static bool peers_reserve(struct intake *in, uint32_t series)
 {
@@ -215,6 +310,16 @@ static bool peers_reserve(struct intake *in, uint32_t series)
     return true;
 }
 
+static bool codes_equal(const struct intake_peer *p, const uint64_t *codes, uint32_t count)
+{
+    if (!p->has_codes || codes == NULL || p->attributes_count != count)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (p->codes[i] != codes[i] || codes[i] == DERIVE_CODE_NONE)
+            return false;
+    return true;
+}
+
 static bool attributes_equal(const struct intake_peer *p, const struct bytes *attributes,
                              uint32_t count)
 {
@@ -226,6 +331,13 @@ static bool attributes_equal(const struct intake_peer *p, const struct bytes *at
     return true;
 }
 
+static void codes_keep(struct intake_peer *p, const uint64_t *codes, uint32_t count)
+{
+    p->has_codes = codes != NULL && count <= PEER_ATTRIBUTES_MAX;
+    for (uint32_t i = 0; p->has_codes && i < count; i++)
+        p->codes[i] = codes[i];
+}
+
 /* Whom the span names. Spans of a series nearly always name the same one as the last. */
 static const struct intake_peer *peer_of(struct intake *in, const struct intake_context *c,
                                          const struct derive_span *s, uint32_t series)
@@ -233,16 +345,17 @@ static const struct intake_peer *peer_of(struct intake *in, const struct intake_
     if (!peers_reserve(in, series))
         return NULL;
     struct intake_peer *p = &in->peers[series];
-    /* Of a server's peer its parent tells, where it has one; and most servers have. */
-    bool is_told = s->kind == 2 && s->parent_id != 0;
-    uint32_t count = is_told ? 0 : s->attributes_count;
-    bool is_gathered = (is_told || s->attributes != NULL) && count <= PEER_ATTRIBUTES_MAX;
-    if (is_gathered && attributes_equal(p, s->attributes, count))
+    uint32_t count = s->attributes_count;
+    if (p->is_known && codes_equal(p, s->attribute_codes, count))
         return p;
+    bool is_gathered = s->attributes != NULL && count <= PEER_ATTRIBUTES_MAX;
+    if (is_gathered && attributes_equal(p, s->attributes, count)) {
+        codes_keep(p, s->attribute_codes, count);
+        return p;
+    }
     struct peer_parts parts = { .present = 0 };
     struct derived_node node;
-    if (!is_told)
-        peer_read(s, &parts);
+    peer_read(s, &parts);
     *p = (struct intake_peer){ .role = peer_role(s->kind, &parts), .node = HALF_NONE };
     if (peer_node(p->role, &parts, c->environment, &in->scratch, &node))
         p->node = intake_node(in, &node);
@@ -251,7 +364,23 @@ static const struct intake_peer *peer_of(struct intake *in, const struct intake_
     p->attributes_count = count;
     for (uint32_t i = 0; is_gathered && i < count; i++)
         p->attributes[i] = s->attributes[i];
+    if (is_gathered)
+        codes_keep(p, s->attribute_codes, count);
     return in->error == ERR_OK ? p : NULL;
+}
+
+/* Complete alone: nearly always the same database as the last time. */
+static void database_edge(struct intake *in, uint32_t of_series, const struct half *h)
+{
+    struct intake_peer *p = &in->peers[of_series];
+    const struct intake_edge of = { h->node, h->peer, HALF_NONE, 0, CONNECTION_DATABASE };
+    uint32_t series;
+    if (p->edge_plus_one == 0) {
+        if (!edge_series(in, of, &series))
+            return;
+        p->edge_plus_one = series + 1;
+    }
+    edge_count(in, p->edge_plus_one - 1, h, NULL);
 }
 
 static void links_add(struct intake *in, const struct derive_span *s, struct half h)
@@ -275,7 +404,7 @@ static void links_add(struct intake *in, const struct derive_span *s, struct hal
         if (is_known)
             continue;
         seen[count++] = h;
-        half_add(in, &h);
+        server_add(in, &h);
     }
 }
 
@@ -294,7 +423,10 @@ static void root_edge(struct intake *in, struct intake_context *c, const struct 
 void intake_span_edges(struct intake *in, struct intake_context *c, const struct derive_span *s,
                        uint32_t series, bool is_sampled)
 {
-    const struct intake_peer *peer = peer_of(in, c, s, series);
+    /* Of a server's peer its parent tells, where it has one; and most servers have. */
+    static const struct intake_peer told = { .role = PEER_SERVE, .node = HALF_NONE };
+    bool is_told = s->kind == 2 && s->parent_id != 0;
+    const struct intake_peer *peer = is_told ? &told : peer_of(in, c, s, series);
     if (peer == NULL || peer->role == PEER_NONE)
         return;
     struct half h = {
@@ -316,15 +448,15 @@ void intake_span_edges(struct intake *in, struct intake_context *c, const struct
     case PEER_NONE:
         break;
     case PEER_DATABASE:
-        intake_edge(in, c->node, h.peer, CONNECTION_DATABASE, HALF_NONE, &h, NULL);
+        database_edge(in, series, &h);
         break;
     case PEER_SEND:
         if (peer->has_queue)
             intake_edge(in, c->node, h.peer, CONNECTION_MESSAGING, HALF_NONE, &h, NULL);
-        half_add(in, &h);
+        half_add(in, &in->callers, &h);
         break;
     case PEER_CALL:
-        half_add(in, &h);
+        half_add(in, &in->callers, &h);
         break;
     case PEER_RECEIVE:
         if (peer->has_queue)
@@ -334,7 +466,7 @@ void intake_span_edges(struct intake *in, struct intake_context *c, const struct
             links_add(in, s, h);
         h.span = s->parent_id;
         if (s->kind == 5 && s->parent_id != 0)
-            half_add(in, &h);
+            server_add(in, &h);
         break;
     case PEER_SERVE:
         h.flags |= HALF_SERVER;
@@ -342,7 +474,7 @@ void intake_span_edges(struct intake *in, struct intake_context *c, const struct
         if (s->parent_id == 0)
             root_edge(in, c, &h);
         else
-            half_add(in, &h);
+            server_add(in, &h);
         break;
     }
 }

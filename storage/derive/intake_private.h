@@ -45,6 +45,10 @@ void intake_span_edges(struct intake *in, struct intake_context *c, const struct
 void intake_edge(struct intake *in, uint32_t client_node, uint32_t server_node,
                  enum connection_type type, uint32_t via, const struct half *client,
                  const struct half *server);
+/* The same of a caller and a server that belong together. */
+void intake_pair(struct intake *in, const struct half *client, const struct half *server);
+/* Of the trace at hand all spans are known: pair its calls. */
+void intake_trace_end(struct intake *in);
 /* One half that stays alone. */
 void intake_unpaired(struct intake *in, const struct half *h, enum unpaired_reason reason);
 

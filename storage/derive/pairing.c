@@ -7,12 +7,11 @@
 
 #include <assert.h>
 
-/* Halves of the intake, and what became of them. */
+/* The intake's callers by key: number + 1. Of equal ones the first alone. */
 struct local {
-    uint32_t *buckets; /* clients by key: number + 1. Of equal ones the first alone */
+    uint32_t *buckets;
     uint32_t *next;
     uint32_t mask;
-    uint8_t *is_met;
 };
 
 struct run {
@@ -40,16 +39,6 @@ static bool half_translate(struct intake *in, const struct half_table *t, struct
         *numbers[i] = *mine;
     }
     return true;
-}
-
-static void pair(struct intake *in, const struct half *client, const struct half *server)
-{
-    bool is_message = ((client->flags | server->flags) & HALF_MESSAGING) != 0;
-    uint32_t via = (client->flags & HALF_NAMED) != 0   ? client->peer
-                   : (server->flags & HALF_NAMED) != 0 ? server->peer
-                                                       : HALF_NONE;
-    intake_edge(in, client->node, server->node,
-                is_message ? CONNECTION_MESSAGING : CONNECTION_DIRECT, via, client, server);
 }
 
 /* What a half is that found no other: an edge to whom it names, or a gap. */
@@ -89,67 +78,70 @@ static uint32_t *local_place(struct run *r, const struct half *key)
     struct local *l = &r->local;
     uint32_t *place = &l->buckets[half_hash(r->table, key) & l->mask];
     r->p->steps++;
-    for (; *place != 0 && !half_same_key(&r->in->halves[*place - 1], key);
+    for (; *place != 0 && !half_same_key(&r->in->callers.list[*place - 1], key);
          place = &l->next[*place - 1])
         r->p->steps++;
     return place;
 }
 
-static void local_put(struct run *r, uint32_t number)
-{
-    uint32_t *place = local_place(r, &r->in->halves[number]);
-    if (*place == 0)
-        *place = number + 1;
-}
-
+/* Only where servers ask for callers of other traces, or of traces that were not looked through. */
 static enum err local_init(struct run *r)
 {
     struct intake *in = r->in;
-    size_t n = in->halves_count;
-    uint32_t count = 16;
+    uint32_t n = in->callers.count, count = 16;
+    struct local *l = &r->local;
+    if (!in->seeks_any)
+        return ERR_OK;
     while (count < 2 * n)
         count *= 2;
-    struct local *l = &r->local;
     l->mask = count - 1;
     l->buckets = arena_alloc_array(&in->arena, count, sizeof *l->buckets);
-    l->next = arena_alloc_array(&in->arena, n + 1, sizeof *l->next);
-    l->is_met = arena_alloc_array(&in->arena, n + 1, sizeof *l->is_met);
-    /* Of these only the beginning is used, nearly always, so they are not zeroed. */
-    size_t bytes = (n + 1) * sizeof(struct half);
-    r->taken = arena_alloc(&in->arena, bytes);
-    r->met = arena_alloc(&in->arena, bytes);
-    r->waits = arena_alloc(&in->arena, bytes);
-    r->pairs = arena_alloc(&in->arena, (HALF_PAIRS_KEPT + 1) * sizeof *r->pairs);
-    r->p->marks = arena_alloc_array(&in->arena, (size_t)r->table->used + 1, 1);
-    size_t nodes = r->table->nodes.count;
-    r->p->node_numbers = arena_alloc_array(&in->arena, nodes + 1, sizeof *r->p->node_numbers);
-    if (l->buckets == NULL || l->next == NULL || l->is_met == NULL || r->taken == NULL ||
-        r->met == NULL || r->waits == NULL || r->pairs == NULL || r->p->marks == NULL ||
-        r->p->node_numbers == NULL)
+    l->next = arena_alloc_array(&in->arena, (size_t)n + 1, sizeof *l->next);
+    if (l->buckets == NULL || l->next == NULL)
         return arena_failure(&in->arena);
-    memset(r->p->node_numbers, 0xFF, nodes * sizeof *r->p->node_numbers);
-    for (uint32_t i = 0; i < n; i++)
-        if (half_side(&in->halves[i]) == 0)
-            local_put(r, i);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!in->seeks_all && (in->callers.state[i] & HALF_SOUGHT) == 0)
+            continue;
+        uint32_t *place = local_place(r, &in->callers.list[i]);
+        if (*place == 0)
+            *place = i + 1;
+    }
     return ERR_OK;
+}
+
+static enum err run_init(struct run *r)
+{
+    struct arena *arena = &r->in->arena;
+    size_t waiting = r->table->waiting.count, nodes = r->table->nodes.count;
+    r->taken = arena_alloc(arena, (waiting + 1) * sizeof *r->taken);
+    r->met = arena_alloc(arena, (waiting + 1) * sizeof *r->met);
+    r->pairs = arena_alloc(arena, (HALF_PAIRS_KEPT + 1) * sizeof *r->pairs);
+    r->p->marks = arena_alloc_array(arena, (size_t)r->table->used + 1, 1);
+    r->p->node_numbers = arena_alloc(arena, (nodes + 1) * sizeof *r->p->node_numbers);
+    if (r->taken == NULL || r->met == NULL || r->pairs == NULL || r->p->marks == NULL ||
+        r->p->node_numbers == NULL)
+        return arena_failure(arena);
+    memset(r->p->node_numbers, 0xFF, nodes * sizeof *r->p->node_numbers);
+    return local_init(r);
 }
 
 static void server_pair(struct run *r, uint32_t number)
 {
     struct intake *in = r->in;
-    const struct half *server = &in->halves[number];
-    uint32_t client = *local_place(r, server) - 1; /* HALF_NONE when there is none */
+    const struct half *server = &in->servers.list[number];
+    uint32_t client = in->seeks_any ? *local_place(r, server) - 1 : HALF_NONE;
     if (client != HALF_NONE) {
-        r->local.is_met[client] = r->local.is_met[number] = 1;
-        pair(in, &in->halves[client], server);
+        in->callers.state[client] |= HALF_MET;
+        in->servers.state[number] |= HALF_MET;
+        intake_pair(in, &in->callers.list[client], server);
         return;
     }
     uint32_t at = half_newest(r->table, server, 0, &r->p->steps);
     struct half other;
     if (at == HALF_NONE || !half_translate(in, r->table, r->p, at, &other))
         return;
-    r->local.is_met[number] = 1;
-    pair(in, &other, server);
+    in->servers.state[number] |= HALF_MET;
+    intake_pair(in, &other, server);
     if (!r->table->entries[at].is_paired && r->p->marks[at] == 0) {
         r->p->marks[at] = 1;
         r->met[r->p->changes.clients_met_count++] = *server;
@@ -159,7 +151,7 @@ static void server_pair(struct run *r, uint32_t number)
 static void client_pair(struct run *r, uint32_t number)
 {
     struct intake *in = r->in;
-    const struct half *client = &in->halves[number];
+    const struct half *client = &in->callers.list[number];
     uint32_t first = half_newest(r->table, client, HALF_SERVER, &r->p->steps);
     /* Servers of a key are taken all at once: by another client, where the first of them is. */
     if (first == HALF_NONE || r->p->marks[first] != 0)
@@ -169,9 +161,9 @@ static void client_pair(struct run *r, uint32_t number)
         r->p->steps++;
         r->p->marks[at] = 1;
         if (half_translate(in, r->table, r->p, at, &other))
-            pair(in, client, &other);
+            intake_pair(in, client, &other);
     }
-    r->local.is_met[number] = 1;
+    in->callers.state[number] |= HALF_MET;
     r->taken[r->p->changes.servers_taken_count++] = *client;
 }
 
@@ -222,13 +214,27 @@ static void expire(struct run *r, uint64_t now)
 /* Callers that were paired: those that sent messages, or the others. */
 static void pairs_keep(struct run *r, uint32_t messaging)
 {
-    const struct intake *in = r->in;
+    const struct intake_halves *callers = &r->in->callers;
     struct half_changes *c = &r->p->changes;
-    for (size_t i = 0; i < in->halves_count && c->pairs_count < HALF_PAIRS_KEPT; i++) {
-        const struct half *h = &in->halves[i];
-        if (r->local.is_met[i] != 0 && (h->flags & (HALF_SERVER | HALF_MESSAGING)) == messaging)
-            r->pairs[c->pairs_count++] = *h;
-    }
+    for (uint32_t i = 0; i < callers->count && c->pairs_count < HALF_PAIRS_KEPT; i++)
+        if ((callers->state[i] & HALF_MET) != 0 &&
+            (callers->list[i].flags & HALF_MESSAGING) == messaging)
+            r->pairs[c->pairs_count++] = callers->list[i];
+}
+
+static uint32_t unmet_count(const struct intake_halves *h)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < h->count; i++)
+        count += (h->state[i] & HALF_MET) == 0;
+    return count;
+}
+
+static void unmet_wait(struct run *r, const struct intake_halves *h)
+{
+    for (uint32_t i = 0; i < h->count; i++)
+        if ((h->state[i] & HALF_MET) == 0)
+            r->waits[r->p->changes.waits_count++] = h->list[i];
 }
 
 /* New ones that wait from now on, as far as there is room. */
@@ -237,9 +243,12 @@ static enum err leftovers(struct run *r, bool is_query)
     struct intake *in = r->in;
     struct half_changes *c = &r->p->changes;
     enum err e = ERR_OK;
-    for (size_t i = 0; i < in->halves_count; i++)
-        if (r->local.is_met[i] == 0)
-            r->waits[c->waits_count++] = in->halves[i];
+    size_t waits = (size_t)unmet_count(&in->callers) + unmet_count(&in->servers);
+    r->waits = arena_alloc(&in->arena, (waits + 1) * sizeof *r->waits);
+    if (r->waits == NULL)
+        return arena_failure(&in->arena);
+    unmet_wait(r, &in->callers);
+    unmet_wait(r, &in->servers);
     if (is_query)
         return ERR_OK;
     pairs_keep(r, HALF_MESSAGING);
@@ -257,14 +266,13 @@ enum err pairing_run(struct intake *in, const struct half_table *table, uint64_t
 {
     *out = (struct pairing){ .changes = { .nodes = &in->nodes, .built_unix_ns = now_unix_ns } };
     struct run r = { .in = in, .table = table, .p = out };
-    if (in->error != ERR_OK || intake_failed(in, local_init(&r)))
+    intake_trace_end(in);
+    if (in->error != ERR_OK || intake_failed(in, run_init(&r)))
         return in->error;
-    for (uint32_t i = 0; i < in->halves_count; i++)
-        if (half_side(&in->halves[i]) != 0)
-            server_pair(&r, i);
-    for (uint32_t i = 0; i < in->halves_count; i++)
-        if (half_side(&in->halves[i]) == 0)
-            client_pair(&r, i);
+    for (uint32_t i = 0; i < in->servers.count; i++)
+        server_pair(&r, i);
+    for (uint32_t i = 0; i < in->callers.count && table->waiting_servers > 0; i++)
+        client_pair(&r, i);
     uint64_t now = now_unix_ns > table->now_unix_ns ? now_unix_ns : table->now_unix_ns;
     if (now_unix_ns != 0)
         expire(&r, now);

@@ -20,7 +20,6 @@ void tally_deinit(struct tally *t)
     mem_free((void *)t->last);
     mem_free(t->pages);
     mem_free(t->slots);
-    mem_free(t->values);
     *t = (struct tally){ 0 };
 }
 
@@ -31,7 +30,7 @@ void tally_reset(struct tally *t)
         memset((void *)t->last, 0, t->last_capacity * sizeof *t->last);
     if (t->slots != NULL)
         memset(t->slots, 0, (t->slot_mask + 1u) * sizeof *t->slots);
-    t->points_count = t->values_count = 0;
+    t->points_count = 0;
 }
 
 struct tally_point *tally_point(const struct tally *t, uint32_t number)
@@ -130,47 +129,52 @@ enum err tally_at_slow(struct tally *t, uint32_t series, uint64_t unix_ns, struc
 
 /* ---- Durations ------------------------------------------------------------------------------- */
 
-enum err tally_values_grow(struct tally *t)
+#define VALUES_FIRST 16u /* of a point: 32 bytes */
+
+enum err tally_values_grow(struct tally *t, struct tally_values *v)
 {
-    if (t->values_count > UINT32_MAX / 2)
+    if (v->capacity > UINT32_MAX / 2)
         return ERR_TOO_MANY;
-    uint32_t capacity = t->values_capacity == 0 ? 4096 : 2 * t->values_capacity;
-    struct tally_value *grown = mem_realloc(t->values, capacity * sizeof *grown);
+    uint32_t capacity = v->capacity == 0 ? VALUES_FIRST : 2 * v->capacity;
+    int16_t *grown = arena_alloc(t->arena, capacity * sizeof *grown);
     if (grown == NULL)
-        return ERR_NOMEM;
-    t->values = grown;
-    t->values_capacity = capacity;
+        return arena_failure(t->arena);
+    if (v->count > 0)
+        memcpy(grown, v->buckets, v->count * sizeof *grown);
+    v->buckets = grown;
+    v->capacity = capacity;
     return ERR_OK;
 }
 
-/* The buckets of a list, at the histogram's scale. Its other facts are not touched. */
-static enum err values_add(const struct tally *t, const struct tally_values *list,
-                           struct histogram *into)
+/* The listed buckets, at the histogram's scale. Its other facts are not touched. */
+static enum err values_add(const struct tally_values *v, struct histogram *into)
 {
-    if (list->last_plus_one == 0)
-        return ERR_OK;
     int shift = HISTOGRAM_SCALE - into->scale;
-    enum err e = histogram_cover(into, list->low >> shift, list->high >> shift);
-    for (uint32_t at = list->last_plus_one; at != 0 && e == ERR_OK;
-         at = t->values[at - 1].before_plus_one)
-        e = histogram_bucket_count(into, t->values[at - 1].bucket >> shift);
+    int16_t low = INT16_MAX, high = INT16_MIN;
+    for (uint32_t i = 0; i < v->count; i++) {
+        low = v->buckets[i] < low ? v->buckets[i] : low;
+        high = v->buckets[i] > high ? v->buckets[i] : high;
+    }
+    if (v->count == 0)
+        return ERR_OK;
+    enum err e = histogram_cover(into, low >> shift, high >> shift);
+    for (uint32_t i = 0; i < v->count && e == ERR_OK; i++)
+        e = histogram_bucket_count(into, v->buckets[i] >> shift);
     return e;
 }
 
-enum err tally_histogram_encode(const struct tally *t, struct histogram *h,
-                                struct tally_values *list, struct histogram_scatter *scatter,
-                                struct buffer *out)
+enum err tally_histogram_encode(struct histogram *h, struct tally_values *v,
+                                struct histogram_scatter *scatter, struct buffer *out)
 {
-    if (list->last_plus_one != 0 && h->length == 0 && h->scale == HISTOGRAM_SCALE) {
-        for (uint32_t at = list->last_plus_one; at != 0; at = t->values[at - 1].before_plus_one)
-            histogram_scatter_count(scatter, t->values[at - 1].bucket);
-        histogram_scatter_encode(scatter, h, list->low, list->high, out);
+    if (v->count != 0 && h->length == 0 && h->scale == HISTOGRAM_SCALE) {
+        histogram_scatter_count(scatter, v->buckets, v->count);
+        histogram_scatter_encode(scatter, h, out);
         return buffer_error(out);
     }
-    enum err e = values_add(t, list, h); /* counted here, and added from elsewhere */
+    enum err e = values_add(v, h); /* counted here, and added from elsewhere */
     if (e != ERR_OK)
         return e;
-    *list = (struct tally_values){ 0 };
+    *v = (struct tally_values){ 0 };
     histogram_encode(h, out);
     return buffer_error(out);
 }
@@ -206,19 +210,18 @@ static uint64_t add_saturating(uint64_t a, uint64_t b)
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-static enum err histogram_add(struct histogram *into, const struct tally *of,
-                              const struct histogram *from, const struct tally_values *list)
+static enum err histogram_add(struct histogram *into, const struct histogram *from,
+                              const struct tally_values *values)
 {
     enum err e = histogram_merge(into, from);
-    return e == ERR_OK ? values_add(of, list, into) : e;
+    return e == ERR_OK ? values_add(values, into) : e;
 }
 
-enum err tally_point_add(struct tally_point *into, const struct tally *of,
-                         const struct tally_point *from)
+enum err tally_point_add(struct tally_point *into, const struct tally_point *from)
 {
-    enum err e = histogram_add(&into->first, of, &from->first, &from->first_values);
+    enum err e = histogram_add(&into->first, &from->first, &from->first_values);
     if (e == ERR_OK)
-        e = histogram_add(&into->second, of, &from->second, &from->second_values);
+        e = histogram_add(&into->second, &from->second, &from->second_values);
     if (e != ERR_OK)
         return e;
     into->calls = add_saturating(into->calls, from->calls);

@@ -25,15 +25,10 @@
 /* Estimates are counted in parts of 2^-16, so that sums do not depend on their order. */
 #define TALLY_ONE (UINT64_C(1) << 16)
 
-/* Durations of a point whose buckets are not in its histogram: a list of struct tally_value, newest first. */
+/* Durations of a point whose buckets are not in its histogram, but whose other facts are: in the arena. */
 struct tally_values {
-    uint32_t last_plus_one;
-    int16_t low, high; /* buckets */
-};
-
-struct tally_value {
-    uint32_t before_plus_one;
-    int16_t bucket;
+    int16_t *buckets; /* [capacity], at HISTOGRAM_SCALE */
+    uint32_t count, capacity;
 };
 
 /* What each span touches lies together, in front. */
@@ -59,8 +54,6 @@ struct tally {
     uint32_t last_capacity;
     struct tally_point **pages; /* of TALLY_PAGE points each, so that points do not move */
     uint32_t points_count, pages_capacity;
-    struct tally_value *values; /* of all points */
-    uint32_t values_count, values_capacity;
     uint32_t *slots; /* open addressing by (series, start): number of the point + 1 */
     uint32_t slot_mask;
 };
@@ -91,39 +84,32 @@ static inline struct bytes tally_key(const struct tally *t, uint32_t series)
 {
     return intern_get(&t->keys, series);
 }
-NODISCARD enum err tally_values_grow(struct tally *t); /* room for one more */
+NODISCARD enum err tally_values_grow(struct tally *t,
+                                     struct tally_values *v); /* room for one more */
 /* Count a duration in the point's first or second histogram. Its bucket is only listed: the histograms of a row
  * group are many and small, so that a window for each would be more to clear and to look through than there are
  * durations. */
 NODISCARD static inline enum err tally_duration(struct tally *t, struct tally_point *p,
                                                 bool is_second, uint64_t duration_ns)
 {
-    struct histogram *h = is_second ? &p->second : &p->first;
-    struct tally_values *list = is_second ? &p->second_values : &p->first_values;
+    struct tally_values *v = is_second ? &p->second_values : &p->first_values;
     if (duration_ns != 0) {
-        if (t->values_count == t->values_capacity) {
-            enum err e = tally_values_grow(t);
+        if (v->count == v->capacity) {
+            enum err e = tally_values_grow(t, v);
             if (e != ERR_OK)
                 return e;
         }
-        int16_t bucket = (int16_t)histogram_index(duration_ns, HISTOGRAM_SCALE);
-        bool is_first = list->last_plus_one == 0;
-        list->low = is_first || bucket < list->low ? bucket : list->low;
-        list->high = is_first || bucket > list->high ? bucket : list->high;
-        t->values[t->values_count++] = (struct tally_value){ list->last_plus_one, bucket };
-        list->last_plus_one = t->values_count;
+        v->buckets[v->count++] = (int16_t)histogram_bucket(duration_ns);
     }
-    histogram_note(h, duration_ns);
+    histogram_note(is_second ? &p->second : &p->first, duration_ns);
     return ERR_OK;
 }
 /* Append the stored form of a histogram with the durations that are listed beside it. scatter: empty before and
  * after, but after an error. */
-NODISCARD enum err tally_histogram_encode(const struct tally *t, struct histogram *h,
-                                          struct tally_values *list,
+NODISCARD enum err tally_histogram_encode(struct histogram *h, struct tally_values *values,
                                           struct histogram_scatter *scatter, struct buffer *out);
-/* Add what another point has; of: the tally that it is in. */
-NODISCARD enum err tally_point_add(struct tally_point *into, const struct tally *of,
-                                   const struct tally_point *from);
+/* Add what another point has. */
+NODISCARD enum err tally_point_add(struct tally_point *into, const struct tally_point *from);
 /* Whether an exemplar takes the place of another: the longer call; the later failure. Ties go by IDs, so that
  * the order in which they come does not matter. */
 bool tally_is_slower(const struct derived_exemplar *a, const struct derived_exemplar *than);

@@ -45,8 +45,8 @@ static uint64_t whole(uint64_t count)
     return count > UINT64_MAX / TALLY_ONE ? UINT64_MAX : count * TALLY_ONE;
 }
 
-static enum err point_put(struct buffer *out, const struct tally *t, struct histogram_scatter *s,
-                          struct tally_point *p, uint64_t steps)
+static enum err point_put(struct buffer *out, struct histogram_scatter *s, struct tally_point *p,
+                          uint64_t steps)
 {
     bool is_estimated =
         p->estimated_calls != whole(p->calls) || p->estimated_errors != whole(p->errors);
@@ -62,9 +62,9 @@ static enum err point_put(struct buffer *out, const struct tally *t, struct hist
         varint_put(out, p->estimated_calls);
         varint_put(out, p->estimated_errors);
     }
-    enum err e = tally_histogram_encode(t, &p->first, &p->first_values, s, out);
+    enum err e = tally_histogram_encode(&p->first, &p->first_values, s, out);
     if (e == ERR_OK && p->second.count > 0)
-        e = tally_histogram_encode(t, &p->second, &p->second_values, s, out);
+        e = tally_histogram_encode(&p->second, &p->second_values, s, out);
     if (e != ERR_OK)
         return e;
     if (p->slowest.is_set)
@@ -114,7 +114,7 @@ enum err tally_encode(struct tally *t, struct buffer *out, struct tally_span *ou
         for (; i < t->points_count && points[i]->series == points[begin]->series && e == ERR_OK;
              i++) {
             uint64_t start = points[i]->start_unix_ns;
-            e = point_put(&one, t, scatter, points[i], start / step - at);
+            e = point_put(&one, scatter, points[i], start / step - at);
             at = start / step;
             span.min_unix_ns = start < span.min_unix_ns ? start : span.min_unix_ns;
             span.max_unix_ns = start > span.max_unix_ns ? start : span.max_unix_ns;

@@ -384,7 +384,7 @@ static void point_count(struct totals *t, const struct tally *tally, const struc
         e = series_entry(t, &red, service_entry(t, &red), false, true);
     else if (e == NULL)
         e = total_make(t, key, hash);
-    if (e == NULL || tally_point_add(&e->sum, tally, p) != ERR_OK)
+    if (e == NULL || tally_point_add(&e->sum, p) != ERR_OK)
         return;
     histogram_narrow(&e->sum.first);
     histogram_narrow(&e->sum.second);

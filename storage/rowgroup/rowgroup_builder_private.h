@@ -54,6 +54,7 @@ struct rowgroup_builder {
     uint32_t operations_capacity;
     struct rowgroup_summary summary;
     struct bytes wanted[DERIVE_ATTRIBUTES_MAX]; /* attributes of the span at hand */
+    uint64_t wanted_codes[DERIVE_ATTRIBUTES_MAX];
     uint64_t duration_max;
     uint32_t status_seen;
 };

@@ -120,6 +120,19 @@ static uint64_t parent_code(struct rowgroup_builder *b, const struct place *at, 
     return 2 + zigzag((uint64_t)row - at->row);
 }
 
+/* Of the attribute whose value its column has last; equal ones only where key, type and value are equal. */
+static uint64_t wanted_code(const struct columns *c, const struct shape_node *n)
+{
+    const struct column *column = &c->list[COLUMN_FIXED_COUNT + n->key];
+    uint64_t value = column->last_code;
+    if (column->kind == COLUMN_KIND_INT && column->count == 0)
+        return DERIVE_CODE_NONE; /* no memory for it */
+    if (column->kind == COLUMN_KIND_INT)
+        value = int_to_ordered(
+            (int64_t)(column->is_constant ? column->first : column->ints[column->count - 1]));
+    return value < UINT32_MAX ? (uint64_t)n->key << 32 | value : DERIVE_CODE_NONE;
+}
+
 static void walk_span(struct rowgroup_builder *b, const struct place *place)
 {
     struct columns *c = &b->columns;
@@ -148,8 +161,10 @@ static void walk_span(struct rowgroup_builder *b, const struct place *place)
             break;
         case WIRE_TAG(OTLP_SPAN_ATTRIBUTES, WIRE_LENGTH):
             node = columns_attribute(c, node, TABLE_ITEM, bytes);
-            if (c->nodes[node].is_wanted && wanted_count++ < DERIVE_ATTRIBUTES_MAX)
+            if (c->nodes[node].is_wanted && wanted_count++ < DERIVE_ATTRIBUTES_MAX) {
                 b->wanted[wanted_count - 1] = bytes;
+                b->wanted_codes[wanted_count - 1] = wanted_code(c, &c->nodes[node]);
+            }
             break;
         case WIRE_TAG(10, WIRE_VARINT):
             dropped[0] = (uint32_t)v;
@@ -218,6 +233,8 @@ static void walk_span(struct rowgroup_builder *b, const struct place *place)
         .links_count = links,
         .attributes = wanted_count <= DERIVE_ATTRIBUTES_MAX ? b->wanted : NULL,
         .attributes_count = wanted_count,
+        .attribute_codes = b->wanted_codes,
+        .name_plus_one = c->list[COLUMN_NAME].last_code + 1,
     };
     const struct context *of = (const void *)intern_get(&b->contexts, item->context).data;
     b->options.on_span(b->options.on_span_context, item->context,

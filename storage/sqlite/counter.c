@@ -20,6 +20,7 @@ struct counter_batch {
     size_t spans_count, attributes_count;
     struct counted_span spans[BATCH_SPANS];
     struct bytes attributes[BATCH_ATTRIBUTES];
+    uint64_t codes[BATCH_ATTRIBUTES];
 };
 
 static_assert(BATCH_ATTRIBUTES >= DERIVE_ATTRIBUTES_MAX, "a span fits an empty batch");
@@ -147,6 +148,9 @@ void counter_on_span(void *context, uint32_t number, struct bytes resource,
     struct bytes *copy = b->attributes + b->attributes_count;
     memcpy(copy, span->attributes, attributes * sizeof *copy);
     counted->span.attributes = copy;
+    counted->span.attribute_codes = b->codes + b->attributes_count;
+    memcpy(b->codes + b->attributes_count, span->attribute_codes,
+           attributes * sizeof *span->attribute_codes);
     b->attributes_count += attributes;
 }
 

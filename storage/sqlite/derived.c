@@ -68,6 +68,7 @@ static void building_init(struct derived *d, struct budget *background)
     d->intake.admit_service = totals_admit_service;
     d->intake.admit_edge = totals_admit_edge;
     d->intake.admit_context = &d->totals;
+    d->intake.is_by_trace = true;
 }
 
 enum err derived_init(struct derived *d, size_t memory_bytes, struct budget *background)

@@ -294,7 +294,7 @@ static enum err edges_join(const struct edge_map *m, const struct tally *from, s
         if (e == ERR_OK)
             e = tally_at(to, series, p->start_unix_ns, &into);
         if (e == ERR_OK)
-            e = tally_point_add(into, from, p);
+            e = tally_point_add(into, p);
     }
     buffer_deinit(&key);
     return e;
