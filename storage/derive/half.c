@@ -538,3 +538,37 @@ enum err half_table_copy(const struct half_table *t, struct arena *arena, struct
     *out = copy;
     return ERR_OK;
 }
+
+enum err half_table_clone(const struct half_table *t, struct half_table *out)
+{
+    struct half_table clone;
+    enum err e = half_table_init(&clone);
+    if (e != ERR_OK)
+        return e;
+    if (t->used > 0) {
+        memcpy(clone.entries, t->entries, t->used * sizeof *clone.entries);
+        memcpy(clone.buckets, t->buckets, BUCKETS * sizeof *clone.buckets);
+    }
+    for (uint32_t i = 0, same; i < t->nodes.count && e == ERR_OK; i++)
+        e = intern_put(&clone.nodes, intern_get(&t->nodes, i), &same);
+    if (e != ERR_OK) {
+        half_table_deinit(&clone);
+        return e;
+    }
+    clone.used = t->used;
+    clone.free = t->free;
+    clone.waiting = t->waiting;
+    clone.paired = t->paired;
+    clone.nodes_tidy_at = t->nodes_tidy_at;
+    clone.now_unix_ns = t->now_unix_ns;
+    memcpy(clone.secret, t->secret, sizeof clone.secret);
+    *out = clone;
+    return ERR_OK;
+}
+
+size_t half_table_bytes(const struct half_table *t)
+{
+    return t->used * sizeof *t->entries + BUCKETS * sizeof *t->buckets + t->nodes.text.held_bytes +
+           t->nodes.capacity * (sizeof *t->nodes.entries + sizeof *t->nodes.hashes) +
+           ((size_t)t->nodes.slot_mask + 1) * sizeof *t->nodes.slots;
+}

@@ -122,5 +122,10 @@ NODISCARD enum err half_table_replay(struct half_table *t, struct bytes stored,
 /* A copy to look at, in the arena: entries, buckets and nodes. */
 NODISCARD enum err half_table_copy(const struct half_table *t, struct arena *arena,
                                    struct half_table *out);
+/* One that goes on by itself, of a table or of such a copy; to be given back with half_table_deinit(). The errors of
+ * half_table_init(). */
+NODISCARD enum err half_table_clone(const struct half_table *t, struct half_table *out);
+/* Memory that it has touched. */
+size_t half_table_bytes(const struct half_table *t);
 
 #endif

@@ -51,6 +51,13 @@ static struct derived_window window_of(const struct derived_range *r)
 
 /* ---- Summing up ------------------------------------------------------------------------------ */
 
+/* The table of halves is copied only where nobody has it yet. */
+static bool needs_halves(const struct collect *c)
+{
+    return c->snapshot.aside.count > 0 || c->is_kept_no_more ||
+           !pending_edges_are_kept(&c->engine->pending_edges, c->generation, &c->snapshot.pending);
+}
+
 static enum err snapshot_take(struct collect *c)
 {
     struct sqlite_engine *e = c->engine;
@@ -68,15 +75,17 @@ static enum err snapshot_take(struct collect *c)
         for (size_t i = 0; i < d->rows_count; i++)
             if (d->rows[i].span.max_unix_ns >= min && d->rows[i].span.min_unix_ns < c->window.end)
                 rows[count++] = d->rows[i];
-        if (c->wants_edges)
+        view_snapshot(&e->view, SIGNAL_TRACES, &c->snapshot);
+        c->has_halves = c->wants_edges && needs_halves(c);
+        if (c->has_halves)
             error = half_table_copy(&d->halves, c->q->arena, &c->halves);
-        if (error == ERR_OK)
-            view_snapshot(&e->view, SIGNAL_TRACES, &c->snapshot);
     }
     (void)pthread_rwlock_unlock(&e->operations_lock);
     if (error == ERR_OK) {
         c->rows = rows;
         c->rows_count = count;
+    } else if (rows != NULL) {
+        snapshot_release(&c->snapshot);
     }
     return error;
 }
@@ -559,13 +568,27 @@ static enum err counts_add(void *context, struct bytes stored)
     return stored_add(c, stored, c->window.min, c->window.end, 0, 0);
 }
 
+/* Pending bodies are counted once for all questions. ERR_BUSY: this one has to do it by itself. */
+static enum err shared_add(struct collect *c)
+{
+    if (!c->wants_edges)
+        return pending_counts_read(&c->engine->pending_counts, &c->snapshot.pending, c->q,
+                                   counts_add, c);
+    if (c->snapshot.aside.count > 0)
+        return ERR_BUSY; /* they pair with the others */
+    const struct pending_edges_query query = { .range = &c->snapshot.pending,
+                                               .generation = c->generation,
+                                               .halves = c->has_halves ? &c->halves : NULL,
+                                               .patience_ns = c->patience_ns };
+    enum err e = pending_edges_read(&c->engine->pending_edges, &query, c->q, counts_add, c);
+    c->is_kept_no_more = e == ERR_NOT_FOUND;
+    return e;
+}
+
 static enum err pending_add(struct collect *c)
 {
-    /* Without edges, pending bodies are counted once for all questions; those set aside, never many, for each. */
-    enum err shared = c->wants_edges
-                          ? ERR_BUSY
-                          : pending_counts_read(&c->engine->pending_counts, &c->snapshot.pending,
-                                                c->q, counts_add, c);
+    /* Those set aside, never many, are counted for each. */
+    enum err shared = shared_add(c);
     if (shared != ERR_BUSY && (shared != ERR_OK || c->snapshot.aside.count == 0))
         return shared;
     struct intake intake;

@@ -43,7 +43,8 @@ struct collect {
     /* Inside. */
     struct tally *into;
     struct snapshot snapshot;
-    struct half_table halves; /* a copy, where edges are wanted */
+    struct half_table halves; /* a copy, where edges are wanted and has_halves */
+    bool has_halves, is_kept_no_more;
     struct derived_row *rows; /* in the query's arena */
     size_t rows_count;
     uint64_t generation, epoch;

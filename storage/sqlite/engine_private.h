@@ -39,6 +39,7 @@
 #include "storage/sqlite/operations.h"
 #include "storage/sqlite/partition.h"
 #include "storage/sqlite/pending_counts.h"
+#include "storage/sqlite/pending_edges.h"
 #include "storage/sqlite/retention_clock.h"
 #include "storage/sqlite/sqlite_engine.h"
 #include "storage/sqlite/watch.h"
@@ -214,6 +215,7 @@ struct sqlite_engine {
     struct watch watch;
     struct group_cache group_cache;                    /* queries' */
     struct pending_counts pending_counts;              /* likewise */
+    struct pending_edges pending_edges;                /* likewise */
     _Atomic bool wants_digests[ROWGROUP_DIGEST_COUNT]; /* one was missed: row groups get them */
 
     /* Counts of spans in row groups. Written by the writer together with the view's swap, both

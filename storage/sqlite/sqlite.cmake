@@ -6,6 +6,6 @@ set(SQLITE_SOURCES
     sqlite/maintain.c sqlite/merge.c
     sqlite/operations.c sqlite/partition.c sqlite/reader_pool.c sqlite/replay.c sqlite/restore.c sqlite/retention.c
     sqlite/retention_clock.c sqlite/schema.c
-    sqlite/sqlite_engine.c sqlite/sqlite_query.c sqlite/sqlite_verify.c sqlite/summary.c sqlite/pending_counts.c sqlite/view.c sqlite/watch.c
+    sqlite/sqlite_engine.c sqlite/sqlite_query.c sqlite/sqlite_verify.c sqlite/summary.c sqlite/pending_counts.c sqlite/pending_edges.c sqlite/view.c sqlite/watch.c
     sqlite/writer.c sqlite/writer_partition.c)
 set(SQLITE_LIBS PkgConfig::SQLITE3)

@@ -441,6 +441,7 @@ static void sqlite_close(struct engine *base)
     engine_stop(e);
     group_cache_deinit(&e->group_cache);
     pending_counts_deinit(&e->pending_counts);
+    pending_edges_deinit(&e->pending_edges);
     maintain_deinit(e); /* it holds row groups */
     view_deinit(&e->view);
     watch_deinit(&e->watch);
@@ -497,6 +498,8 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
     group_cache_init(&e->group_cache, e->memory_bytes / GROUP_CACHE_SHARE);
     pending_counts_init(&e->pending_counts, &e->derived.totals,
                         e->memory_bytes / PENDING_COUNTS_SHARE);
+    pending_edges_init(&e->pending_edges, &e->derived.totals,
+                       e->memory_bytes / PENDING_EDGES_SHARE);
     metrics_register(e, o->metrics);
 }
 

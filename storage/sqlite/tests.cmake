@@ -13,6 +13,7 @@ spindle_test(sqlite/reader_pool_test.c USES storage SOURCES testing/scratch.c LI
 spindle_test(sqlite/sqlite_engine_test.c USES storage SOURCES engine_suite.c ${ENGINE_TESTING}
     TIMEOUT 180)
 spindle_test(sqlite/pending_counts_test.c USES storage SOURCES ${ENGINE_TESTING})
+spindle_test(sqlite/pending_edges_test.c USES storage proto_testing SOURCES testing/scratch.c testing/send.c)
 spindle_test(sqlite/view_test.c USES storage proto_testing)
 spindle_test(sqlite/retention_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3
     TIMEOUT 120)

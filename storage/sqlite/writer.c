@@ -562,6 +562,7 @@ static void *writer_main(void *context)
             group_cache_tend(&e->group_cache, clock_mono_ns());
             derived_sums_tend(&e->derived.sums, clock_mono_ns());
             pending_counts_tend(&e->pending_counts, clock_mono_ns());
+            pending_edges_tend(&e->pending_edges, clock_mono_ns());
             reader_pools_tend(clock_mono_ns());
             tended_mono_ns = clock_mono_ns();
         }
