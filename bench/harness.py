@@ -30,12 +30,13 @@ def pinned(core, command):
 
 class Server:
     """`spindle serve` in a temporary directory; use with `with`. With `command`, another program: its words with {data},
-    {grpc}, {http_otlp} and {http} filled in; it is ready when it listens for gRPC."""
+    {grpc}, {http_otlp} and {http} filled in; it is ready when it listens for gRPC. `data`: a directory
+    that stays, instead of one of its own."""
 
-    def __init__(self, binary, core=0, extra=(), directory=None, command=None):
+    def __init__(self, binary, core=0, extra=(), directory=None, command=None, data=None):
         self.binary, self.core, self.extra, self.command = binary, core, list(extra), command
         self.directory = tempfile.mkdtemp(prefix="spindle-bench-", dir=directory)
-        self.data = os.path.join(self.directory, "data")
+        self.data = data or os.path.join(self.directory, "data")
         self.grpc, self.http_otlp, self.http = free_ports(3)
         self.process = None
 
