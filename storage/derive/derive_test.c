@@ -285,6 +285,57 @@ static void tally_bytes(struct tally *t, struct buffer *out)
     assert_true(span.min_unix_ns <= span.max_unix_ns);
 }
 
+/* Merging what is stored, point after point, comes to the bytes that adding it up in memory comes to. */
+static void merging_stored_ones_equals_adding_them(void **state)
+{
+    (void)state;
+    static const uint64_t steps[] = { TALLY_MINUTE_NS, TALLY_HOUR_NS, TALLY_DAY_NS };
+    struct random r;
+    random_init(&r, 12);
+    for (unsigned n = 0; n < 60; n++) {
+        struct arena arena;
+        struct tally part, sum;
+        struct buffer stored[TALLY_MERGE_MAX], expected, merged;
+        struct bytes all[TALLY_MERGE_MAX];
+        struct tally_merged facts;
+        size_t count = 1 + random_below(&r, n % 4 == 0 ? TALLY_MERGE_MAX : 4);
+        uint64_t step = steps[n % 3];
+        arena_init(&arena, (size_t)256 << 20, NULL);
+        tally_init(&sum, &arena, step);
+        buffer_init(&expected, (size_t)64 << 20);
+        buffer_init(&merged, (size_t)64 << 20);
+        for (size_t i = 0; i < count; i++) {
+            /* Finer ones, and such as have the step already. */
+            tally_init(&part, &arena, i % 3 == 2 ? step : TALLY_MINUTE_NS);
+            buffer_init(&stored[i], (size_t)64 << 20);
+            tally_fill(&part, &r, (unsigned)random_below(&r, 200));
+            tally_bytes(&part, &stored[i]);
+            all[i] = buffer_bytes(&stored[i]);
+            assert_int_equal(tally_add_stored(&sum, all[i], NULL), ERR_OK);
+            tally_deinit(&part);
+        }
+        uint32_t points = sum.points_count;
+        tally_bytes(&sum, &expected);
+        assert_int_equal(tally_merge(all, count, step, NULL, &merged, &facts), ERR_OK);
+        assert_true(bytes_equal(buffer_bytes(&expected), buffer_bytes(&merged)));
+        assert_int_equal(facts.points, points);
+        assert_true(facts.hours <= points && facts.days <= facts.hours);
+
+        /* What is damaged is named, and nothing is appended. */
+        size_t bad = random_below(&r, count), len = merged.len;
+        stored[bad].data[random_below(&r, stored[bad].len)] ^= 1;
+        assert_int_equal(tally_merge(all, count, step, NULL, &merged, &facts), ERR_CORRUPT);
+        assert_int_equal(facts.bad, bad);
+        assert_int_equal(merged.len, len);
+        for (size_t i = 0; i < count; i++)
+            buffer_deinit(&stored[i]);
+        buffer_deinit(&expected);
+        buffer_deinit(&merged);
+        tally_deinit(&sum);
+        arena_deinit(&arena);
+    }
+}
+
 /* Merging stored tallies in either order, or in coarser steps one after the other, comes to the same bytes. */
 static void merging_does_not_depend_on_order(void **state)
 {
@@ -424,6 +475,7 @@ int main(void)
         cmocka_unit_test(states_tell_weights),
         cmocka_unit_test(attributes_name_peers),
         cmocka_unit_test(merging_does_not_depend_on_order),
+        cmocka_unit_test(merging_stored_ones_equals_adding_them),
         cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(a_full_table_keeps_its_bound),
     };

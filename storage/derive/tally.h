@@ -139,4 +139,18 @@ struct tally_filter {
 NODISCARD enum err tally_add_stored(struct tally *t, struct bytes stored,
                                     const struct tally_filter *filter);
 
+#define TALLY_MERGE_MAX 24u
+struct tally_merged {
+    struct tally_span span;
+    uint64_t points, hours,
+        days;   /* what there is of each; hours, days: as many as these steps would take */
+    size_t bad; /* ERR_CORRUPT: which of them; else SIZE_MAX */
+};
+/* Append the stored form of the sum of stored ones, at a step of which theirs are parts. All are in the same order,
+ * so it takes the memory of one point, what is made, and nothing for what is read. ERR_CORRUPT; ERR_NOMEM, the
+ * budget's (NULL: none), the buffer's. */
+NODISCARD enum err tally_merge(const struct bytes *stored, size_t count, uint64_t step_ns,
+                               struct budget *budget, struct buffer *out,
+                               struct tally_merged *merged);
+
 #endif

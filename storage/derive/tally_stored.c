@@ -15,7 +15,9 @@
 #include "base/mem.h"
 #include "storage/derive/varint.h"
 
-#define TALLY_FORMAT 1
+#define TALLY_FORMAT     1
+#define POINT_BYTES_MAX  ((size_t)16 << 20) /* two histograms, and what they were before they grew */
+#define POINT_BYTES_KEPT ((size_t)1 << 20)
 
 enum {
     POINT_ESTIMATED = 1, /* the estimates differ from the counts */
@@ -83,6 +85,25 @@ static void key_put(struct buffer *out, struct bytes before, struct bytes key)
     varint_put_bytes(out, bytes_slice(key, shared, SIZE_MAX));
 }
 
+static void head_put(struct buffer *out, uint64_t step_ns, uint64_t keys)
+{
+    buffer_append_byte(out, TALLY_FORMAT);
+    varint_put(out, step_ns / TALLY_MINUTE_NS);
+    varint_put(out, keys);
+}
+
+/* The hash of all since the mark. */
+static enum err sum_put(struct buffer *out, size_t mark)
+{
+    uint8_t sum[8];
+    enum err e = buffer_error(out);
+    if (e != ERR_OK)
+        return e;
+    store_le64(sum, hash_bytes(bytes_of(out->data + mark, out->len - mark)));
+    buffer_append(out, sum, sizeof sum);
+    return buffer_error(out);
+}
+
 enum err tally_encode(struct tally *t, struct buffer *out, struct tally_span *out_span)
 {
     struct tally_point **points = NULL;
@@ -101,9 +122,7 @@ enum err tally_encode(struct tally *t, struct buffer *out, struct tally_span *ou
     struct tally_span span = { .min_unix_ns = t->points_count > 0 ? UINT64_MAX : 0 };
     struct buffer one;
     buffer_init(&one, out->limit_bytes);
-    buffer_append_byte(out, TALLY_FORMAT);
-    varint_put(out, t->step_ns / TALLY_MINUTE_NS);
-    varint_put(out, filled);
+    head_put(out, t->step_ns, filled);
     uint64_t step = t->step_ns == 0 ? 1 : t->step_ns;
     struct bytes before = { 0 };
     for (uint32_t i = 0; i < t->points_count && e == ERR_OK;) {
@@ -125,15 +144,11 @@ enum err tally_encode(struct tally *t, struct buffer *out, struct tally_span *ou
     }
     buffer_deinit(&one);
     mem_free(scatter);
-    uint8_t sum[8];
     if (e == ERR_OK)
-        e = buffer_error(out);
-    if (e != ERR_OK)
-        return e;
-    store_le64(sum, hash_bytes(bytes_of(out->data + mark, out->len - mark)));
-    buffer_append(out, sum, sizeof sum);
-    *out_span = span;
-    return buffer_error(out);
+        e = sum_put(out, mark);
+    if (e == ERR_OK)
+        *out_span = span;
+    return e;
 }
 
 /* ---- Reading --------------------------------------------------------------------------------- */
@@ -260,27 +275,252 @@ static enum err series_add(struct tally *t, const struct tally_filter *f, struct
     return points_add(t, f, counted, points, step);
 }
 
-enum err tally_add_stored(struct tally *t, struct bytes stored, const struct tally_filter *filter)
+/* What is before the first key. *out_at: the keys. */
+static enum err stored_open(struct bytes stored, struct bytes *out_at, uint64_t *out_minutes,
+                            uint64_t *out_keys)
 {
-    static const struct tally_filter all = { .end_unix_ns = UINT64_MAX };
-    const struct tally_filter *f = filter == NULL ? &all : filter;
     if (stored.len < 9 || stored.data[0] != TALLY_FORMAT ||
         load_le64(stored.data + stored.len - 8) !=
             hash_bytes(bytes_slice(stored, 0, stored.len - 8)))
         return ERR_CORRUPT;
-    struct bytes at = bytes_slice(stored, 1, stored.len - 9);
+    *out_at = bytes_slice(stored, 1, stored.len - 9);
+    return varint_take(out_at, out_minutes) && varint_take(out_at, out_keys) &&
+                   *out_minutes <= UINT64_MAX / TALLY_MINUTE_NS
+               ? ERR_OK
+               : ERR_CORRUPT;
+}
+
+enum err tally_add_stored(struct tally *t, struct bytes stored, const struct tally_filter *filter)
+{
+    static const struct tally_filter all = { .end_unix_ns = UINT64_MAX };
+    const struct tally_filter *f = filter == NULL ? &all : filter;
+    struct bytes at;
     uint64_t minutes = 0, count = 0;
-    if (!varint_take(&at, &minutes) || !varint_take(&at, &count) ||
-        minutes > UINT64_MAX / TALLY_MINUTE_NS)
-        return ERR_CORRUPT;
+    enum err e = stored_open(stored, &at, &minutes, &count);
+    if (e != ERR_OK)
+        return e;
     uint64_t step = minutes == 0 ? 1 : minutes * TALLY_MINUTE_NS;
     struct buffer key;
     buffer_init(&key, stored.len + 64);
-    enum err e = ERR_OK;
     for (uint64_t i = 0; i < count && e == ERR_OK; i++)
         e = series_add(t, f, &at, &key, step);
     if (e == ERR_OK && at.len > 0)
         e = ERR_CORRUPT;
     buffer_deinit(&key);
+    return e;
+}
+
+/* ---- Merging --------------------------------------------------------------------------------- */
+
+/* Where one of several is read: at a point of a key. */
+struct tally_cursor {
+    struct bytes at;     /* behind the points of the key */
+    struct buffer key;   /* put together from the one before */
+    struct bytes points; /* of the key, behind the head of the one at hand */
+    uint64_t keys_left;
+    uint64_t step_ns, steps; /* of the point at hand, since 1970 */
+    struct point_head head;
+    bool has_key, has_point;
+};
+
+static enum err cursor_point_next(struct tally_cursor *c)
+{
+    c->has_point = c->points.len > 0;
+    if (!c->has_point)
+        return ERR_OK;
+    if (!head_take(&c->points, &c->head) || c->head.steps > UINT64_MAX / c->step_ns - c->steps)
+        return ERR_CORRUPT;
+    c->steps += c->head.steps;
+    return ERR_OK;
+}
+
+static enum err cursor_key_next(struct tally_cursor *c)
+{
+    uint64_t shared = 0;
+    struct bytes rest;
+    c->has_key = c->has_point = false;
+    if (c->keys_left == 0)
+        return c->at.len > 0 ? ERR_CORRUPT : ERR_OK;
+    c->keys_left--;
+    if (!varint_take(&c->at, &shared) || shared > c->key.len || !varint_take_bytes(&c->at, &rest) ||
+        !varint_take_bytes(&c->at, &c->points))
+        return ERR_CORRUPT;
+    /* Each key comes after the one before, or what is merged would not be in order. */
+    if (c->key.len > 0 &&
+        (rest.len == 0 || (shared < c->key.len && rest.data[0] <= c->key.data[(size_t)shared])))
+        return ERR_CORRUPT;
+    c->key.len = (size_t)shared;
+    buffer_append_bytes(&c->key, rest);
+    c->steps = 0;
+    c->has_key = true;
+    enum err e = buffer_error(&c->key);
+    return e == ERR_OK ? cursor_point_next(c) : e;
+}
+
+static enum err cursor_open(struct tally_cursor *c, struct bytes stored, uint64_t step_ns)
+{
+    uint64_t minutes = 0;
+    buffer_init(&c->key, stored.len + 64);
+    enum err e = stored_open(stored, &c->at, &minutes, &c->keys_left);
+    if (e != ERR_OK)
+        return e;
+    c->step_ns = minutes * TALLY_MINUTE_NS;
+    return minutes == 0 || step_ns % c->step_ns != 0 ? ERR_CORRUPT : cursor_key_next(c);
+}
+
+struct tally_merger {
+    struct tally_cursor cursors[TALLY_MERGE_MAX];
+    size_t count, bad; /* bad: which one could not be read */
+    uint64_t step_ns;
+    struct tally_cursor *same[TALLY_MERGE_MAX]; /* those at the smallest key */
+    size_t same_count;
+    struct arena arena; /* of one point */
+    struct buffer keys, points;
+};
+
+static enum err cursor_failed(struct tally_merger *m, const struct tally_cursor *c, enum err e)
+{
+    m->bad = e == ERR_CORRUPT ? (size_t)(c - m->cursors) : m->bad;
+    return e;
+}
+
+static void same_find(struct tally_merger *m)
+{
+    m->same_count = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        struct tally_cursor *c = &m->cursors[i];
+        if (!c->has_key)
+            continue;
+        int order = m->same_count == 0
+                        ? -1
+                        : bytes_compare(buffer_bytes(&c->key), buffer_bytes(&m->same[0]->key));
+        if (order < 0)
+            m->same_count = 0;
+        if (order <= 0)
+            m->same[m->same_count++] = c;
+    }
+}
+
+/* The sum of what lies in a step, put behind the others of its key. */
+static enum err step_merge(struct tally_merger *m, uint64_t step, uint64_t steps_before)
+{
+    static const struct tally none; /* no durations are listed beside the histograms */
+    struct tally_point p = { 0 };
+    enum err e = ERR_OK;
+    arena_reset(&m->arena);
+    histogram_init(&p.first, &m->arena);
+    histogram_init(&p.second, &m->arena);
+    for (size_t i = 0; i < m->same_count && e == ERR_OK; i++) {
+        struct tally_cursor *c = m->same[i];
+        while (c->has_point && c->steps * c->step_ns / m->step_ns == step && e == ERR_OK) {
+            head_add(&p, &c->head);
+            e = rest_take(&c->points, &c->head, &p, false);
+            if (e == ERR_OK)
+                e = cursor_point_next(c);
+        }
+        if (e != ERR_OK)
+            return cursor_failed(m, c, e);
+    }
+    return point_put(&m->points, &none, NULL, &p, step - steps_before);
+}
+
+static bool step_next(const struct tally_merger *m, uint64_t *out)
+{
+    *out = UINT64_MAX;
+    for (size_t i = 0; i < m->same_count; i++) {
+        const struct tally_cursor *c = m->same[i];
+        uint64_t step = c->has_point ? c->steps * c->step_ns / m->step_ns : UINT64_MAX;
+        *out = step < *out ? step : *out;
+    }
+    return *out != UINT64_MAX;
+}
+
+/* Points of one key are in order of time; a coarser step that follows the same one is not another. */
+static enum err key_merge(struct tally_merger *m, struct tally_merged *merged)
+{
+    static const uint64_t coarser[] = { TALLY_HOUR_NS, TALLY_DAY_NS };
+    uint64_t *counts[] = { &merged->hours, &merged->days }, last[] = { UINT64_MAX, UINT64_MAX };
+    uint64_t step = 0, before = 0;
+    enum err e = ERR_OK;
+    buffer_reset(&m->points);
+    while (e == ERR_OK && step_next(m, &step)) {
+        uint64_t start = step * m->step_ns;
+        e = step_merge(m, step, before);
+        before = step;
+        merged->points++;
+        for (unsigned i = 0; i < 2; i++) {
+            *counts[i] += start / coarser[i] != last[i];
+            last[i] = start / coarser[i];
+        }
+        struct tally_span *span = &merged->span;
+        span->min_unix_ns = start < span->min_unix_ns ? start : span->min_unix_ns;
+        span->max_unix_ns = start > span->max_unix_ns ? start : span->max_unix_ns;
+    }
+    return e;
+}
+
+static enum err keys_merge(struct tally_merger *m, uint64_t *out_keys, struct tally_merged *merged)
+{
+    struct buffer before;
+    enum err e = ERR_OK;
+    buffer_init(&before, m->keys.limit_bytes);
+    for (same_find(m); m->same_count > 0 && e == ERR_OK; same_find(m)) {
+        struct bytes key = buffer_bytes(&m->same[0]->key);
+        e = key_merge(m, merged);
+        if (e == ERR_OK && m->points.len > 0) {
+            key_put(&m->keys, buffer_bytes(&before), key);
+            varint_put_bytes(&m->keys, buffer_bytes(&m->points));
+            buffer_reset(&before);
+            buffer_append_bytes(&before, key);
+            ++*out_keys;
+        }
+        for (size_t i = 0; i < m->same_count && e == ERR_OK; i++) {
+            e = cursor_key_next(m->same[i]);
+            if (e != ERR_OK)
+                e = cursor_failed(m, m->same[i], e);
+        }
+        if (e == ERR_OK)
+            e = buffer_error(&m->keys) != ERR_OK ? buffer_error(&m->keys) : buffer_error(&before);
+    }
+    buffer_deinit(&before);
+    return e;
+}
+
+enum err tally_merge(const struct bytes *stored, size_t count, uint64_t step_ns,
+                     struct budget *budget, struct buffer *out, struct tally_merged *merged)
+{
+    assert(count <= TALLY_MERGE_MAX && step_ns > 0 && step_ns % TALLY_MINUTE_NS == 0);
+    struct tally_merger *m = mem_zalloc(sizeof *m);
+    if (m == NULL)
+        return ERR_NOMEM;
+    uint64_t keys = 0;
+    enum err e = ERR_OK;
+    m->count = count;
+    m->bad = SIZE_MAX;
+    m->step_ns = step_ns;
+    arena_init(&m->arena, POINT_BYTES_MAX, budget);
+    m->arena.keep_bytes = POINT_BYTES_KEPT;
+    buffer_init(&m->keys, out->limit_bytes);
+    buffer_init(&m->points, out->limit_bytes);
+    *merged = (struct tally_merged){ .span.min_unix_ns = UINT64_MAX };
+    for (size_t i = 0; i < count && e == ERR_OK; i++)
+        e = cursor_failed(m, &m->cursors[i], cursor_open(&m->cursors[i], stored[i], step_ns));
+    if (e == ERR_OK)
+        e = keys_merge(m, &keys, merged);
+    if (e == ERR_OK) {
+        size_t mark = out->len;
+        head_put(out, step_ns, keys);
+        buffer_append_bytes(out, buffer_bytes(&m->keys));
+        e = sum_put(out, mark);
+    }
+    merged->bad = m->bad;
+    if (merged->points == 0)
+        merged->span.min_unix_ns = 0;
+    for (size_t i = 0; i < count; i++)
+        buffer_deinit(&m->cursors[i].key);
+    buffer_deinit(&m->keys);
+    buffer_deinit(&m->points);
+    arena_deinit(&m->arena);
+    mem_free(m);
     return e;
 }

@@ -107,6 +107,7 @@ struct derived {
     struct intake intake;
     struct derived_delta delta;
     struct derived_pairs pairs;
+    uint64_t merge_from_generation; /* what was to be merged did not fit: not before this row */
 };
 
 /* Empty; deinit is safe twice. memory_bytes: the engine's. What counting a row group takes is charged to the

@@ -13,77 +13,33 @@
 
 struct merge {
     struct arena arena;
-    struct tally minutes, hours, days;
+    struct tally hours, days;
 };
 
-static void merge_init(struct merge *m, struct budget *budget)
+static void merge_init(struct merge *m)
 {
-    arena_init(&m->arena, MERGE_MEMORY_MAX, budget);
-    tally_init(&m->minutes, &m->arena, TALLY_MINUTE_NS);
+    arena_init(&m->arena, MERGE_MEMORY_MAX, NULL);
     tally_init(&m->hours, &m->arena, TALLY_HOUR_NS);
     tally_init(&m->days, &m->arena, TALLY_DAY_NS);
 }
 
 static void merge_deinit(struct merge *m)
 {
-    tally_deinit(&m->minutes);
     tally_deinit(&m->hours);
     tally_deinit(&m->days);
     arena_deinit(&m->arena);
 }
 
-/* What is to be made of the rows: minutes are what they all have, and coarser steps are made where they pay. */
-enum merge_part { MERGE_MINUTES = 1, MERGE_HOURS = 2, MERGE_DAYS = 4 };
-
 /* A row's minutes, hours and days stand in columns 0 to 2; what is coarser is made of the next finer one where the
  * row does not have it. */
-static enum err merge_row(struct merge *m, sqlite3_stmt *s, unsigned parts)
+static enum err merge_row(struct merge *m, sqlite3_stmt *s)
 {
     struct bytes minutes = db_column_bytes(s, 0), hours = db_column_bytes(s, 1);
     struct bytes days = db_column_bytes(s, 2);
     hours = hours.len > 0 ? hours : minutes;
     days = days.len > 0 ? days : hours;
-    enum err e = ERR_OK;
-    if ((parts & MERGE_MINUTES) != 0)
-        e = tally_add_stored(&m->minutes, minutes, NULL);
-    if (e == ERR_OK && (parts & MERGE_HOURS) != 0)
-        e = tally_add_stored(&m->hours, hours, NULL);
-    return e == ERR_OK && (parts & MERGE_DAYS) != 0 ? tally_add_stored(&m->days, days, NULL) : e;
-}
-
-/* As many points as a step in a series has at most: the points of a series lie nearly in their order. */
-static enum err points_estimate(const struct tally *t, uint64_t step_ns, uint64_t *out)
-{
-    uint64_t *last = mem_alloc_array((size_t)t->keys.count + 1, sizeof *last);
-    if (last == NULL)
-        return ERR_NOMEM;
-    *out = 0;
-    for (uint32_t i = 0; i < t->points_count; i++) {
-        const struct tally_point *p = tally_point(t, i);
-        uint64_t step = p->start_unix_ns / step_ns + 1;
-        *out += last[p->series] != step;
-        last[p->series] = step;
-    }
-    mem_free(last);
-    return ERR_OK;
-}
-
-/* Where steps hold few points of the finer ones, as when spans come fast, they would say it all again. */
-static enum err parts_choose(const struct merge *m, unsigned *out)
-{
-    uint64_t finer = m->minutes.points_count, hours = 0, days = 0;
-    unsigned parts = 0;
-    enum err e = points_estimate(&m->minutes, TALLY_HOUR_NS, &hours);
-    if (e == ERR_OK)
-        e = points_estimate(&m->minutes, TALLY_DAY_NS, &days);
-    if (hours <= finer / 2) {
-        parts |= MERGE_HOURS;
-        finer = hours;
-    }
-    if (days <= finer / 2)
-        parts |= MERGE_DAYS;
-    *out = parts;
-    return e;
+    enum err e = tally_add_stored(&m->hours, hours, NULL);
+    return e == ERR_OK ? tally_add_stored(&m->days, days, NULL) : e;
 }
 
 /* ---- In a partition -------------------------------------------------------------------------- */
@@ -118,25 +74,31 @@ static void rows_choose(struct sqlite_engine *e, const struct partition *p, stru
     (void)pthread_rwlock_unlock(&e->operations_lock);
 }
 
-/* What is damaged is noted, so that it is not chosen again. */
-static enum err rows_merge(struct sqlite_engine *engine, struct partition *p, struct merge *m,
-                           const struct derived_delta *d, unsigned parts)
+static void row_damaged(struct sqlite_engine *e, struct partition *p, const struct derived_delta *d,
+                        size_t i)
+{
+    derived_row_damaged(e, &(struct derived_row){ .partition = p,
+                                                  .id = d->merged_ids[i],
+                                                  .level = d->merged_level - 1 });
+}
+
+/* The minutes of the rows to be merged, in the arena. What is damaged is noted, so that it is not chosen again. */
+static enum err rows_read(struct sqlite_engine *engine, struct partition *p,
+                          const struct derived_delta *d, struct arena *arena, struct bytes *out)
 {
     struct db *db = NULL;
     sqlite3_stmt *s = NULL;
     enum err e = reader_pool_take(&p->readers, &db);
     if (e == ERR_OK)
-        e = db_prepare(db, "SELECT minutes, hours, days FROM derived WHERE id = ?1", &s);
+        e = db_prepare(db, "SELECT minutes FROM derived WHERE id = ?1", &s);
     for (size_t i = 0; e == ERR_OK && i < d->merged_count; i++) {
         bool is_row = false;
         (void)sqlite3_bind_int64(s, 1, d->merged_ids[i]);
         e = db_step(db, s, &is_row);
         if (e == ERR_OK)
-            e = is_row ? merge_row(m, s, parts) : ERR_CORRUPT;
+            e = is_row ? arena_dup(arena, db_column_bytes(s, 0), &out[i]) : ERR_CORRUPT;
         if (e == ERR_CORRUPT)
-            derived_row_damaged(engine, &(struct derived_row){ .partition = p,
-                                                               .id = d->merged_ids[i],
-                                                               .level = d->merged_level - 1 });
+            row_damaged(engine, p, d, i);
         (void)sqlite3_reset(s);
     }
     (void)sqlite3_finalize(s);
@@ -144,40 +106,58 @@ static enum err rows_merge(struct sqlite_engine *engine, struct partition *p, st
     return e;
 }
 
-/* Where rows cannot be merged they stay as they are: only slower to read. */
-enum err derived_merge_plan(struct sqlite_engine *e, struct partition *p, struct derived_delta *d)
+/* Coarser steps are made where they pay: where they hold few points of the finer ones, as when spans come fast, they
+ * would say it all again. They are made of the finer ones. */
+static enum err coarser_make(struct budget *budget, const struct tally_merged *minutes,
+                             struct derived_delta *d)
 {
-    rows_choose(e, p, d);
-    if (d->merged_count == 0)
-        return ERR_OK;
-    struct merge m;
-    struct tally_span unused;
-    merge_init(&m, &e->background);
-    unsigned parts = 0;
-    enum err error = rows_merge(e, p, &m, d, MERGE_MINUTES);
-    if (error == ERR_OK)
-        error = parts_choose(&m, &parts);
-    if (error == ERR_OK && parts != 0)
-        error = rows_merge(e, p, &m, d, parts);
-    if (error == ERR_OK)
-        error = tally_encode(&m.minutes, &d->merged_minutes, &d->merged_span);
-    if (error == ERR_OK && (parts & MERGE_HOURS) != 0)
-        error = tally_encode(&m.hours, &d->merged_hours, &unused);
-    if (error == ERR_OK && (parts & MERGE_DAYS) != 0)
-        error = tally_encode(&m.days, &d->merged_days, &unused);
-    merge_deinit(&m);
+    uint64_t finer = minutes->points;
+    struct bytes from = buffer_bytes(&d->merged_minutes);
+    struct tally_merged unused;
+    enum err e = ERR_OK;
+    if (minutes->hours <= finer / 2) {
+        e = tally_merge(&from, 1, TALLY_HOUR_NS, budget, &d->merged_hours, &unused);
+        from = buffer_bytes(&d->merged_hours);
+        finer = minutes->hours;
+    }
+    if (e == ERR_OK && minutes->days <= finer / 2)
+        e = tally_merge(&from, 1, TALLY_DAY_NS, budget, &d->merged_days, &unused);
     /* The same by what it takes, not by points. */
     if (d->merged_hours.len > d->merged_minutes.len / 2)
         buffer_reset(&d->merged_hours);
     if (d->merged_days.len >
         (d->merged_hours.len > 0 ? d->merged_hours.len : d->merged_minutes.len) / 2)
         buffer_reset(&d->merged_days);
+    return e;
+}
+
+/* Where rows cannot be merged they stay as they are: only slower to read. */
+enum err derived_merge_plan(struct sqlite_engine *e, struct partition *p, struct derived_delta *d)
+{
+    d->merged_count = 0;
+    if (e->derived.generation >= e->derived.merge_from_generation)
+        rows_choose(e, p, d);
+    if (d->merged_count == 0)
+        return ERR_OK;
+    struct arena arena;
+    struct bytes rows[DERIVED_MERGE_ROWS];
+    struct tally_merged merged = { .bad = SIZE_MAX };
+    arena_init(&arena, MERGE_MEMORY_MAX, &e->background);
+    enum err error = rows_read(e, p, d, &arena, rows);
+    if (error == ERR_OK)
+        error = tally_merge(rows, d->merged_count, TALLY_MINUTE_NS, &e->background,
+                            &d->merged_minutes, &merged);
+    if (merged.bad != SIZE_MAX)
+        row_damaged(e, p, d, merged.bad);
+    arena_deinit(&arena);
+    if (error == ERR_OK)
+        error = coarser_make(&e->background, &merged, d);
+    d->merged_span = merged.span;
     d->merged_in = error == ERR_OK ? p : NULL;
+    if (error == ERR_TOO_LARGE || error == ERR_BUDGET) /* not at each row group anew */
+        e->derived.merge_from_generation = e->derived.generation + DERIVED_MERGE_ROWS;
     /* They stay as they are: questions take longer. */
-    return error == ERR_CORRUPT || error == ERR_TOO_LARGE || error == ERR_TOO_MANY ||
-                   error == ERR_BUDGET
-               ? ERR_OK
-               : error;
+    return error == ERR_CORRUPT || error == ERR_TOO_LARGE || error == ERR_BUDGET ? ERR_OK : error;
 }
 
 /* ---- In the catalogue ------------------------------------------------------------------------ */
@@ -230,7 +210,7 @@ enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partiti
     struct buffer hours, days;
     sqlite3_stmt *s = NULL;
     bool is_row = true;
-    merge_init(&m, NULL); /* what it does not hold would not outlive the partition */
+    merge_init(&m); /* not charged: what it does not hold would not outlive the partition */
     buffer_init(&hours, BLOB_BYTES_MAX);
     buffer_init(&days, BLOB_BYTES_MAX);
     enum err e = db_prepare(partition,
@@ -241,7 +221,7 @@ enum err derived_seal(struct db *catalog, struct db *partition, uint64_t partiti
         e = db_step(partition, s, &is_row);
         if (e != ERR_OK || !is_row)
             break;
-        e = merge_row(&m, s, MERGE_HOURS | MERGE_DAYS);
+        e = merge_row(&m, s);
         if (e == ERR_CORRUPT) {
             e = lost_add(&m.hours, db_column_u64(s, 3));
             if (e == ERR_OK)
