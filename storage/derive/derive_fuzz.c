@@ -26,6 +26,11 @@ static void tally_feed(struct bytes stored)
         assert(e == ERR_OK || e == ERR_TOO_LARGE); /* of the arena */
         assert(e != ERR_OK || again.points_count == t.points_count);
     }
+    struct bytes twice[] = { stored, stored };
+    struct tally_merged merged;
+    buffer_reset(&out);
+    if (tally_merge(twice, 2, TALLY_DAY_NS, NULL, &out, &merged) == ERR_OK)
+        assert(merged.bad == SIZE_MAX && merged.points >= merged.days);
     for (uint32_t i = 0; i < t.keys.count; i++) {
         struct red_key red;
         struct edge_key edge;
