@@ -17,7 +17,8 @@
 #include <time.h>
 
 #define RETRY_BUILD_NS          (200 * NS_PER_MS)
-#define LOOKBACK_GROUPS_MAX     256               /* that one span is looked up in, newest first */
+#define QUIET_NS                (2 * NS_PER_S) /* after a row group: then its memory is given back */
+#define LOOKBACK_GROUPS_MAX     256            /* that one span is looked up in, newest first */
 #define LOOKBACK_NS_MAX         (250 * NS_PER_MS) /* for one row group */
 #define LOOKBACK_UNFILTERED_MAX 16                /* likewise, of groups from before the start */
 #define LOOKBACK_ARENA_BYTES    ((size_t)64 << 20)
@@ -699,7 +700,7 @@ static void *builder_main(void *context)
         enum signal signal = SIGNAL_TRACES;
         uint64_t wait_ns = 0;
         if (!build_is_due(e, &signal, &wait_ns)) {
-            if (wait_ns == NS_PER_S && builders_drop(e))
+            if (clock_mono_ns() - b->built_mono_ns >= QUIET_NS && builders_drop(e))
                 mem_trim();
             if (engine_may_rest(e, b->built_mono_ns)) {
                 const struct rest_policy policy = engine_rest_policy(e);
