@@ -404,7 +404,6 @@ static void same_find(struct tally_merger *m)
 /* The sum of what lies in a step, put behind the others of its key. */
 static enum err step_merge(struct tally_merger *m, uint64_t step, uint64_t steps_before)
 {
-    static const struct tally none; /* no durations are listed beside the histograms */
     struct tally_point p = { 0 };
     enum err e = ERR_OK;
     arena_reset(&m->arena);
@@ -421,7 +420,7 @@ static enum err step_merge(struct tally_merger *m, uint64_t step, uint64_t steps
         if (e != ERR_OK)
             return cursor_failed(m, c, e);
     }
-    return point_put(&m->points, &none, NULL, &p, step - steps_before);
+    return point_put(&m->points, NULL, &p, step - steps_before);
 }
 
 static bool step_next(const struct tally_merger *m, uint64_t *out)
