@@ -112,7 +112,7 @@ static enum err points_add(struct tally *to, const struct tally *from)
         if (e == ERR_OK)
             e = tally_at(to, series, p->start_unix_ns, &into);
         if (e == ERR_OK)
-            e = tally_point_add(into, from, p);
+            e = tally_point_add(into, p);
     }
     return e;
 }
