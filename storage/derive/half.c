@@ -559,6 +559,7 @@ enum err half_table_clone(const struct half_table *t, struct half_table *out)
     clone.free = t->free;
     clone.waiting = t->waiting;
     clone.paired = t->paired;
+    clone.waiting_servers = t->waiting_servers;
     clone.nodes_tidy_at = t->nodes_tidy_at;
     clone.now_unix_ns = t->now_unix_ns;
     memcpy(clone.secret, t->secret, sizeof clone.secret);
