@@ -578,6 +578,65 @@ static void wanted_attributes_are_gathered(void **state)
     buffer_deinit(&out);
 }
 
+struct coded {
+    uint64_t code;
+    struct bytes attribute;
+    uint32_t spans, without_code;
+};
+
+/* Equal codes one after the other: then equal attributes. */
+static void codes_check(void *context, uint32_t number, struct bytes resource,
+                        const struct derive_span *span)
+{
+    struct coded *before = context;
+    (void)number;
+    (void)resource;
+    assert_int_equal(span->attributes_count, 1);
+    uint64_t code = span->attribute_codes[0];
+    if (code == DERIVE_CODE_NONE)
+        before->without_code++;
+    else if (before->spans > 0 && code == before->code)
+        assert_true(bytes_equal(span->attributes[0], before->attribute));
+    before->code = code;
+    before->attribute = span->attributes[0];
+    before->spans++;
+}
+
+/* So many addresses that the column gives up numbering them. */
+static void codes_tell_attributes_apart(void **state)
+{
+    (void)state;
+    struct maker m;
+    struct buffer out;
+    struct coded coded = { 0 };
+    buffer_init(&m.body, SIZE_MAX);
+    buffer_init(&out, SIZE_MAX);
+    struct rowgroup_options options = { .signal = SIGNAL_TRACES,
+                                        .content_key = testing_key(),
+                                        .on_span = codes_check,
+                                        .on_span_context = &coded };
+    struct rowgroup_builder *b;
+    struct rowgroup_summary summary;
+    assert_int_equal(rowgroup_builder_open(&options, &b), ERR_OK);
+    maker_begin(&m, "a");
+    for (uint64_t i = 1; i <= 4000; i++) {
+        size_t mark = span_begin(&m.body, i, i, 0, 100);
+        char address[32];
+        int len = snprintf(address, sizeof address, "host-%llu", (unsigned long long)i);
+        text_put(&m.body, OTLP_SPAN_ATTRIBUTES, BYTES_LITERAL("server.address"),
+                 bytes_of(address, (size_t)len));
+        pb_end(&m.body, mark);
+    }
+    maker_end(&m);
+    assert_int_equal(rowgroup_builder_add(b, buffer_bytes(&m.body)), ERR_OK);
+    assert_int_equal(rowgroup_builder_finish(b, NULL, NULL, &out, &summary), ERR_OK);
+    assert_int_equal(coded.spans, 4000);
+    assert_true(coded.without_code > 2000 && coded.without_code < 3500);
+    rowgroup_builder_close(b);
+    buffer_deinit(&m.body);
+    buffer_deinit(&out);
+}
+
 /* ---- Damage */
 
 static void random_body(enum signal signal, uint64_t seed, size_t items, struct buffer *out)
@@ -842,6 +901,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(builders_are_used_again),
         cmocka_unit_test(forms_are_tried_again),
         cmocka_unit_test(wanted_attributes_are_gathered),
+        cmocka_unit_test(codes_tell_attributes_apart),
         cmocka_unit_test(damage_is_noticed),
         cmocka_unit_test(newer_groups_are_refused),
         cmocka_unit_test(any_allocation_may_fail),

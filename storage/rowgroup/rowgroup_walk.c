@@ -125,8 +125,8 @@ static uint64_t wanted_code(const struct columns *c, const struct shape_node *n)
 {
     const struct column *column = &c->list[COLUMN_FIXED_COUNT + n->key];
     uint64_t value = column->last_code;
-    if (column->kind == COLUMN_KIND_INT && column->count == 0)
-        return DERIVE_CODE_NONE; /* no memory for it */
+    if (column->kind == COLUMN_KIND_INT ? column->count == 0 : !column->is_numbered)
+        return DERIVE_CODE_NONE; /* no memory for it; or texts that have no numbers */
     if (column->kind == COLUMN_KIND_INT)
         value = int_to_ordered(
             (int64_t)(column->is_constant ? column->first : column->ints[column->count - 1]));
