@@ -311,15 +311,54 @@ void numbers_write(struct json_writer *j, const char *key, double v)
     numbers_write_or_null(j, key, v, true);
 }
 
+/* What "%.6g" makes of it, but that a tie may go the other way: without printf, which took a tenth of a table of sparks. */
+size_t numbers_text_of(double v, char *out)
+{
+    static const double tens[] = { 1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9 };
+    if (v == 0) {
+        out[0] = '0';
+        return 1;
+    }
+    if (!(v >= 1e-4 && v < 999999.5))
+        return (size_t)snprintf(out, NUMBERS_TEXT_BYTES, "%.6g", v);
+    unsigned decimals = 5; /* of six digits behind the point */
+    for (double w = v; w < 1 && decimals < 9; w *= 10)
+        decimals++;
+    while (decimals > 0 && v >= tens[6 - decimals] && decimals <= 5)
+        decimals--;
+    uint64_t digits = (uint64_t)(v * tens[decimals] + 0.5);
+    if (digits >= 1000000 && decimals > 0) { /* rounded up to a digit more */
+        digits = (digits + 5) / 10;
+        decimals--;
+    }
+    while (decimals > 0 && digits % 10 == 0) {
+        digits /= 10;
+        decimals--;
+    }
+    char reversed[NUMBERS_TEXT_BYTES];
+    size_t len = 0, n = 0;
+    for (unsigned i = 0; i < decimals; i++, digits /= 10)
+        reversed[len++] = (char)('0' + digits % 10);
+    if (decimals > 0)
+        reversed[len++] = '.';
+    do {
+        reversed[len++] = (char)('0' + digits % 10);
+        digits /= 10;
+    } while (digits > 0);
+    while (len > 0)
+        out[n++] = reversed[--len];
+    return n;
+}
+
 static void write_number(struct json_writer *j, double v)
 {
     if (!isfinite(v)) { /* spans that claim to stand for more than there can be */
         json_null(j);
         return;
     }
-    char text[32]; /* more digits than the eye or the data have only make the answer longer */
-    int len = snprintf(text, sizeof text, "%.6g", v);
-    json_raw(j, bytes_of(text, (size_t)len));
+    char text
+        [NUMBERS_TEXT_BYTES]; /* more digits than the eye or the data have only make the answer longer */
+    json_raw(j, bytes_of(text, numbers_text_of(v, text)));
 }
 
 void numbers_write_or_null(struct json_writer *j, const char *key, double v, bool is_there)

@@ -89,6 +89,9 @@ void numbers_end(struct numbers_answer *a, size_t rows);
 
 /* A number with six significant digits, or null. */
 void numbers_write(struct json_writer *j, const char *key, double v);
+/* Six digits of a finite number as text, without a NUL; returns the length. */
+#define NUMBERS_TEXT_BYTES 32
+size_t numbers_text_of(double v, char *out);
 void numbers_write_or_null(struct json_writer *j, const char *key, double v, bool is_there);
 /* count, errors, rate (null: of no time at all), err. */
 void numbers_write_rates(struct numbers_answer *a, uint64_t count, uint64_t errors, double seconds);
