@@ -283,35 +283,72 @@ enum err histogram_merge(struct histogram *into, const struct histogram *from)
 
 /* ---- Asking ---------------------------------------------------------------------------------- */
 
+/* 2 * low * high / (low + high). At the recorded scale both come from the table of bounds: exp2() of each costs as much
+ * as finding the bucket. */
 static double bucket_middle(int32_t index, int8_t scale)
 {
+    if (scale == HISTOGRAM_SCALE) {
+        static const double ratio = 1.0054151594159026; /* 2r / (1 + r), r = 2^(1/64) */
+        return ldexp((double)bounds[index & 63] * ratio, (index >> 6) - 63);
+    }
     double low = histogram_bound(index, scale), high = histogram_bound(index + 1, scale);
     return 2 * low * high / (low + high);
+}
+
+enum { BLOCK = 16 };
+static uint64_t block_sum(const uint32_t *counts)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < BLOCK; i++)
+        sum += counts[i];
+    return sum;
+}
+
+/* From bucket `at` on, before which there are *seen values: the bucket that has the one of this rank; the length when
+ * there is none. *seen: values before it. */
+static uint32_t bucket_of_rank(const struct histogram *h, uint32_t at, uint64_t rank,
+                               uint64_t *seen)
+{
+    const uint32_t *counts = h->counts;
+    while (!h->is_wide && h->length - at >= BLOCK) {
+        uint64_t sum = block_sum(counts + at);
+        if (*seen + sum >= rank)
+            break;
+        *seen += sum;
+        at += BLOCK;
+    }
+    for (; at < h->length; at++) {
+        uint64_t n = histogram_at(h, at);
+        if (*seen + n >= rank)
+            break;
+        *seen += n;
+    }
+    return at;
 }
 
 void histogram_quantiles(const struct histogram *h, const double *quantiles, size_t count,
                          double *out)
 {
     uint64_t seen = h->zero_count;
-    uint32_t next = filled_from(h, 0), at = 0; /* the bucket that was added last */
+    uint32_t at = 0;
     for (size_t k = 0; k < count; k++) {
         double wanted = ceil(quantiles[k] * (double)h->count);
         if (h->count == 0 || !(wanted > 1)) {
             out[k] = h->count == 0 ? 0 : (double)h->min;
             continue;
         }
-        uint64_t rank = wanted >= (double)h->count ? UINT64_MAX : (uint64_t)wanted;
-        for (; rank != UINT64_MAX && seen < rank && next < h->length;
-             next = filled_from(h, next + 1)) {
-            seen += histogram_at(h, next);
-            at = next;
+        if (wanted >= (double)h->count) {
+            out[k] = (double)h->max;
+            continue;
         }
+        uint64_t rank = (uint64_t)wanted;
         if (h->zero_count >= rank) {
             out[k] = 0;
             continue;
         }
+        at = bucket_of_rank(h, at, rank, &seen);
         double middle =
-            seen < rank ? (double)h->max : bucket_middle(h->first + (int32_t)at, h->scale);
+            at == h->length ? (double)h->max : bucket_middle(h->first + (int32_t)at, h->scale);
         middle = middle < (double)h->min ? (double)h->min : middle;
         out[k] = middle > (double)h->max ? (double)h->max : middle;
     }
@@ -507,6 +544,25 @@ static inline enum err bucket_sum(struct histogram *h, int32_t index, uint64_t t
     return ERR_OK;
 }
 
+/* Of a run of buckets those, one after the other, whose counts are a byte each, in a window that covers them: nearly
+ * all, and without asking for each. Returns how many, and moves past them. */
+static uint32_t run_add(struct bytes *body, struct histogram *out, int32_t index, uint32_t run,
+                        int shift, uint64_t *total)
+{
+    uint32_t at = (uint32_t)(index - out->first), done = 0;
+    if (shift != 0 || out->is_wide || at >= out->length)
+        return 0;
+    uint32_t *counts = (uint32_t *)out->counts + at;
+    uint32_t most = out->length - at < run ? out->length - at : run;
+    most = body->len < most ? (uint32_t)body->len : most;
+    for (; done < most && body->data[done] < 0x80 && counts[done] <= UINT32_MAX - 0x80; done++) {
+        counts[done] += body->data[done];
+        *total += body->data[done];
+    }
+    *body = bytes_of(body->data + done, body->len - done);
+    return done;
+}
+
 static enum err buckets_add(struct bytes body, int shift, struct histogram *out,
                             uint64_t *out_count)
 {
@@ -520,13 +576,19 @@ static enum err buckets_add(struct bytes body, int shift, struct histogram *out,
         int64_t index = is_first ? unzigzag32(gap) : next + (int64_t)gap;
         if (index < -2048 || index + (int64_t)run > (int64_t)WINDOW_MAX)
             return ERR_CORRUPT;
-        for (uint64_t i = 0; i < run; i++, index++) {
+        int64_t end = index + (int64_t)run;
+        while (index < end) {
+            index += (int64_t)run_add(&body, out, (int32_t)index, (uint32_t)(end - index), shift,
+                                      &total);
+            if (index == end)
+                break;
             if (!get_varint(&body, &times))
                 return ERR_CORRUPT;
             enum err e = bucket_sum(out, (int32_t)index >> shift, times);
             if (e != ERR_OK)
                 return e;
             total = add_saturating(total, times);
+            index++;
         }
         next = index;
     }
