@@ -240,6 +240,57 @@ static void check_heatmap(struct engine_fixture *f, const char *path, unsigned c
     *out_spans = spans;
 }
 
+/* Columns of minutes and longer come from rollups: counts are the same, and a duration is in its row, or beside it where
+ * it is within the bound of an edge. */
+static void check_rollup_heatmap(struct engine_fixture *f, const char *parameters, unsigned kept,
+                                 unsigned wanted_errors)
+{
+    char path[300], text[100];
+    unsigned long edges[128];
+    unsigned spans = 0, errors = 0, have[128] = { 0 };
+    size_t rows = 0;
+    (void)snprintf(path, sizeof path,
+                   "/api/spindle/v1/heatmap?from=1699999220000000000&to=1700002820000000000%s",
+                   parameters);
+    get(f, path);
+    assert_non_null(
+        strstr(last.body, "{\"t0\":\"1699999200000000000\",\"step\":\"300000000000\","));
+    assert_non_null(strstr(last.body, "\"cols\":13,"));
+    assert_non_null(strstr(last.body, "\"source\":\"rollups\",\"bound\":0.0055,"));
+    const char *at = strstr(last.body, "\"y\":[") + 5;
+    for (char *end; rows < 128 && (rows == 0 || *at == ','); at = end)
+        edges[rows++] = strtoul(at + 1, &end, 10);
+    at = strstr(last.body, "\"cells\":[") + 9;
+    for (unsigned x, y, count, failed; sscanf(at, "[%u,%u,%u,%u]", &x, &y, &count, &failed) == 4 ||
+                                       sscanf(at, ",[%u,%u,%u,%u]", &x, &y, &count, &failed) == 4;
+         at = strchr(at, ']') + 1) {
+        assert_true(x == 2 && y + 1 < rows); /* 800 s after the first column begins */
+        have[y] += count;
+        spans += count;
+        errors += failed;
+    }
+    for (size_t y = 0; y + 1 < rows; y++) {
+        unsigned least = 0, most = 0;
+        for (unsigned n = 0; n < TRACES; n++) {
+            double duration = (double)((n * 7 % 30 + 1) * NS_PER_MS);
+            bool is_in =
+                duration >= (double)edges[y] * 1.0055 && duration < (double)edges[y + 1] / 1.0055;
+            bool may_be =
+                duration >= (double)edges[y] / 1.0055 && duration < (double)edges[y + 1] * 1.0055;
+            least += is_in ? 2 : 0;
+            most += may_be ? 2 : 0;
+        }
+        assert_true(have[y] <= most && (kept < 2 * TRACES || have[y] >= least));
+    }
+    assert_int_equal(spans, kept);
+    assert_int_equal(errors, wanted_errors);
+    (void)snprintf(text, sizeof text, "\"spans\":%u,\"errors\":%u,\"approximate\":false", kept,
+                   wanted_errors);
+    assert_non_null(strstr(last.body, text));
+    assert_non_null(strstr(last.body, "\"covered_from\":\"1699999200000000000\""));
+    assert_non_null(strstr(last.body, "\"complete\":true"));
+}
+
 static void check_counts(struct engine_fixture *f)
 {
     unsigned spans;
@@ -248,6 +299,14 @@ static void check_counts(struct engine_fixture *f)
     assert_int_equal(spans, 2 * TRACES);
     check_heatmap(f, "/api/spindle/v1/heatmap?cols=30&rows=8&" RANGE, 30, 0, &spans);
     assert_int_equal(spans, 2 * TRACES);
+    check_rollup_heatmap(f, "&cols=12", 2 * TRACES, 6);
+    check_rollup_heatmap(f, "&cols=12&rows=8", 2 * TRACES, 6);
+    check_rollup_heatmap(f, "&cols=12&q=%7Bstatus=error%7D", 6, 6);
+    check_rollup_heatmap(f, "&cols=12&q=%7Bkind=server%7D", TRACES, 0);
+    check_rollup_heatmap(f, "&cols=12&q=%7Bresource.service.name=%22a%22%7D", TRACES, 3);
+    get(f, "/api/spindle/v1/heatmap?cols=12&from=1699999220000000000&to=1700002820000000000"
+           "&q=%7B.n=7%7D");
+    assert_non_null(strstr(last.body, "\"source\":\"spans\",\"covered_from\""));
     /* Without bounds: those of what is stored. */
     get(f, "/api/spindle/v1/heatmap?q=%7Bstatus=error%7D");
     assert_non_null(strstr(last.body, "{\"t0\":\"1700000000000000000\",\"step\":\"483333334\","));

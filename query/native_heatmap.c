@@ -4,6 +4,8 @@
 #include "query/native_counts.h"
 
 #include "query/box.h"
+#include "query/numbers.h"
+#include "query/red_filter.h"
 
 /* Durations are counted in fine rows, eight a doubling from 1 us on, and shown in as many as are asked for. */
 #define PER_DOUBLING 8
@@ -58,7 +60,7 @@ static enum err read_filters(struct call *c, struct filter *f, const struct expr
 /* ---- Heatmap ---- */
 
 struct cell {
-    uint32_t count, errors;
+    uint64_t count, errors;
 };
 
 struct heatmap {
@@ -68,6 +70,7 @@ struct heatmap {
     struct cell *cells; /* [cols * FINE_ROWS] */
     uint64_t spans, errors;
     bool is_approximate;
+    bool is_of_rollups;
 };
 
 static void on_extent(void *context, bool is_empty, struct time_range extent)
@@ -137,7 +140,7 @@ static struct cell cell_at(const struct heatmap *h, const struct shown_rows *r, 
 
 static void write_cells(struct json_writer *j, const struct heatmap *h, const struct shown_rows *r)
 {
-    uint32_t max = 0;
+    uint64_t max = 0;
     json_key(j, "cells");
     json_array_begin(j);
     for (size_t x = 0; x < h->cols; x++) {
@@ -172,9 +175,120 @@ static void write_heatmap(struct call *c, const struct heatmap *h, size_t rows,
     native_write_count(j, "errors", h->errors);
     json_key(j, "approximate");
     json_bool(j, h->is_approximate);
+    json_key(j, "source");
+    json_text(j, h->is_of_rollups ? "rollups" : "spans");
+    if (h->is_of_rollups)
+        numbers_write(j, "bound", HISTOGRAM_ERROR);
     native_write_ns(j, "covered_from", result->covered_from_unix_ns);
     native_write_end(c, &result->progress, h->spans > 0, page, NULL);
     json_object_end(j);
+}
+
+/* ---- The same from rollups ---- */
+
+/* Whole steps of which the first has `from` in it and the last `to`; one more than was asked for where neither begins a
+ * step. False: they would be shorter than a minute, which rollups cannot tell, or the range is not bounded. */
+static bool rollup_columns(struct time_range range, size_t cols, struct time_columns *out)
+{
+    uint64_t now = clock_unix_ns(), min = range.min_unix_ns;
+    uint64_t max = range.max_unix_ns == UINT64_MAX ? now : range.max_unix_ns;
+    if (min == 0 || max <= min || (max - min) / cols < DERIVED_STEP_MIN_NS)
+        return false;
+    uint64_t step = numbers_nice_step(max - min, cols), t0 = min - min % step;
+    *out = (struct time_columns){ .t0_unix_ns = t0,
+                                  .step_ns = step,
+                                  .count = (size_t)((max - t0 + step - 1) / step) };
+    return true;
+}
+
+/* Services over their bound have their spans under another name, so that one of them would seem to have fewer. */
+static enum err is_told_apart(struct call *c, const struct red_query *like, bool *out)
+{
+    struct red_query q = *like;
+    struct red_result result = { 0 };
+    *out = like->service.len == 0;
+    if (*out)
+        return ERR_OK;
+    q.service = BYTES_LITERAL(DERIVED_OVERFLOW_NAME);
+    q.range.step_ns = 0;
+    q.wants_duration = false;
+    q.group = 0;
+    enum err e = engine_red(c->options->engine, &c->context, &q, &result);
+    *out = e == ERR_OK && result.count == 0;
+    return e;
+}
+
+/* A bucket is within 0.55 % of each of its durations: near an edge, some of them belong to the row beside. */
+static void add_point(struct heatmap *h, const struct red_point *p, bool is_error)
+{
+    if (p->start_unix_ns < h->time.t0_unix_ns)
+        return;
+    struct cell *column = &h->cells[time_columns_at(&h->time, p->start_unix_ns) * FINE_ROWS];
+    const struct histogram *d = &p->duration;
+    column[0].count += d->zero_count;
+    column[0].errors += is_error ? d->zero_count : 0;
+    for (uint32_t i = 0; i < d->length; i++) {
+        uint64_t n = histogram_at(d, i);
+        if (n == 0)
+            continue;
+        double middle = histogram_middle(d->first + (int32_t)i, d->scale);
+        middle = middle < (double)d->min ? (double)d->min : middle;
+        struct cell *cell = &column[row_of(middle < (double)d->max ? (uint64_t)middle : d->max)];
+        cell->count += n;
+        cell->errors += is_error ? n : 0;
+    }
+    h->spans += p->calls;
+    h->errors += is_error ? p->calls : 0;
+}
+
+/* *out_done: false where rollups cannot tell; then nothing was counted. */
+static enum err count_rollups(struct call *c, const struct expr *filter, struct page *page,
+                              struct heatmap *h, bool *out_done)
+{
+    struct red_filter f;
+    *out_done = false;
+    if (!rollup_columns(page->range, h->cols, &h->time) || !red_filter_of(filter, &f))
+        return ERR_OK;
+    uint64_t end = h->time.t0_unix_ns + h->time.count * h->time.step_ns;
+    const struct red_query q = { .range = { h->time.t0_unix_ns, end, h->time.step_ns },
+                                 .group = RED_BY_STATUS,
+                                 .service = f.service,
+                                 .kinds = f.kinds,
+                                 .wants_duration = true };
+    struct red_result result = { 0 };
+    enum err e = is_told_apart(c, &q, out_done);
+    if (e == ERR_OK && *out_done)
+        e = engine_red(c->options->engine, &c->context, &q, &result);
+    if (e != ERR_OK || !*out_done)
+        return e;
+    c->is_damaged |= result.is_damaged;
+    h->cols = h->time.count;
+    h->is_of_rollups = true;
+    h->cells = arena_alloc_array(&c->arena, h->cols * FINE_ROWS, sizeof *h->cells);
+    if (h->cells == NULL)
+        return arena_failure(&c->arena);
+    for (size_t i = 0; i < result.count; i++) {
+        const struct red_series *s = &result.series[i];
+        for (size_t k = 0; (f.statuses >> s->status & 1) != 0 && k < s->points_count; k++)
+            add_point(h, &s->points[k], s->status == 2);
+    }
+    page->range = (struct time_range){ h->time.t0_unix_ns, end };
+    return query_check(&c->context);
+}
+
+static enum err count_spans(struct call *c, const struct expr *const *filters,
+                            const struct page *page, struct heatmap *h, struct row_scan_result *out)
+{
+    const struct row_scan scan = { .signal = SIGNAL_TRACES,
+                                   .range = page->range,
+                                   .filters = filters,
+                                   .filters_count = 2,
+                                   .on_extent = on_extent };
+    h->time = time_columns_of(page->range, page->range, h->cols);
+    h->cells = arena_alloc_array(&c->arena, h->cols * FINE_ROWS, sizeof *h->cells);
+    if (h->cells == NULL)
+        return arena_failure(&c->arena);
+    return engine_rows_scan(c->options->engine, &c->context, &scan, on_span, h, out);
 }
 
 enum err native_heatmap(struct call *c)
@@ -186,6 +300,7 @@ enum err native_heatmap(struct call *c)
     struct page page = { 0 };
     const struct expr *filters[2];
     struct filter f;
+    struct bytes unused;
     filter_init(&f, &c->arena);
     enum err e = parameters_check(c, known);
     if (e == ERR_OK)
@@ -204,17 +319,13 @@ enum err native_heatmap(struct call *c)
         return e;
 
     struct heatmap h = { .asked = page.range, .cols = (size_t)cols };
-    h.time = time_columns_of(page.range, page.range, h.cols);
-    h.cells = arena_alloc_array(&c->arena, h.cols * FINE_ROWS, sizeof *h.cells);
-    if (h.cells == NULL)
-        return arena_failure(&c->arena);
-    struct row_scan_result result = { 0 };
-    const struct row_scan scan = { .signal = SIGNAL_TRACES,
-                                   .range = page.range,
-                                   .filters = filters,
-                                   .filters_count = 2,
-                                   .on_extent = on_extent };
-    e = engine_rows_scan(c->options->engine, &c->context, &scan, on_span, &h, &result);
+    struct row_scan_result result = { .progress.is_complete = true };
+    bool is_done = false;
+    if (!parameter_text(c, "box", &unused)) /* its ends need not be whole minutes */
+        e = count_rollups(c, filters[0], &page, &h, &is_done);
+    result.covered_from_unix_ns = is_done ? h.time.t0_unix_ns : 0;
+    if (e == ERR_OK && !is_done)
+        e = count_spans(c, filters, &page, &h, &result);
     if (e == ERR_OK)
         write_heatmap(c, &h, (size_t)rows, &result, &page);
     return e;

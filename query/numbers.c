@@ -30,8 +30,7 @@ static uint64_t ceil_to(uint64_t t, uint64_t step)
     return t % step == 0 ? t : floor_to(t, step) + step;
 }
 
-/* The smallest step people read easily that makes at most `points` of a length. */
-static uint64_t nice_step(uint64_t length_ns, size_t points)
+uint64_t numbers_nice_step(uint64_t length_ns, size_t points)
 {
     static const unsigned minutes[] = { 1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440 };
     if (length_ns > DAY_STEPS_OVER && length_ns / DAY_NS <= points)
@@ -102,7 +101,7 @@ static enum err find_since(struct call *c, struct numbers_window *w)
     if (first <= w->from || first > TIME_MAX)
         return ERR_OK;
     uint64_t max = w->end < first ? w->end : ceil_to(first, MINUTE_NS);
-    uint64_t step_ns = nice_step(max - w->from, NUMBERS_POINTS_MAX);
+    uint64_t step_ns = numbers_nice_step(max - w->from, NUMBERS_POINTS_MAX);
     enum err e = find_oldest(c, w->from, max, step_ns, &oldest);
     if (e == ERR_OK && oldest != UINT64_MAX && step_ns > MINUTE_NS) {
         uint64_t end = floor_to(oldest, step_ns) + step_ns;
@@ -152,7 +151,7 @@ enum err numbers_window_read(struct call *c, size_t points, struct numbers_windo
         return e;
     settle(out);
     if (points > 0)
-        cut(out, nice_step(out->end - out->from, points));
+        cut(out, numbers_nice_step(out->end - out->from, points));
     return ERR_OK;
 }
 
@@ -324,7 +323,7 @@ size_t numbers_text_of(double v, char *out)
     unsigned decimals = 5; /* of six digits behind the point */
     for (double w = v; w < 1 && decimals < 9; w *= 10)
         decimals++;
-    while (decimals > 0 && v >= tens[6 - decimals] && decimals <= 5)
+    while (decimals > 0 && decimals <= 5 && v >= tens[6 - decimals])
         decimals--;
     uint64_t digits = (uint64_t)(v * tens[decimals] + 0.5);
     if (digits >= 1000000 && decimals > 0) { /* rounded up to a digit more */

@@ -29,6 +29,8 @@ struct numbers_window {
 };
 
 /* `from` and `to`, by default the last 15 minutes, cut into about `points` steps (0: none). */
+/* The smallest step people read easily, of whole minutes, that makes about `points` of a length, at most. */
+uint64_t numbers_nice_step(uint64_t length_ns, size_t points);
 NODISCARD enum err numbers_window_read(struct call *c, size_t points, struct numbers_window *out);
 /* With a step of the caller's; ERR_INVALID when that makes more than NUMBERS_POINTS_MAX. */
 NODISCARD enum err numbers_window_step(struct call *c, uint64_t step_ns, struct numbers_window *w);

@@ -285,11 +285,11 @@ enum err histogram_merge(struct histogram *into, const struct histogram *from)
 
 /* 2 * low * high / (low + high). At the recorded scale both come from the table of bounds: exp2() of each costs as much
  * as finding the bucket. */
-static double bucket_middle(int32_t index, int8_t scale)
+double histogram_middle(int32_t index, int8_t scale)
 {
     if (scale == HISTOGRAM_SCALE) {
         static const double ratio = 1.0054151594159026; /* 2r / (1 + r), r = 2^(1/64) */
-        return ldexp((double)bounds[index & 63] * ratio, (index >> 6) - 63);
+        return ldexp((double)histogram_table.bounds[index & 63] * ratio, (index >> 6) - 63);
     }
     double low = histogram_bound(index, scale), high = histogram_bound(index + 1, scale);
     return 2 * low * high / (low + high);
@@ -348,7 +348,7 @@ void histogram_quantiles(const struct histogram *h, const double *quantiles, siz
         }
         at = bucket_of_rank(h, at, rank, &seen);
         double middle =
-            at == h->length ? (double)h->max : bucket_middle(h->first + (int32_t)at, h->scale);
+            at == h->length ? (double)h->max : histogram_middle(h->first + (int32_t)at, h->scale);
         middle = middle < (double)h->min ? (double)h->min : middle;
         out[k] = middle > (double)h->max ? (double)h->max : middle;
     }
@@ -372,7 +372,7 @@ void histogram_cumulate(const struct histogram *h, const double *limits, size_t 
         for (; i < h->length; i++) {
             if (histogram_at(h, i) == 0)
                 continue;
-            if (bucket_middle(h->first + (int32_t)i, h->scale) > limits[k])
+            if (histogram_middle(h->first + (int32_t)i, h->scale) > limits[k])
                 break;
             seen += histogram_at(h, i);
         }

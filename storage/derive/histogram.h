@@ -88,6 +88,8 @@ static inline int32_t histogram_bucket(uint64_t value)
 }
 /* Where bucket `index` begins (exclusive); it ends (inclusive) where index + 1 begins. */
 double histogram_bound(int32_t index, int8_t scale);
+/* The value that stands for those of a bucket: as far from both bounds, by their size. */
+double histogram_middle(int32_t index, int8_t scale);
 /* Of bucket first + i, i < length. */
 static inline uint64_t histogram_at(const struct histogram *h, uint32_t i)
 {
