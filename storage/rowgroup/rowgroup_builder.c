@@ -124,6 +124,14 @@ static void item_read(enum signal signal, struct item *item)
         item->span_id = load_le64(at + 20);
         at += 28;
         seen = 3;
+        (void)wire_take_bytes(&at, end, WIRE_TAG(4, WIRE_LENGTH), &bytes); /* parent */
+        (void)wire_take_bytes(&at, end, WIRE_TAG(5, WIRE_LENGTH), &bytes); /* name */
+        if (end - at >= 2 && at[0] == WIRE_TAG(6, WIRE_VARINT) && at[1] < 0x80)
+            at += 2;
+        if (end - at >= 9 && at[0] == WIRE_TAG(7, WIRE_FIXED64)) {
+            item->time = load_le64(at + 1);
+            return;
+        }
     }
     while (seen != wanted && wire_next(&at, end, &tag, &v, &bytes)) {
         if (signal == SIGNAL_TRACES) {
@@ -176,6 +184,9 @@ static enum err item_add(struct rowgroup_builder *b, struct bytes message)
     return ERR_OK;
 }
 
+/* How far on in a body lines are asked for: the next items' heads are among them, wherever these are. */
+#define ITEMS_AHEAD_BYTES 2048
+
 static enum err scope_group_add(struct rowgroup_builder *b, struct bytes message)
 {
     if (b->scopes_count == b->scopes_capacity) {
@@ -187,18 +198,15 @@ static enum err scope_group_add(struct rowgroup_builder *b, struct bytes message
         b->scopes_capacity = capacity;
     }
     struct scope_group group = { 0 };
-    const uint8_t *at = message.data, *end = at + message.len;
+    const uint8_t *at = message.data, *end = at + message.len, *ahead = at;
     uint32_t tag;
     uint64_t v;
     struct bytes bytes;
     enum err e = ERR_OK;
     while (e == ERR_OK && wire_next(&at, end, &tag, &v, &bytes)) {
         if (tag == WIRE_TAG(OTLP_SCOPE_ITEMS, WIRE_LENGTH)) {
-            /* The heads of the next one, and of the one after it, which is about as long. */
-            __builtin_prefetch(at);
-            __builtin_prefetch(at + 64);
-            __builtin_prefetch(at + bytes.len);
-            __builtin_prefetch(at + bytes.len + 64);
+            for (; ahead < at + ITEMS_AHEAD_BYTES && ahead < end; ahead += 64)
+                __builtin_prefetch(ahead);
             e = item_add(b, bytes);
         } else if (tag == WIRE_TAG(1, WIRE_LENGTH)) {
             group.scope = bytes;

@@ -52,26 +52,39 @@ static bool dictionary_rehash(struct dictionary *d, enum err *error)
     return true;
 }
 
+/* The number of an entry, or NONE; *slot is where it is, or would be. There is a free slot. */
+static inline __attribute__((always_inline)) uint32_t
+dictionary_find(const struct dictionary *d, struct bytes entry, uint64_t hash, uint32_t *slot)
+{
+    uint64_t tag = hash & ~UINT64_C(0xFFFFFFFF);
+    uint32_t at = (uint32_t)hash & d->slot_mask, found = NONE;
+    for (; d->slots[at] != 0; at = (at + 1) & d->slot_mask) {
+        uint64_t held = d->slots[at];
+        uint32_t index = (uint32_t)held - 1;
+        if ((held & ~UINT64_C(0xFFFFFFFF)) == tag && wire_equal(dictionary_get(d, index), entry)) {
+            found = index;
+            break;
+        }
+    }
+    *slot = at;
+    return found;
+}
+
 uint32_t dictionary_put(struct dictionary *d, struct bytes entry, enum err *error)
 {
     if ((d->slots == NULL || d->texts.count * 2 > d->slot_mask) && !dictionary_rehash(d, error))
         return 0;
     uint64_t hash = wire_hash(entry);
-    uint64_t tag = hash & ~UINT64_C(0xFFFFFFFF);
-    uint32_t slot = (uint32_t)hash & d->slot_mask;
-    for (; d->slots[slot] != 0; slot = (slot + 1) & d->slot_mask) {
-        uint64_t held = d->slots[slot];
-        uint32_t index = (uint32_t)held - 1;
-        if ((held & ~UINT64_C(0xFFFFFFFF)) == tag && wire_equal(dictionary_get(d, index), entry))
-            return index;
-    }
+    uint32_t slot, index = dictionary_find(d, entry, hash, &slot);
+    if (index != NONE)
+        return index;
     enum err e = texts_append(&d->texts, entry);
     if (e != ERR_OK) {
         *error = e;
         return 0;
     }
     uint32_t count = d->texts.count;
-    d->slots[slot] = tag | count;
+    d->slots[slot] = (hash & ~UINT64_C(0xFFFFFFFF)) | count;
     return count - 1;
 }
 
@@ -396,7 +409,8 @@ static void column_number(struct columns *c, struct column *column)
         (void)dictionary_rehash(d, &c->error);
 }
 
-void columns_bytes_slow(struct columns *c, struct column *column, struct bytes v)
+/* The first value of a column, or one that was not there yet. */
+static void column_extend(struct columns *c, struct column *column, struct bytes v)
 {
     struct dictionary *d = &column->dictionary;
     enum err e = ERR_OK;
@@ -425,6 +439,22 @@ void columns_bytes_slow(struct columns *c, struct column *column, struct bytes v
     column->count++;
     if (column->is_numbered && !column->is_constant && !numbering_pays(column))
         column_spell_out(c, column);
+}
+
+void columns_bytes_slow(struct columns *c, struct column *column, struct bytes v)
+{
+    struct dictionary *d = &column->dictionary;
+    if (column->is_numbered && !column->is_constant && column->count > 0 &&
+        column->count < column->capacity && d->slots != NULL) {
+        uint32_t slot, code = dictionary_find(d, v, wire_hash(v), &slot);
+        if (code != NONE) {
+            column->last_code = code;
+            column->last = v;
+            column->codes[column->count++] = code;
+            return;
+        }
+    }
+    column_extend(c, column, v);
 }
 
 /* ---- Attributes by shape */

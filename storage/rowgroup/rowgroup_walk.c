@@ -78,7 +78,7 @@ static uint64_t walk_status(struct bytes message, struct bytes *out_message)
 {
     const uint8_t *at = message.data, *end = at + message.len;
     uint32_t tag, code = 0;
-    uint64_t v;
+    uint64_t v = 0;
     struct bytes bytes;
     while (wire_next(&at, end, &tag, &v, &bytes)) {
         if (tag == WIRE_TAG(2, WIRE_LENGTH))
@@ -133,6 +133,17 @@ static uint64_t wanted_code(const struct columns *c, const struct shape_node *n)
     return value < UINT32_MAX ? (uint64_t)n->key << 32 | value : DERIVE_CODE_NONE;
 }
 
+/* An attribute went to its column. */
+static void attribute_note(struct rowgroup_builder *b, uint32_t node, struct bytes message,
+                           uint32_t *wanted_count)
+{
+    const struct shape_node *n = &b->columns.nodes[node];
+    if (n->is_wanted && (*wanted_count)++ < DERIVE_ATTRIBUTES_MAX) {
+        b->wanted[*wanted_count - 1] = message;
+        b->wanted_codes[*wanted_count - 1] = wanted_code(&b->columns, n);
+    }
+}
+
 static void walk_span(struct rowgroup_builder *b, const struct place *place)
 {
     struct columns *c = &b->columns;
@@ -142,6 +153,26 @@ static void walk_span(struct rowgroup_builder *b, const struct place *place)
     uint64_t v, finish = 0, kind = 0, status = 0, flags = 0, dropped[3] = { 0 };
     struct bytes bytes, state = { 0 }, parent = { 0 }, name = { 0 }, message = { 0 };
     uint32_t wanted_count = 0;
+    /* What nearly every span begins with, as all write it: each step knows what it looks for. */
+    if (end - at >= 28 && at[0] == WIRE_TAG(1, WIRE_LENGTH) && at[1] == 16 &&
+        at[18] == WIRE_TAG(2, WIRE_LENGTH) && at[19] == 8)
+        at += 28;
+    (void)wire_take_bytes(&at, end, WIRE_TAG(4, WIRE_LENGTH), &parent);
+    (void)wire_take_bytes(&at, end, WIRE_TAG(5, WIRE_LENGTH), &name);
+    if (end - at >= 2 && at[0] == WIRE_TAG(6, WIRE_VARINT) && at[1] < 0x80) {
+        kind = at[1];
+        at += 2;
+    }
+    if (end - at >= 18 && at[0] == WIRE_TAG(7, WIRE_FIXED64) &&
+        at[9] == WIRE_TAG(8, WIRE_FIXED64)) {
+        finish = load_le64(at + 10);
+        at += 18;
+    }
+    while (wire_take_bytes(&at, end, WIRE_TAG(OTLP_SPAN_ATTRIBUTES, WIRE_LENGTH), &bytes)) {
+        node = columns_attribute(c, node, TABLE_ITEM, bytes);
+        attribute_note(b, node, bytes, &wanted_count);
+    }
+    /* And whatever else there is, in any order. */
     while (wire_next(&at, end, &tag, &v, &bytes)) {
         switch (tag) {
         case WIRE_TAG(3, WIRE_LENGTH):
@@ -160,11 +191,8 @@ static void walk_span(struct rowgroup_builder *b, const struct place *place)
             finish = v;
             break;
         case WIRE_TAG(OTLP_SPAN_ATTRIBUTES, WIRE_LENGTH):
-            node = columns_attribute(c, node, TABLE_ITEM, bytes);
-            if (c->nodes[node].is_wanted && wanted_count++ < DERIVE_ATTRIBUTES_MAX) {
-                b->wanted[wanted_count - 1] = bytes;
-                b->wanted_codes[wanted_count - 1] = wanted_code(c, &c->nodes[node]);
-            }
+            node = columns_attribute_slow(c, node, TABLE_ITEM, bytes);
+            attribute_note(b, node, bytes, &wanted_count);
             break;
         case WIRE_TAG(10, WIRE_VARINT):
             dropped[0] = (uint32_t)v;

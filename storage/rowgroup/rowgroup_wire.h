@@ -112,6 +112,29 @@ static inline uint64_t wire_hash(struct bytes v)
     return wire_fold(a ^ k, m ^ n);
 }
 
+/* A field of bytes with this tag of one byte, at hand: *at goes behind it. */
+static inline __attribute__((always_inline)) bool
+wire_take_bytes(const uint8_t **at, const uint8_t *end, uint32_t tag, struct bytes *out)
+{
+    const uint8_t *p = *at;
+    uint64_t len;
+    if (end - p < 2 || *p != tag)
+        return false;
+    if (p[1] < 0x80) {
+        len = p[1];
+        p += 2;
+    } else {
+        p++;
+        if (!wire_varint(&p, end, &len))
+            return false;
+    }
+    if (len > (size_t)(end - p))
+        return false;
+    *out = bytes_of(p, len);
+    *at = p + len;
+    return true;
+}
+
 /* One field: its tag, and its number in *value or its content in *bytes. False at the end. */
 static inline bool wire_next(const uint8_t **at, const uint8_t *end, uint32_t *tag, uint64_t *value,
                              struct bytes *bytes)
