@@ -172,6 +172,8 @@ static int check_options(struct serving *s, struct option_settings *settings, st
         return complain("--tls-client-ca needs --tls-cert and --tls-key");
     if (o->no_auth && o->auth_token_file != NULL)
         return complain("--no-auth and --auth-token-file contradict each other");
+    if (o->retention_age != 0 && o->retention_age_logs > o->retention_age)
+        return complain("--retention-age-logs is longer than --retention-age");
     for (size_t i = 0; i < s->listener_count; i++) {
         if (server_address_is_valid(s->listeners[i].address))
             continue;
@@ -292,6 +294,7 @@ static int open_engine(struct serving *s)
         .partition_bytes_max = s->options.partition_size,
         .partition_age_ns = s->options.partition_age,
         .retention_age_ns = s->options.retention_age,
+        .retention_logs_ns = s->options.retention_age_logs,
         .retention_rollups_ns = s->options.retention_rollups,
         .retention_bytes = s->options.retention_size,
         .min_free_bytes = s->options.min_free_disk,
@@ -525,7 +528,9 @@ static void tell_endpoints(struct serving *s)
                                      .has_auth = s->auth != NULL,
                                      .has_tls = has_tls,
                                      .traces_kept_ns = s->options.retention_age,
-                                     .logs_kept_ns = s->options.retention_age };
+                                     .logs_kept_ns = s->options.retention_age_logs != 0
+                                                         ? s->options.retention_age_logs
+                                                         : s->options.retention_age };
     query_set_facts(s->query, &s->facts);
 }
 

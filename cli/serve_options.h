@@ -94,6 +94,10 @@
       "Remove spans and log records this long after they were received, a partition at a time; "   \
       "time that passes counts, the wall clock does not. 0s: keep them.",                          \
       "0|1m..")                                                                                    \
+    X(DURATION, retention_age_logs, "retention-age-logs", "0s", "TIME",                            \
+      "Remove log records this long after they were received, sooner than the spans beside them; " \
+      "no longer than --retention-age. 0s: with the spans.",                                       \
+      "0|1m..")                                                                                    \
     X(DURATION, retention_rollups, "retention-rollups", "400d", "TIME",                            \
       "Remove what was counted in spans that are gone, by hours, this long after their partition " \
       "was sealed; sooner, when it takes a quarter of --retention-size. 0s: keep it.",             \

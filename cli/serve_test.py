@@ -157,6 +157,8 @@ class Serve(unittest.TestCase):
                 (("--drain-time", "0s"), "--drain-time: '0s' is not from 100ms to 1h"),
                 (("--threads", "99999"), "--threads: '99999' is not from 0 to 64"),
                 (("--retention-age", "30s"), "--retention-age: '30s' is not 0 or at least 1m"),
+                (("--retention-age", "1h", "--retention-age-logs", "2h"),
+                 "--retention-age-logs is longer than --retention-age"),
                 (("--memory-limt", "64MiB"), "did you mean --memory-limit"),
         ):
             self.refused(*options, status=64, words=words)

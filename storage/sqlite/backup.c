@@ -22,8 +22,8 @@
 
 struct copy { /* of a partition */
     uint64_t id;
-    bool
-        is_final; /* the file was past all change when it was copied: the copy is good for all passes */
+    bool is_final; /* the file was sealed when it was copied: the copy is good for all passes ... */
+    int64_t groups; /* ... whose catalogue has so many row groups of it: log records may expire */
     struct backup_file file;
 };
 
@@ -34,8 +34,10 @@ struct backup {
     struct backup_file catalog_file;
     struct catalog_partition *listed; /* in the catalogue as it was copied last; by id */
     size_t listed_count;
+    int64_t *listed_groups; /* how many of each are summarised */
     struct copy *copies;
     size_t copies_count, copies_capacity;
+    bool has_summaries;
     bool is_expired_seen; /* in this pass: another one is needed */
     uint64_t expired;
     backup_file_fn *on_file;
@@ -89,6 +91,14 @@ static bool is_wanted(const struct backup *b, uint64_t id)
     return false;
 }
 
+static int64_t groups_wanted(const struct backup *b, uint64_t id)
+{
+    for (size_t i = 0; i < b->listed_count; i++)
+        if (b->listed[i].id == id)
+            return b->listed_groups[i];
+    return 0;
+}
+
 /* Copies of an earlier pass that this one's catalogue does not want, or that are older than it. */
 static enum err copies_clean(struct backup *b)
 {
@@ -96,7 +106,7 @@ static enum err copies_clean(struct backup *b)
     enum err e = ERR_OK;
     for (size_t i = 0; i < b->copies_count; i++) {
         const struct copy c = b->copies[i];
-        if (c.is_final && is_wanted(b, c.id)) {
+        if (c.is_final && is_wanted(b, c.id) && c.groups == groups_wanted(b, c.id)) {
             b->copies[kept++] = c;
             continue;
         }
@@ -142,6 +152,32 @@ static enum err database_copy(struct backup *b, struct db *source, struct backup
     return ERR_OK;
 }
 
+/* How many row groups of a partition the catalogue lists now; an old one lists none. */
+static enum err groups_count(struct backup *b, uint64_t id, int64_t *out)
+{
+    char sql[96];
+    (void)snprintf(sql, sizeof sql, "SELECT count(*) FROM partition_group WHERE partition = %llu",
+                   (unsigned long long)id);
+    *out = 0;
+    return b->has_summaries ? db_integer(&b->catalog, sql, 0, out) : ERR_OK;
+}
+
+static enum err groups_list(struct backup *b)
+{
+    int64_t tables = 0;
+    mem_free(b->listed_groups);
+    b->listed_groups = mem_alloc_array(b->listed_count + 1, sizeof *b->listed_groups);
+    enum err e = b->listed_groups == NULL ? ERR_NOMEM : ERR_OK;
+    if (e == ERR_OK)
+        e = db_integer(&b->catalog,
+                       "SELECT count(*) FROM sqlite_schema WHERE name = 'partition_group'", 0,
+                       &tables);
+    b->has_summaries = tables != 0;
+    for (size_t i = 0; e == ERR_OK && i < b->listed_count; i++)
+        e = groups_count(b, b->listed[i].id, &b->listed_groups[i]);
+    return e;
+}
+
 /* The list of partitions is that of the copy: one transaction sees both. */
 static enum err catalog_copy(struct backup *b)
 {
@@ -155,6 +191,8 @@ static enum err catalog_copy(struct backup *b)
     e = db_exec(&b->catalog, "BEGIN");
     if (e == ERR_OK)
         e = catalog_partitions(&b->catalog, &b->listed, &b->listed_count);
+    if (e == ERR_OK)
+        e = groups_list(b);
     if (e != ERR_OK)
         (void)backup_fail(b->out_message, e, "cannot read %s/catalog.db: %s", b->from, err_text(e));
     if (e == ERR_OK)
@@ -197,7 +235,11 @@ static enum err partition_copy(struct backup *b, const struct catalog_partition 
     b->out_message = out_message;
 
     bool is_kept = false;
+    int64_t groups = 0;
     enum err asked = partition_is_kept(b, listed->id, &is_kept);
+    if (asked == ERR_OK && is_kept && copy.is_final)
+        asked = groups_count(b, listed->id, &groups);
+    copy.groups = groups;
     if (asked == ERR_OK && !is_kept) {
         b->is_expired_seen = true;
         b->expired++;
@@ -209,6 +251,9 @@ static enum err partition_copy(struct backup *b, const struct catalog_partition 
     } else if (e != ERR_OK) {
         e = backup_fail(out_message, e == ERR_NOT_FOUND ? ERR_CORRUPT : e, "%s",
                         message == NULL ? err_text(e) : message);
+    } else if (copy.is_final && groups != groups_wanted(b, listed->id)) {
+        b->is_expired_seen = true; /* log records went: the next catalogue does not list them */
+        e = copy_unlink(b, copy.file.name);
     } else {
         e = copy_add(b, &copy);
     }
@@ -357,6 +402,7 @@ enum err sqlite_backup(const char *from, const char *to, backup_file_fn *on_file
     backup_manifest_deinit(&manifest);
     db_close(&b.catalog);
     mem_free(b.listed);
+    mem_free(b.listed_groups);
     mem_free(b.copies);
     return e;
 }

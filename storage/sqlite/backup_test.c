@@ -16,6 +16,7 @@
 #include <cmocka.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,7 @@ struct store {
     struct metrics *metrics;
     size_t next;  /* batch to be sent */
     size_t ticks; /* files that were copied */
+    bool has_expired;
     char *message;
     struct backup_result result;
 };
@@ -383,6 +385,67 @@ static void expired_is_left_out(void **state)
     clock_fake_off();
 }
 
+/* Row groups of log records that the catalogue lists, while none is on its way out of a file; else -1. */
+static int64_t logs_listed(struct store *s)
+{
+    static const char question[] =
+        "SELECT CASE WHEN EXISTS (SELECT 1 FROM setting WHERE key = 'logs_expiring' AND"
+        " length(value) > 0) THEN -1 ELSE (SELECT count(*) FROM partition_group"
+        " WHERE signal = 1) END";
+    char path[256];
+    sqlite3 *db = NULL;
+    sqlite3_stmt *st = NULL;
+    int64_t count = -1;
+    (void)snprintf(path, sizeof path, "%s/catalog.db", s->directory);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, question, -1, &st, NULL), SQLITE_OK);
+    if (sqlite3_step(st) == SQLITE_ROW)
+        count = sqlite3_column_int64(st, 0);
+    (void)sqlite3_finalize(st);
+    (void)sqlite3_close(db);
+    return count;
+}
+
+/* Once: the log records of what is sealed go out of their files after the catalogue was copied. */
+static void expire_logs(void *context, const char *name, uint64_t bytes)
+{
+    struct store *s = context;
+    (void)bytes;
+    if (strcmp(name, "catalog.db") != 0 || s->has_expired)
+        return;
+    s->has_expired = true;
+    assert_true(logs_listed(s) > 0);
+    clock_fake_set(START_NS, 1000 * NS_PER_S + 40 * (86400 * NS_PER_S));
+    for (int look = 0; look < PATIENCE && logs_listed(s) != 0; look++)
+        (void)usleep(10000);
+    assert_int_equal(logs_listed(s), 0);
+}
+
+static void expired_logs_are_left_out(void **state)
+{
+    (void)state;
+    struct store s;
+    clock_fake_set(START_NS, 1000 * NS_PER_S);
+    store_init(&s, 32);
+    engine_close(s.engine);
+    s.options.retention_logs_ns = 30 * (86400 * NS_PER_S);
+    store_open(&s);
+    for (int i = 0; i < 4; i++)
+        fill_partition(&s);
+    for (int look = 0; look < PATIENCE && logs_listed(&s) <= 0; look++)
+        (void)usleep(10000); /* until one is sealed */
+    assert_int_equal(backup(&s, expire_logs), ERR_OK);
+    assert_true(s.has_expired);
+    assert_int_equal(s.result.expired, 0);
+    assert_int_equal(restore(&s), ERR_OK);
+    for (size_t i = 0; i < s.next; i++)
+        if (ledger_signal(&s.ledger, i) == SIGNAL_LOGS)
+            s.ledger.outcomes[i] = LEDGER_UNKNOWN;
+    assert_true(restored_is_whole(&s, s.next, false));
+    store_deinit(&s);
+    clock_fake_off();
+}
+
 /* ---- Refusals ------------------------------------------------------------------------------------- */
 
 static void byte_flip(const char *directory, const char *name, long at)
@@ -613,6 +676,7 @@ int main(void)
         cmocka_unit_test(under_writes),
         cmocka_unit_test(sealed_meanwhile),
         cmocka_unit_test(expired_is_left_out),
+        cmocka_unit_test(expired_logs_are_left_out),
         cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(targets_are_refused),
         cmocka_unit_test(failed_writes_are_noticed),

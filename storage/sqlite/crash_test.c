@@ -46,6 +46,9 @@ static const char *const expiry_points[] = {
     "expiry_begun", "expiry_listed",   "expiry_unlinking",
     "unlink_next",  "expiry_unlinked", "expiry_forgotten"
 };
+static const char *const logs_points[] = { "logs_begun",   "logs_listed", "logs_deleting",
+                                           "logs_deleted", "logs_shrunk", "logs_forgotten" };
+#define LOGS_POINTS (sizeof logs_points / sizeof logs_points[0])
 static const char *const merge_points[] = { "merge_begun",     "merge_written", "merge_marked",
                                             "merge_committed", "merge_visible", "merge_deleting",
                                             "merge_deleted" };
@@ -67,6 +70,14 @@ static struct sqlite_engine_options options_of(const char *directory)
 static void options_expire(struct sqlite_engine_options *o)
 {
     o->retention_bytes = EXPIRY_BYTES;
+    o->maintain_interval_ns = 2 * NS_PER_MS;
+}
+
+/* Log records go out of each partition as soon as it is sealed. */
+static void options_expire_logs(struct sqlite_engine_options *o)
+{
+    o->retention_logs_ns = 1;
+    o->partition_age_ns = 3600 * NS_PER_S;
     o->maintain_interval_ns = 2 * NS_PER_MS;
 }
 
@@ -113,6 +124,8 @@ static int child_main(char **argv)
     struct sqlite_engine_options options = options_of(argv[4]);
     if (getenv("SPINDLE_TEST_EXPIRES") != NULL)
         options_expire(&options);
+    if (getenv("SPINDLE_TEST_EXPIRES_LOGS") != NULL)
+        options_expire_logs(&options);
     bool merges = getenv("SPINDLE_TEST_MERGES") != NULL;
     if (merges)
         options_merge(&options);
@@ -147,9 +160,10 @@ struct life {
     unsigned passage;
     unsigned after_us;
     bool acks_early;
-    bool expires;  /* with retention */
-    bool merges;   /* with many small row groups */
-    bool rolls_up; /* with many partitions */
+    bool expires;      /* with retention */
+    bool expires_logs; /* of log records alone */
+    bool merges;       /* with many small row groups */
+    bool rolls_up;     /* with many partitions */
 };
 
 /* True when it was killed. Acknowledgements are noted in the ledger. */
@@ -171,6 +185,8 @@ static bool life_run(struct ledger *l, const char *directory, size_t from, const
             (void)setenv("SPINDLE_TEST_ACK_EARLY", "1", 1);
         if (life->expires)
             (void)setenv("SPINDLE_TEST_EXPIRES", "1", 1);
+        if (life->expires_logs)
+            (void)setenv("SPINDLE_TEST_EXPIRES_LOGS", "1", 1);
         if (life->merges)
             (void)setenv("SPINDLE_TEST_MERGES", "1", 1);
         if (life->rolls_up)
@@ -397,6 +413,79 @@ static void killed_while_expiring(void **state)
     assert_true(kills >= rounds * EXPIRY_POINTS * 3);
 }
 
+/* Row groups of log records in files of partitions that are sealed; -1: the catalogue says that some are on their
+ * way out. */
+static int64_t sealed_logs(const char *directory)
+{
+    static const char question[] =
+        "SELECT CASE WHEN EXISTS (SELECT 1 FROM setting WHERE key = 'logs_expiring' AND"
+        " length(value) > 0) THEN -1 ELSE (SELECT count(*) FROM partition_group"
+        " WHERE signal = 1) END";
+    char path[512];
+    sqlite3 *db = NULL;
+    sqlite3_stmt *s = NULL;
+    int64_t count = -1;
+    (void)snprintf(path, sizeof path, "%s/catalog.db", directory);
+    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
+        sqlite3_prepare_v2(db, question, -1, &s, NULL) == SQLITE_OK &&
+        sqlite3_step(s) == SQLITE_ROW)
+        count = sqlite3_column_int64(s, 0);
+    (void)sqlite3_finalize(s);
+    (void)sqlite3_close(db);
+    return count;
+}
+
+/* Every span is there, log records may be gone; what a kill left to be done is done by the next start. */
+static bool logs_expiry_check(struct ledger *l, const char *directory)
+{
+    for (size_t i = 0; i < l->capacity; i++)
+        if (l->outcomes[i] == LEDGER_ACKED && ledger_signal(l, i) == SIGNAL_LOGS)
+            l->outcomes[i] = LEDGER_UNKNOWN;
+    if (!life_check(l, directory))
+        return false;
+    struct sqlite_engine_options options = options_of(directory);
+    struct engine *e = NULL;
+    options_expire_logs(&options);
+    if (sqlite_engine_open(&options, &e, NULL) != ERR_OK)
+        return false;
+    for (int look = 0; look < 15000 && sealed_logs(directory) != 0; look++)
+        (void)usleep(2000);
+    int64_t left = sealed_logs(directory);
+    engine_close(e);
+    unsigned complaints = 0;
+    enum err error = sqlite_engine_verify(directory, report, &complaints);
+    if (left != 0)
+        (void)fprintf(stderr, "%lld row groups of log records are left\n", (long long)left);
+    return left == 0 && complaints == 0 && error == ERR_OK;
+}
+
+static void killed_while_log_records_expire(void **state)
+{
+    (void)state;
+    unsigned long rounds = setting("SPINDLE_CRASH_ROUNDS", 1);
+    unsigned kills = 0;
+    for (unsigned long n = 0; n < rounds * LOGS_POINTS; n++) {
+        char directory[128];
+        struct ledger l;
+        scratch_make(directory);
+        ledger_init(&l, 8000 + n, (size_t)LIVES * BATCHES_A_LIFE);
+        for (size_t i = 0; i < LIVES; i++) {
+            const struct life life = { .point = logs_points[(n + i) % LOGS_POINTS],
+                                       .passage = (unsigned)(1 + (n + i) % 3),
+                                       .expires_logs = true };
+            size_t from = i * BATCHES_A_LIFE;
+            for (size_t k = from; k < from + BATCHES_A_LIFE; k++)
+                l.outcomes[k] = LEDGER_UNKNOWN;
+            kills += life_run(&l, directory, from, &life);
+            assert_true(logs_expiry_check(&l, directory));
+        }
+        ledger_deinit(&l);
+        scratch_remove(directory);
+    }
+    (void)fprintf(stderr, "%u kills while log records expire\n", kills);
+    assert_true(kills >= rounds * LOGS_POINTS);
+}
+
 static void killed_while_merging(void **state)
 {
     (void)state;
@@ -457,6 +546,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(killed_at_named_points),
         cmocka_unit_test(killed_at_random),
         cmocka_unit_test(killed_while_expiring),
+        cmocka_unit_test(killed_while_log_records_expire),
         cmocka_unit_test(killed_while_merging),
         cmocka_unit_test(killed_while_rolling_up),
         cmocka_unit_test(early_acknowledgement_is_caught),

@@ -24,7 +24,8 @@
  *   retire_begun retire_group_written retire_journal_removed retire_committed retire_visible
  *   roll_begun seal_shrunk seal_checkpointed seal_summarised seal_listed freeze_marked freeze_listed rescue_committed
  *   rescue_listed upgrade_written upgrade_committed replay_entry expiry_begun expiry_listed
- *   expiry_unlinking unlink_next expiry_unlinked expiry_forgotten merge_begun merge_written merge_marked merge_committed
+ *   expiry_unlinking unlink_next expiry_unlinked expiry_forgotten logs_begun logs_listed logs_deleting
+ *   logs_deleted logs_shrunk logs_forgotten merge_begun merge_written merge_marked merge_committed
  *   merge_visible merge_deleting merge_deleted close_begun */
 #ifndef SPINDLE_STORAGE_SQLITE_ENGINE_PRIVATE_H
 #define SPINDLE_STORAGE_SQLITE_ENGINE_PRIVATE_H
@@ -178,6 +179,12 @@ struct builder {
     uint64_t built_mono_ns;
 };
 
+/* Log records that go out of a sealed partition: see retention_logs.c. */
+struct logs_expiry {
+    struct partition *partition; /* a reference; NULL: nothing under way */
+    struct group_list *gone;     /* not shown any more, and perhaps still looked at; NULL: none */
+};
+
 struct maintain {
     pthread_t thread;
     bool is_started;
@@ -186,7 +193,8 @@ struct maintain {
     _Atomic bool is_stopping;
     /* The thread's own. */
     uint64_t clock_stored_mono_ns, rollups_expired_mono_ns;
-    struct group **replaced; /* merged into others, and not deleted yet; references */
+    struct logs_expiry logs_expiry; /* changed by its tasks too */
+    struct group **replaced;        /* merged into others, and not deleted yet; references */
     size_t replaced_count, replaced_capacity;
     unsigned
         merge_refusals[SIGNAL_COUNT]; /* how often in a row there was no memory to merge with */
@@ -201,6 +209,7 @@ struct sqlite_engine {
     _Atomic bool seals_unmerged; /* retention waits: no partition waits to be merged */
     uint64_t builder_age_ns, partition_bytes_max, partition_age_ns;
     uint64_t retention_age_ns, retention_rollups_ns, retention_bytes; /* 0: without end */
+    uint64_t retention_logs_ns; /* 0: log records go with their spans */
     uint64_t maintain_interval_ns;
     int lock_fd;
 
@@ -321,6 +330,12 @@ void maintain_deinit(struct sqlite_engine *e);
 bool maintain_is_stopping(struct sqlite_engine *e);
 /* Remove what has expired, and what was being removed; maintenance's. */
 void retention_run(struct sqlite_engine *e);
+/* Likewise log records that are kept for less time; maintenance's. */
+void retention_logs_run(struct sqlite_engine *e);
+/* Forget what is under way: it is done, or its partition goes whole. Maintenance's and its tasks'. */
+void retention_logs_drop(struct sqlite_engine *e);
+/* At start, before any thread: what an earlier run began. Errors: db.h's, ERR_NOMEM. */
+NODISCARD enum err retention_logs_load(struct sqlite_engine *e);
 /* Merge small row groups, once a signal, and delete what was merged and nobody reads; maintenance's. */
 void merge_run(struct sqlite_engine *e);
 void merge_forget(struct sqlite_engine *e); /* at the end */

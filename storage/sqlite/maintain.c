@@ -115,6 +115,7 @@ void maintain_stop(struct sqlite_engine *e)
 void maintain_deinit(struct sqlite_engine *e)
 {
     merge_forget(e);
+    retention_logs_drop(e);
     (void)pthread_mutex_destroy(&e->maintain.lock);
     (void)pthread_cond_destroy(&e->maintain.changed);
 }

@@ -403,12 +403,17 @@ enum err partition_merge(struct partition *p, const struct retirement *r,
 /* 4 MiB at a time, so that nobody waits for long. */
 enum err partition_shrink(struct partition *p, bool *out_more)
 {
+    return partition_shrink_db(&p->db, out_more);
+}
+
+enum err partition_shrink_db(struct db *writer, bool *out_more)
+{
     int64_t free_pages = 0, left = 0;
-    enum err e = db_integer(&p->db, "PRAGMA freelist_count", 0, &free_pages);
+    enum err e = db_integer(writer, "PRAGMA freelist_count", 0, &free_pages);
     if (e == ERR_OK && free_pages > 0) {
-        e = db_exec(&p->db, "PRAGMA incremental_vacuum(512)");
+        e = db_exec(writer, "PRAGMA incremental_vacuum(512)");
         if (e == ERR_OK)
-            e = db_integer(&p->db, "PRAGMA freelist_count", 0, &left);
+            e = db_integer(writer, "PRAGMA freelist_count", 0, &left);
     }
     if (e == ERR_OK)
         *out_more = left > 0 && left < free_pages; /* less each time, or it cannot be done */

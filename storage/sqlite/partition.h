@@ -117,6 +117,7 @@ NODISCARD enum err partition_merge(struct partition *p, const struct retirement 
                                    int64_t *out_group_id);
 /* Give some of the pages that nothing is in back to the file system; *out_more: there are others. */
 NODISCARD enum err partition_shrink(struct partition *p, bool *out_more);
+NODISCARD enum err partition_shrink_db(struct db *writer, bool *out_more); /* its file alone */
 /* Delete row groups that were replaced, in one transaction. */
 NODISCARD enum err partition_delete_groups(struct partition *p, const int64_t *ids, size_t count);
 /* Likewise all that an earlier run left. */

@@ -150,6 +150,8 @@ static enum err expiry_begin(struct sqlite_engine *e, void *context)
     derived_forget(e, p);
     p->state = PARTITION_REMOVING;
     view_remove(&e->view, &removal);
+    if (e->maintain.logs_expiry.partition == p)
+        retention_logs_drop(e);
     (void)pthread_rwlock_unlock(&e->operations_lock);
     for (size_t i = 0; i < e->partitions_count; i++) {
         if (e->partitions[i]->state == PARTITION_REMOVING)
@@ -241,6 +243,7 @@ void retention_run(struct sqlite_engine *e)
 {
     while (expire_one(e) && !maintain_is_stopping(e))
         ;
+    retention_logs_run(e);
     while (unlink_one(e) && !maintain_is_stopping(e))
         ;
 }

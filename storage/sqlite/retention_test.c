@@ -6,16 +6,20 @@
 #include "storage/sqlite/sqlite_engine.h"
 
 #include "base/mem.h"
+#include "base/random.h"
+#include "proto/pb_writer.h"
 #include "storage/sqlite/retention_clock.h"
 #include "storage/sqlite/schema.h"
 #include "storage/testing/ledger.h"
 #include "storage/testing/scratch.h"
+#include "storage/testing/send.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -219,6 +223,178 @@ static void clock_goes_on_after_a_restart(void **state)
     clock_fake_off();
 }
 
+/* ---- Log records sooner ------------------------------------------------------------------------------ */
+
+/* The number that a question to a file gives; -1: no row. */
+static int64_t ask_file(struct store *s, const char *name, const char *question)
+{
+    char path[256];
+    sqlite3 *db = NULL;
+    sqlite3_stmt *st = NULL;
+    (void)snprintf(path, sizeof path, "%s/%s", s->directory, name);
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    (void)sqlite3_busy_timeout(db, 5000);
+    assert_int_equal(sqlite3_prepare_v2(db, question, -1, &st, NULL), SQLITE_OK);
+    int64_t answer = sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int64(st, 0) : -1;
+    (void)sqlite3_finalize(st);
+    (void)sqlite3_close(db);
+    return answer;
+}
+
+static int64_t logs_in_files(struct store *s, uint64_t before)
+{
+    int64_t logs = 0;
+    for (uint64_t id = 1; id < before; id++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "p%06llu.db", (unsigned long long)id);
+        logs += ask_file(s, name, "SELECT count(*) FROM row_group WHERE signal = 1");
+        logs += ask_file(s, name,
+                         "SELECT count(*) FROM row_group_data WHERE id NOT IN"
+                         " (SELECT id FROM row_group)");
+    }
+    return logs;
+}
+
+static struct engine_statistics stored(struct store *s)
+{
+    struct engine_statistics statistics;
+    engine_statistics(s->engine, &statistics);
+    return statistics;
+}
+
+/* All but those of the newest partition, which is not closed. */
+static void logs_are_gone_below(struct store *s, uint64_t newest)
+{
+    int64_t left = -1;
+    for (int look = 0; look < PATIENCE && left != 0; look++) {
+        left = logs_in_files(s, newest);
+        if (left != 0)
+            (void)usleep(10000);
+    }
+    assert_int_equal(left, 0);
+    int64_t note = -1;
+    for (int look = 0; look < PATIENCE && note != 0; look++) {
+        note = ask_file(s, "catalog.db",
+                        "SELECT length(value) FROM setting WHERE key = 'logs_expiring'");
+        if (note != 0)
+            (void)usleep(10000);
+    }
+    assert_int_equal(note, 0);
+}
+
+#define BIG_BYTES ((size_t)400 << 10)
+
+/* One that takes many pages, as it cannot be compressed. */
+static void send_big_log(struct store *s)
+{
+    struct buffer body;
+    struct random r;
+    uint8_t *text = mem_alloc(BIG_BYTES);
+    assert_non_null(text);
+    random_init(&r, 3);
+    for (size_t i = 0; i < BIG_BYTES; i++)
+        text[i] = (uint8_t)random_below(&r, 256);
+    buffer_init(&body, SIZE_MAX);
+    size_t group = pb_begin(&body, 1), scope = pb_begin(&body, 2), log = pb_begin(&body, 2);
+    pb_fixed64(&body, 1, START_NS);
+    size_t value = pb_begin(&body, 5);
+    pb_bytes(&body, 7, bytes_of(text, BIG_BYTES));
+    pb_end(&body, value);
+    pb_end(&body, log);
+    pb_end(&body, scope);
+    pb_end(&body, group);
+    assert_int_equal(
+        send_body(s->engine, SIGNAL_LOGS, buffer_bytes(&body), 1, (struct hash128){ 1, 99 }),
+        ERR_OK);
+    assert_int_equal(engine_settle(s->engine), ERR_OK);
+    buffer_deinit(&body);
+    mem_free(text);
+}
+
+static void log_records_go_before_spans(void **state)
+{
+    (void)state;
+    enum { BATCHES = 48, MANY = 16 };
+    struct store s;
+    clock_fake_set(START_NS, 1000 * NS_PER_S);
+    store_init(&s, 5);
+    s.options.retention_logs_ns = NS_PER_DAY;
+    s.options.retention_age_ns = 30 * NS_PER_DAY;
+    store_open(&s);
+    send_big_log(&s);
+    fill(&s, 0, BATCHES, MANY);
+    uint64_t count = partitions(&s);
+    assert_true(count >= 4);
+    struct engine_statistics before = stored(&s);
+    assert_true(before.logs > 0);
+
+    /* Ten years by the wall clock, and none that passed. */
+    clock_fake_set(START_NS + 3650 * NS_PER_DAY, 1001 * NS_PER_S);
+    (void)usleep(200000);
+    assert_int_equal(stored(&s).logs, before.logs);
+
+    /* A query that began before sees them until it ends; nothing is deleted under it. */
+    struct arena arena;
+    arena_init(&arena, (size_t)64 << 20, NULL);
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
+    struct row_view *view = NULL;
+    assert_int_equal(engine_rows_view(s.engine, &q, &view), ERR_OK);
+    clock_fake_advance(2 * NS_PER_DAY);
+    for (int look = 0; look < PATIENCE && stored(&s).logs == before.logs; look++)
+        (void)usleep(10000);
+    assert_true(stored(&s).logs < before.logs);
+    (void)usleep(100000);
+    assert_true(logs_in_files(&s, count - 1) > 0);
+    struct row_request request = { .signal = SIGNAL_LOGS,
+                                   .range = { 0, UINT64_MAX },
+                                   .parts = ROW_ALL };
+    struct row_cursor *rows = NULL;
+    struct row_batch batch = { 0 };
+    uint64_t seen = 0;
+    assert_int_equal(view->ops->read(view, &request, &rows), ERR_OK);
+    do {
+        assert_int_equal(rows->ops->next(rows, &batch), ERR_OK);
+        struct otlp_items items = otlp_items(batch.data);
+        while (batch.data.len > 0 && otlp_items_next(&items))
+            seen++;
+    } while (batch.data.len > 0);
+    assert_int_equal(seen, before.logs);
+    rows->ops->close(rows);
+    view->ops->close(view);
+    arena_deinit(&arena);
+
+    logs_are_gone_below(&s, count);
+    struct engine_statistics after = stored(&s);
+    assert_int_equal(after.spans, before.spans);
+    assert_true(after.disk_bytes + BIG_BYTES / 2 < before.disk_bytes);
+    assert_int_equal(counter(&s, "spindle_expired_items_total", "signal=\"logs\",reason=\"age\""),
+                     before.logs - after.logs);
+    assert_int_equal(counter(&s, "spindle_expired_items_total", "signal=\"traces\",reason=\"age\""),
+                     0);
+    assert_int_equal(counter(&s, "spindle_expired_partitions_total", "reason=\"age\""), 0);
+    assert_in_range(counter(&s, "spindle_expired_bytes_total", "reason=\"age\""), BIG_BYTES / 2,
+                    2 * BIG_BYTES);
+    for (size_t i = 0; i < BATCHES; i++)
+        if (ledger_signal(&s.ledger, i) == SIGNAL_LOGS)
+            s.ledger.outcomes[i] = LEDGER_UNKNOWN;
+    assert_true(ledger_check(&s.ledger, s.engine)); /* every span is there */
+    engine_close(s.engine);
+    verifies(&s);
+    store_open(&s);
+    assert_int_equal(stored(&s).spans, before.spans);
+    assert_int_equal(stored(&s).logs, after.logs);
+    assert_int_equal(stored(&s).partitions_damaged, 0);
+    assert_true(ledger_check(&s.ledger, s.engine));
+    /* And with the spans' time the partitions go whole. */
+    clock_fake_advance(40 * NS_PER_DAY);
+    assert_true(wait_for_at_most(&s, 2, PATIENCE) <= 2);
+    engine_close(s.engine);
+    verifies(&s);
+    store_open(&s);
+    store_deinit(&s);
+    clock_fake_off();
+}
+
 /* ---- Size -------------------------------------------------------------------------------------------- */
 
 static void size_is_kept_within_one_partition(void **state)
@@ -375,6 +551,7 @@ int main(void)
         cmocka_unit_test(wall_clock_is_noticed),
 #endif
         cmocka_unit_test(clock_goes_on_after_a_restart),
+        cmocka_unit_test(log_records_go_before_spans),
         cmocka_unit_test(size_is_kept_within_one_partition),
         cmocka_unit_test(sealed_files_are_not_read_at_start),
         cmocka_unit_test(operations_expire_with_their_spans),

@@ -479,6 +479,8 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
     e->partition_age_ns = o->partition_age_ns != 0 ? o->partition_age_ns : 3600 * NS_PER_S;
     e->retention_age_ns = o->retention_age_ns;
     e->retention_rollups_ns = o->retention_rollups_ns;
+    if (o->retention_age_ns == 0 || o->retention_logs_ns < o->retention_age_ns)
+        e->retention_logs_ns = o->retention_logs_ns;
     e->retention_bytes = o->retention_bytes;
     e->maintain_interval_ns = o->maintain_interval_ns != 0 ? o->maintain_interval_ns : NS_PER_S;
     e->disk.min_bytes = o->min_free_bytes;
@@ -489,6 +491,8 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
     /* Partitions go whole: what is kept too long, or too much, is one of them. */
     if (e->retention_age_ns != 0 && e->partition_age_ns > e->retention_age_ns / UNITS)
         e->partition_age_ns = e->retention_age_ns / UNITS;
+    if (e->retention_logs_ns != 0 && e->partition_age_ns > e->retention_logs_ns / UNITS)
+        e->partition_age_ns = e->retention_logs_ns / UNITS;
     if (e->retention_bytes != 0 && e->partition_bytes_max > e->retention_bytes / UNITS)
         e->partition_bytes_max = e->retention_bytes / UNITS;
     if (e->builder_rows > ROWGROUP_ROWS_MAX / 2)
@@ -531,6 +535,8 @@ static enum err engine_begin(struct sqlite_engine *e, const struct sqlite_engine
         error = first_seen_load(&e->first_seen, e->catalog);
     if (error == ERR_OK)
         error = load_all(e, out_message);
+    if (error == ERR_OK)
+        error = retention_logs_load(e);
     if (error == ERR_OK && file_open(e->directory, "acked", &e->writer.acked_fd) != ERR_OK)
         e->writer.acked_fd = -1; /* only reports losses */
     if (error == ERR_OK)

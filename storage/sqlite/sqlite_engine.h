@@ -27,7 +27,8 @@ struct sqlite_engine_options {
     uint64_t builder_age_ns; /* ... or when the oldest pending one is this old (0: 5 s) */
     uint64_t partition_bytes_max,
         partition_age_ns; /* a partition is closed at either; 0: 1 GiB, 1 h; less where retention is short */
-    uint64_t retention_age_ns; /* partitions go this long after they were closed; 0: never */
+    uint64_t retention_age_ns;  /* partitions go this long after they were closed; 0: never */
+    uint64_t retention_logs_ns; /* log records go this long after; 0, or not less: with the spans */
     uint64_t
         retention_rollups_ns; /* what was counted in those that are gone, after they were sealed; 0: never */
     uint64_t retention_bytes; /* the oldest goes when all are larger than this; 0: any size */

@@ -15,7 +15,7 @@ spindle_test(sqlite/sqlite_engine_test.c USES storage SOURCES engine_suite.c ${E
 spindle_test(sqlite/pending_counts_test.c USES storage SOURCES ${ENGINE_TESTING})
 spindle_test(sqlite/pending_edges_test.c USES storage proto_testing SOURCES testing/scratch.c testing/send.c)
 spindle_test(sqlite/view_test.c USES storage proto_testing)
-spindle_test(sqlite/retention_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3
+spindle_test(sqlite/retention_test.c USES storage SOURCES ${ENGINE_TESTING} testing/send.c LIBS PkgConfig::SQLITE3
     TIMEOUT 120)
 spindle_test(sqlite/derived_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3
     TIMEOUT 120)
@@ -26,7 +26,7 @@ spindle_test(sqlite/operations_test.c USES storage SOURCES testing/scratch.c tes
 spindle_test(sqlite/digests_test.c USES storage SOURCES testing/scratch.c testing/send.c LIBS PkgConfig::SQLITE3 TIMEOUT 60)
 spindle_test(sqlite/background_test.c USES storage SOURCES testing/scratch.c testing/send.c LIBS PkgConfig::SQLITE3 TIMEOUT 60)
 spindle_test(sqlite/damage_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 120)
-spindle_test(sqlite/backup_test.c USES storage SOURCES ${ENGINE_TESTING} TIMEOUT 180)
+spindle_test(sqlite/backup_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 180)
 spindle_test(sqlite/golden_test.c USES storage codec SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 60)
 if(TARGET golden_test)
     target_compile_definitions(golden_test PRIVATE SPINDLE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")

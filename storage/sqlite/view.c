@@ -597,6 +597,25 @@ struct group_list *view_prepare_merge(struct view *v, enum signal signal,
     return l;
 }
 
+enum err view_prepare_leave(struct view *v, enum signal signal, const struct partition *p,
+                            struct group_list **out_list, struct group_list **out_gone)
+{
+    const struct group_list *from = v->groups[signal];
+    struct group_list *kept = group_list_new(from->count), *gone = group_list_new(from->count);
+    if (kept == NULL || gone == NULL) {
+        group_list_release(kept);
+        group_list_release(gone);
+        return ERR_NOMEM;
+    }
+    for (size_t i = 0; i < from->count; i++) {
+        struct group *g = from->groups[i];
+        group_list_push(g->partition == p ? gone : kept, group_retain(g));
+    }
+    *out_list = kept;
+    *out_gone = gone;
+    return ERR_OK;
+}
+
 static enum err aside_prepare(const struct pending_chain *chain, const struct partition *gone,
                               struct pending_chain *out, uint64_t *out_items)
 {

@@ -176,6 +176,9 @@ void view_retire(struct view *v, enum signal signal, struct group_list *take_lis
 struct group_list *view_prepare_merge(struct view *v, enum signal signal,
                                       struct group *const *inputs, size_t count,
                                       struct group *take_group);
+/* The list of a signal without a partition's row groups, prepared so that the swap cannot fail, and these. ERR_NOMEM. */
+NODISCARD enum err view_prepare_leave(struct view *v, enum signal signal, const struct partition *p,
+                                      struct group_list **out_list, struct group_list **out_gone);
 /* The lists without a partition's row groups, prepared so that the swap cannot fail, and what was set aside of
  * other partitions. ERR_NOMEM. */
 struct view_removal {
