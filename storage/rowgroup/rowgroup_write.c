@@ -14,6 +14,7 @@
  *   W2  blocks lie in the order of their numbers; a section's pool is its last block
  *   W3  after an error nothing more is written, and group_writer_end() returns it */
 
+#define MATCH_MIN       6
 #define GROUP_BYTES_MAX (UINT32_MAX / 2) /* lengths and offsets in the directory are u32 */
 
 static void *zstd_alloc(void *context, size_t size)
@@ -40,6 +41,9 @@ enum err group_writer_init(struct group_writer *w, int level)
         return ERR_NOMEM;
     (void)ZSTD_CCtx_setParameter(w->compressor, ZSTD_c_compressionLevel, level < 0 ? 1 : level);
     (void)ZSTD_CCtx_setParameter(w->compressor, ZSTD_c_contentSizeFlag, 0);
+    /* In columns shorter matches cost more than they save: with 5, as the level has it, all four workloads are
+     * larger, W1 by 0.1 %, and compressing takes 8 % more instructions. 7: fewer still, and W2 is larger by 3 %. */
+    (void)ZSTD_CCtx_setParameter(w->compressor, ZSTD_c_minMatch, MATCH_MIN);
     return ERR_OK;
 }
 
