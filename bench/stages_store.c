@@ -80,6 +80,11 @@ static bool request_make(struct sent *s, const struct stages_request *request, u
     a->request_hash = (struct hash128){ number + 1, number };
     a->arrival_unix_ns = clock_unix_ns();
     a->on_done = on_done;
+    struct otlp_report report; /* the door has it */
+    if (otlp_check(a->signal, request->plain, &otlp_limits_default, 0, &report, NULL) != ERR_OK)
+        return false;
+    a->start_min_unix_ns = report.start_min_unix_ns;
+    a->start_max_unix_ns = report.start_max_unix_ns;
     return arena_dup(&a->arena, request->gzip, &a->journal) == ERR_OK &&
            arena_dup(&a->arena, request->plain, &a->body) == ERR_OK;
 }

@@ -438,6 +438,10 @@ static void check_and_append(struct export_call *call, enum encoding encoding)
         return;
     }
     a->items = call->report.items - call->report.items_rejected;
+    if (a->items != 0) {
+        a->start_min_unix_ns = call->report.start_min_unix_ns;
+        a->start_max_unix_ns = call->report.start_max_unix_ns;
+    }
     if (e == ERR_OK && a->items != 0 && call->report.needs_rewrite)
         e = remake(call, &note, rewrite);
 

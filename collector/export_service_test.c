@@ -238,6 +238,9 @@ static void whole_success_is_the_empty_answer(void **state)
         assert_int_equal(
             otlp_check(SIGNAL_TRACES, a->body, &otlp_limits_default, 0, &report, &note), ERR_OK);
         assert_false(report.needs_rewrite);
+        assert_true(a->start_min_unix_ns == report.start_min_unix_ns);
+        assert_true(a->start_max_unix_ns == report.start_max_unix_ns);
+        assert_true(report.start_max_unix_ns != 0);
         if (i != 2)
             assert_true(bytes_equal(a->body, buffer_bytes(&body)));
     }

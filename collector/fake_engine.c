@@ -57,7 +57,9 @@ static void keep(struct fake_engine *f, const struct append *a)
                                                      .journal_codec = a->journal_codec,
                                                      .items = a->items,
                                                      .request_hash = a->request_hash,
-                                                     .arrival_unix_ns = a->arrival_unix_ns };
+                                                     .arrival_unix_ns = a->arrival_unix_ns,
+                                                     .start_min_unix_ns = a->start_min_unix_ns,
+                                                     .start_max_unix_ns = a->start_max_unix_ns };
 }
 
 /* As the contract says: of what was stored the arena stays with the engine. */

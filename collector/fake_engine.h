@@ -17,7 +17,7 @@ struct fake_append {
     enum codec journal_codec;
     uint64_t items;
     struct hash128 request_hash;
-    uint64_t arrival_unix_ns;
+    uint64_t arrival_unix_ns, start_min_unix_ns, start_max_unix_ns;
 };
 
 /* Never NULL; engine_close() of its engine closes it. */

@@ -36,6 +36,9 @@ struct append {
     uint64_t items;
     struct hash128 request_hash; /* of principal, signal and received bytes; equal means resent */
     uint64_t arrival_unix_ns;
+    /* Of its items' start times (log records: otlp_log_time()), as otlp_check() has found them. Zeros: not known, and
+     * found when somebody asks. */
+    uint64_t start_min_unix_ns, start_max_unix_ns;
     bool was_resent; /* out: an equal request was acknowledged before; nothing was stored again */
     /* Called exactly once, from an engine thread; must not block. ERR_OK: durable and visible to every
      * query that starts from now on, and the arena stayed with the engine: `arena`, `body` and `journal`

@@ -42,6 +42,14 @@ static struct pending *pending_zalloc(void)
     return p;
 }
 
+/* Two threads may find them; they find the same, and has_bounds is set after either has stored. */
+static void bounds_set(struct pending *p, uint64_t min_unix_ns, uint64_t max_unix_ns)
+{
+    atomic_store_explicit(&p->start_min_unix_ns, min_unix_ns, memory_order_relaxed);
+    atomic_store_explicit(&p->start_max_unix_ns, max_unix_ns, memory_order_relaxed);
+    atomic_store_explicit(&p->has_bounds, true, memory_order_release);
+}
+
 /* Into an arena that holds little more than the body: its limit keeps blocks as small as they can
  * be. */
 static bool body_copy(struct pending *p, struct bytes body)
@@ -61,6 +69,8 @@ struct pending *pending_new(const struct append *a, struct budget *budget, size_
     p->arrival_unix_ns = a->arrival_unix_ns;
     p->arrival_mono_ns = clock_mono_ns();
     p->request_hash = a->request_hash;
+    if (a->start_max_unix_ns != 0)
+        bounds_set(p, a->start_min_unix_ns, a->start_max_unix_ns);
     if (arena_is_wasteful(&a->arena, a->body)) {
         if (!body_copy(p, a->body)) {
             pending_release(p);
@@ -188,8 +198,6 @@ static struct pending *pending_retain(struct pending *p)
 
 void pending_bounds(struct pending *p, uint64_t *out_min_unix_ns, uint64_t *out_max_unix_ns)
 {
-    /* Two threads may both walk; they find the same, and has_bounds is set after either has stored.
-     */
     if (!atomic_load_explicit(&p->has_bounds, memory_order_acquire)) {
         uint64_t min = UINT64_MAX, max = 0;
         struct otlp_items it = otlp_items(p->body);
@@ -207,9 +215,7 @@ void pending_bounds(struct pending *p, uint64_t *out_min_unix_ns, uint64_t *out_
             min = start < min ? start : min;
             max = start > max ? start : max;
         }
-        atomic_store_explicit(&p->start_min_unix_ns, min, memory_order_relaxed);
-        atomic_store_explicit(&p->start_max_unix_ns, max, memory_order_relaxed);
-        atomic_store_explicit(&p->has_bounds, true, memory_order_release);
+        bounds_set(p, min, max);
     }
     *out_min_unix_ns = atomic_load_explicit(&p->start_min_unix_ns, memory_order_relaxed);
     *out_max_unix_ns = atomic_load_explicit(&p->start_max_unix_ns, memory_order_relaxed);

@@ -40,7 +40,7 @@ struct pending {
      * file. */
     struct partition *partition;
     uint64_t sequence;
-    /* Start times of its items: found when first asked for. */
+    /* Start times of its items: told by who sent it, or found when first asked for. */
     _Atomic bool has_bounds;
     _Atomic uint64_t start_min_unix_ns, start_max_unix_ns;
     _Atomic(struct pending_filter *) traces; /* likewise: a filter of its items' trace IDs */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is known of a pending body: before anybody looked in vain nothing is ruled out, and nothing is walked over;
  * after that, every value that is in it may match, nearly none that is not does, and the memory for it is charged
- * while the body lives, and refused where there is none. */
+ * while the body lives, and refused where there is none. Its bounds in time are those that the door has found. */
 #include "base/budget.h"
 #include "base/mem.h"
 #include "proto/otlp_random.h"
@@ -132,11 +132,41 @@ static void memory_that_is_refused_rules_nothing_out(void **state)
     fixture_end(&f);
 }
 
+/* What the door found in passing is what a walk finds, whole requests and those of which items were rejected alike
+ * (their canonical form); and it is believed, without a walk. */
+static void bounds_are_the_ones_of_the_door(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        enum signal signal = seed % 2 == 0 ? SIGNAL_TRACES : SIGNAL_LOGS;
+        struct fixture f;
+        fixture_begin(&f, signal, seed, SIZE_MAX);
+        struct otlp_report report;
+        assert_int_equal(
+            otlp_check(signal, buffer_bytes(&f.body), &otlp_limits_default, 0, &report, NULL),
+            ERR_OK);
+        uint64_t min, max;
+        pending_bounds(f.pending, &min, &max);
+        assert_true(min == report.start_min_unix_ns && max == report.start_max_unix_ns);
+
+        struct append a = { .signal = signal, .body = buffer_bytes(&f.body), .items = 1 };
+        a.start_min_unix_ns = 17; /* not what is in it */
+        a.start_max_unix_ns = 19;
+        struct pending *told = pending_new(&a, &f.budget, 0);
+        assert_non_null(told);
+        pending_bounds(told, &min, &max);
+        assert_true(min == 17 && max == 19);
+        pending_release(told);
+        fixture_end(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_there_may_match),
         cmocka_unit_test(memory_that_is_refused_rules_nothing_out),
+        cmocka_unit_test(bounds_are_the_ones_of_the_door),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
