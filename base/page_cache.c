@@ -16,8 +16,15 @@ struct kept {
 static struct {
     pthread_mutex_t lock;
     struct kept *lists[CLASSES];
-    size_t bytes;
-} cache = { .lock = PTHREAD_MUTEX_INITIALIZER };
+    size_t bytes, bytes_max;
+} cache = { .lock = PTHREAD_MUTEX_INITIALIZER, .bytes_max = PAGE_CACHE_BYTES };
+
+void page_cache_limit(size_t bytes)
+{
+    pthread_mutex_lock(&cache.lock);
+    cache.bytes_max = bytes < PAGE_CACHE_BYTES ? bytes : PAGE_CACHE_BYTES;
+    pthread_mutex_unlock(&cache.lock);
+}
 
 /* The class of `size` and what its mappings occupy; NO_CLASS where it is below 8 or above 4,096 pages. */
 static int class_of(size_t size, size_t *occupied)
@@ -84,7 +91,7 @@ void page_cache_give(void *block, size_t size)
     struct kept *kept = block;
     if (class != NO_CLASS) {
         pthread_mutex_lock(&cache.lock);
-        if (occupied <= PAGE_CACHE_BYTES - cache.bytes) {
+        if (cache.bytes <= cache.bytes_max && occupied <= cache.bytes_max - cache.bytes) {
             kept->next = cache.lists[class];
             cache.lists[class] = kept;
             cache.bytes += occupied;

@@ -77,10 +77,11 @@ static bool is_mapped(void *block)
     return mincore(block, 4096, &here) == 0;
 }
 
-static void more_than_the_bound_goes_back(void **state)
+enum { BLOCK = 1 << 20, COUNT = PAGE_CACHE_BYTES / BLOCK + 8 };
+
+/* How many blocks of COUNT that are freed together are kept. */
+static void count_kept(size_t expected)
 {
-    (void)state;
-    enum { BLOCK = 1 << 20, COUNT = PAGE_CACHE_BYTES / BLOCK + 8 };
     page_cache_drop();
     char *blocks[COUNT];
     for (size_t i = 0; i < COUNT; i++)
@@ -90,10 +91,44 @@ static void more_than_the_bound_goes_back(void **state)
     size_t kept = 0;
     for (size_t i = 0; i < COUNT; i++)
         kept += is_mapped(blocks[i]) ? 1 : 0;
-    assert_int_equal(kept, PAGE_CACHE_BYTES / BLOCK);
+    assert_int_equal(kept, expected);
     page_cache_drop();
     for (size_t i = 0; i < COUNT; i++)
         assert_false(is_mapped(blocks[i]));
+}
+
+static void more_than_the_bound_goes_back(void **state)
+{
+    (void)state;
+    count_kept(PAGE_CACHE_BYTES / BLOCK);
+    page_cache_limit(5 * BLOCK);
+    count_kept(5);
+    page_cache_limit(0);
+    count_kept(0);
+    page_cache_limit(SIZE_MAX);
+    count_kept(PAGE_CACHE_BYTES / BLOCK);
+}
+
+/* A bound below what is kept already: nothing is added until less is kept. */
+static void a_lowered_bound_holds_from_then_on(void **state)
+{
+    (void)state;
+    char *blocks[6];
+    for (size_t i = 0; i < 6; i++)
+        assert_non_null(blocks[i] = page_cache_take(BLOCK));
+    for (size_t i = 0; i < 4; i++)
+        page_cache_give(blocks[i], BLOCK);
+    page_cache_limit(2 * BLOCK);
+    page_cache_give(blocks[4], BLOCK);
+    assert_false(is_mapped(blocks[4]));
+    for (size_t i = 0; i < 3; i++)
+        assert_non_null(blocks[i] = page_cache_take(BLOCK));
+    page_cache_give(blocks[5], BLOCK);
+    assert_true(is_mapped(blocks[5]));
+    for (size_t i = 0; i < 3; i++)
+        page_cache_give(blocks[i], BLOCK);
+    page_cache_limit(SIZE_MAX);
+    page_cache_drop();
 }
 
 int main(void)
@@ -103,6 +138,7 @@ int main(void)
         cmocka_unit_test(what_was_freed_is_taken_again),
         cmocka_unit_test(what_will_be_filled_is_resident),
         cmocka_unit_test(more_than_the_bound_goes_back),
+        cmocka_unit_test(a_lowered_bound_holds_from_then_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

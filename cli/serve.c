@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/page_cache.h"
 #include "cli/commands.h"
 #include "cli/front_page.h"
 #include "cli/serve_options.h"
@@ -135,6 +136,7 @@ static int plan_memory(struct serving *s, struct option_settings *settings, stru
         show_number(settings, "memory-limit", o->memory_limit, arena);
     }
     memory_plan_make(o->memory_limit, &s->memory);
+    page_cache_limit(s->memory.kept_bytes);
     if (o->request_size_max == 0) {
         o->request_size_max = s->memory.request_bytes_max;
         show_number(settings, "request-size-max", o->request_size_max, arena);

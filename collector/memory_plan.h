@@ -19,8 +19,11 @@ struct memory_plan {
     size_t requests_bytes;    /* 25 %: of requests in flight, all together */
     size_t request_bytes_max; /* of one request, decoded: an eighth, at most 64 MiB */
     size_t queries_bytes;     /* 20 %: of queries under way */
-    size_t storage_bytes;     /* 40 %: pending bodies, builders, caches */
-                              /* the rest: connections, threads, the allocator's slack */
+    size_t
+        storage_bytes; /* 25 %: pending bodies, builders, caches; half as much besides for merges */
+    size_t
+        kept_bytes; /* an eighth: freed mappings that wait to be used again (base/page_cache.h) */
+                    /* the rest: connections, threads, the allocator's slack */
 };
 
 /* The smallest of physical memory and the limits of this process' control groups, version 2 or 1.

@@ -93,7 +93,8 @@ static void shares_add_up_to_less_than_the_limit(void **state)
     for (uint64_t limit = MEMORY_LIMIT_MIN; limit <= (uint64_t)64 << 30; limit *= 2) {
         struct memory_plan p;
         memory_plan_make(limit, &p);
-        assert_true(p.requests_bytes + p.queries_bytes + p.storage_bytes <= limit / 10 * 9);
+        assert_true(p.requests_bytes + p.queries_bytes + p.storage_bytes + p.kept_bytes <=
+                    limit / 10 * 9);
         assert_true(p.request_bytes_max <= p.requests_bytes / 2);
         assert_true(p.request_bytes_max <= 64 * MIB);
     }
