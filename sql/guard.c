@@ -25,6 +25,7 @@ static const char *const functions[] = {
     "atan",
     "atan2",
     "atanh",
+    "attribute_hint",
     "avg",
     "ceil",
     "ceiling",

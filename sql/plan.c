@@ -6,6 +6,7 @@
  *
  * The latest rows (ORDER BY start_time DESC LIMIT n) are the exception: they come sorted, and no more than asked
  * for, so every condition must be one that the engine decides exactly, which literals alone can promise. */
+#include "sql/hints.h"
 #include "sql/table.h"
 
 #include "base/text.h"
@@ -173,6 +174,41 @@ static void note_limit(struct choice *c, int i)
         c->is_exact = false;
 }
 
+#define HINT_OP " ->> ="
+
+/* Where the attributes of a column lie. */
+static enum expr_scope scope_of(const struct table *t, const struct column *column)
+{
+    if (strcmp(column->name, "resource_attributes") == 0)
+        return EXPR_SCOPE_RESOURCE;
+    if (strcmp(column->name, "scope_attributes") == 0)
+        return EXPR_SCOPE_INSTRUMENTATION;
+    if (t->rows == ROWS_EVENTS)
+        return EXPR_SCOPE_EVENT;
+    if (t->rows == ROWS_LINKS)
+        return EXPR_SCOPE_LINK;
+    return t->rows == ROWS_LOGS ? EXPR_SCOPE_LOG : EXPR_SCOPE_SPAN;
+}
+
+static bool has_attributes(const struct column *column)
+{
+    return strcmp(column->name, "attributes") == 0 ||
+           strcmp(column->name, "resource_attributes") == 0 ||
+           strcmp(column->name, "scope_attributes") == 0;
+}
+
+/* A hint needs no second look: it is always true. Its condition stands beside it. */
+static void choose_hint(struct choice *c, const struct column *column, int i)
+{
+    c->is_exact = false;
+    if (!has_attributes(column) || c->len + strlen(column->name) + 16 >= sizeof c->plan)
+        return;
+    c->info->aConstraintUsage[i].argvIndex = ++c->values;
+    c->info->aConstraintUsage[i].omit = 1;
+    plan_add(c, column->name, HINT_OP);
+    weigh(c, column, SQLITE_INDEX_CONSTRAINT_EQ);
+}
+
 static void choose(struct choice *c, int i)
 {
     const struct sqlite3_index_constraint *k = &c->info->aConstraint[i];
@@ -183,6 +219,10 @@ static void choose(struct choice *c, int i)
     }
     const struct column *column =
         k->iColumn >= 0 && (size_t)k->iColumn < t->count ? &t->columns[k->iColumn] : NULL;
+    if (k->op == SQLITE_INDEX_CONSTRAINT_FUNCTION && k->usable && column != NULL) {
+        choose_hint(c, column, i);
+        return;
+    }
     bool is_taken = k->usable && column != NULL && can_push(column->push, k->op) &&
                     c->len + strlen(column->name) + 16 < sizeof c->plan &&
                     strcmp(sqlite3_vtab_collation(c->info, i), "BINARY") == 0;
@@ -471,6 +511,42 @@ static void add_like(struct building *b, const struct column *c, sqlite3_value *
                expr_const(b->arena, (struct expr_value){ .type = EXPR_STRING, .bytes = text })));
 }
 
+static struct expr *attribute_is(struct building *b, enum expr_scope scope, struct bytes key,
+                                 enum expr_op op, struct expr_value value)
+{
+    return expr_binary(b->arena, op, expr_attribute(b->arena, scope, key),
+                       expr_const(b->arena, value));
+}
+
+/* JSON shows a whole number for one, for a floating-point number that is whole, and ->> for true and false. */
+static struct expr *attribute_is_number(struct building *b, enum expr_scope scope, struct bytes key,
+                                        int64_t n)
+{
+    struct expr *terms[3] = {
+        attribute_is(b, scope, key, EXPR_EQ, (struct expr_value){ .type = EXPR_INT, .integer = n }),
+        attribute_is(b, scope, key, EXPR_EQ,
+                     (struct expr_value){ .type = EXPR_FLOAT, .number = (double)n }),
+        n > 1 ? NULL
+              : attribute_is(b, scope, key, EXPR_EQ,
+                             (struct expr_value){ .type = EXPR_BOOL, .integer = n }),
+    };
+    return any_of(b, terms, n > 1 ? 2 : 3);
+}
+
+static void add_hint(struct building *b, const struct table *t, const struct column *c,
+                     sqlite3_value *v)
+{
+    struct bytes text;
+    struct hint hint;
+    enum expr_scope scope = scope_of(t, c);
+    if (!text_of(b, v, &text) || !hint_read(text, &hint))
+        return;
+    add(b, hint.is_number
+               ? attribute_is_number(b, scope, hint.key, hint.number)
+               : attribute_is(b, scope, hint.key, EXPR_TEXT_EQ,
+                              (struct expr_value){ .type = EXPR_STRING, .bytes = hint.text }));
+}
+
 static void add_condition(struct building *b, const struct column *c, const char *op,
                           sqlite3_value *v)
 {
@@ -520,7 +596,10 @@ enum err plan_request(const struct table *t, int parts, const char *plan, sqlite
         const struct column *c = column_named(t, plan, name);
         if (c != NULL && at < count && end - name < sizeof op) {
             memcpy(op, plan + name, end - name);
-            add_condition(&b, c, op, values[at++]);
+            if (strcmp(op, HINT_OP) == 0)
+                add_hint(&b, t, c, values[at++]);
+            else
+                add_condition(&b, c, op, values[at++]);
         } else if (strncmp(plan, "latest ", 7) == 0) {
             out->latest = (size_t)strtoul(plan + 7, NULL, 10);
         }

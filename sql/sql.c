@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sql/sql.h"
 
+#include "sql/hints.h"
 #include "sql/session.h"
 
 #include <stdarg.h>
@@ -40,6 +41,7 @@ struct asking {
     struct sql_result *result;
     struct session session;
     sqlite3_stmt *statement;
+    struct buffer hinted;
 };
 
 /* ---- Failures ---- */
@@ -140,24 +142,40 @@ static enum err check_rest(struct asking *a, const char *rest, size_t len)
     return ERR_OK;
 }
 
+/* With hints where it has any: see hints.h. What goes wrong with them is told of the statement as it was asked. */
+static int statement_prepare(struct asking *a, struct bytes *text, const char **out_end)
+{
+    sqlite3 *db = a->session.db;
+    if (hints_write(*text, &a->hinted)) {
+        struct bytes hinted = buffer_bytes(&a->hinted);
+        if (sqlite3_prepare_v2(db, (const char *)hinted.data, (int)hinted.len, &a->statement,
+                               out_end) == SQLITE_OK) {
+            *text = hinted;
+            return SQLITE_OK;
+        }
+        a->session.refused[0] = '\0';
+    }
+    return sqlite3_prepare_v2(db, (const char *)text->data, (int)text->len, &a->statement, out_end);
+}
+
 static enum err prepare(struct asking *a)
 {
     struct bytes text = a->question->text;
-    const char *begin = (const char *)text.data, *end = begin;
+    const char *end = NULL;
     if (text.len > SQL_TEXT_MAX)
         return explain(a, SQLITE_TOOBIG);
-    if (memchr(begin, '\0', text.len) != NULL) {
+    if (text.len > 0 && memchr(text.data, '\0', text.len) != NULL) {
         say(a, "the statement holds a zero byte");
         return fail(a, SQL_INVALID, ERR_INVALID);
     }
-    int rc = sqlite3_prepare_v2(a->session.db, begin, (int)text.len, &a->statement, &end);
+    int rc = statement_prepare(a, &text, &end);
     if (rc != SQLITE_OK)
         return explain(a, rc);
     if (a->statement == NULL) {
         say(a, "there is no statement: expected SELECT");
         return fail(a, SQL_INVALID, ERR_INVALID);
     }
-    enum err e = check_rest(a, end, text.len - (size_t)(end - begin));
+    enum err e = check_rest(a, end, text.len - (size_t)(end - (const char *)text.data));
     if (e != ERR_OK)
         return e;
     if (!sqlite3_stmt_readonly(a->statement) || sqlite3_column_count(a->statement) == 0) {
@@ -320,6 +338,7 @@ enum err sql_ask(const struct sql_question *question, const struct query_context
     enum err e = session_open(&a.session, question->engine, q);
     if (e != ERR_OK)
         e = fail_with(&a, e);
+    buffer_init_charged(&a.hinted, 2 * SQL_TEXT_MAX, q->arena->budget);
     session_enter(&a.session);
     if (e == ERR_OK)
         e = prepare(&a);
@@ -332,5 +351,6 @@ enum err sql_ask(const struct sql_question *question, const struct query_context
     if (a.session.view != NULL)
         out->progress = a.session.view->progress;
     session_close(&a.session);
+    buffer_deinit(&a.hinted);
     return e;
 }

@@ -5,6 +5,7 @@
 #include "proto/pb_writer.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 
 enum { BODIES = 3, SPANS_PER_BODY = 20, LOGS = 20 };
@@ -70,6 +71,44 @@ static void put_id(struct buffer *b, uint32_t field, uint64_t high, uint64_t low
     pb_bytes(b, field, bytes_of(id + 16 - len, len));
 }
 
+/* v, of every type, as nothing, twice, or not at all. */
+static void put_value(struct buffer *b, unsigned number)
+{
+    static const char *const texts[] = { "5", "x", "it's", "[1,2]", "NaN", "", "true", "Y2FydA==" };
+    unsigned kind = number % 20;
+    if (kind == 19)
+        return;
+    size_t pair = pb_begin(b, OTLP_SPAN_ATTRIBUTES);
+    pb_bytes(b, 1, BYTES_LITERAL("v"));
+    size_t value = pb_begin(b, 2);
+    double numbers[] = { 5, 0.5, 1, NAN };
+    uint64_t bits;
+    if (kind < 8) {
+        pb_bytes(b, 1, bytes_text(texts[kind]));
+    } else if (kind < 12) {
+        memcpy(&bits, &numbers[kind - 8], sizeof bits);
+        pb_fixed64(b, 4, bits);
+    } else if (kind < 14) {
+        pb_uint(b, 2, kind - 12);
+    } else if (kind < 16) {
+        pb_uint(b, 3, kind == 14 ? 5 : 1);
+    } else if (kind == 16) {
+        pb_bytes(b, 7, BYTES_LITERAL("cart"));
+    } else if (kind == 17) {
+        size_t list = pb_begin(b, 5);
+        for (unsigned i = 1; i <= 2; i++) {
+            size_t one = pb_begin(b, 1);
+            pb_uint(b, 3, i);
+            pb_end(b, one);
+        }
+        pb_end(b, list);
+    }
+    pb_end(b, value);
+    pb_end(b, pair);
+    if (kind == 1)
+        test_attribute_text(b, OTLP_SPAN_ATTRIBUTES, "v", "second");
+}
+
 static void put_span(struct buffer *b, unsigned number)
 {
     size_t span = pb_begin(b, OTLP_SCOPE_ITEMS);
@@ -85,14 +124,17 @@ static void put_span(struct buffer *b, unsigned number)
     pb_fixed64(b, 8, 1000000 + number * 1000 + number * 10);
     test_attribute_text(b, OTLP_SPAN_ATTRIBUTES, "a.b", "x");
     test_attribute_int(b, OTLP_SPAN_ATTRIBUTES, "n", number);
+    put_value(b, number);
     if (number % 3 == 0) {
         size_t event = pb_begin(b, OTLP_SPAN_EVENTS);
         pb_fixed64(b, 1, 1000000 + number * 1000 + 5);
         pb_bytes(b, 2, BYTES_LITERAL("exception"));
+        test_attribute_text(b, OTLP_EVENT_ATTRIBUTES, "e", number % 2 == 0 ? "even" : "odd");
         pb_end(b, event);
         size_t link = pb_begin(b, OTLP_SPAN_LINKS);
         put_id(b, 1, 8, number + 1, 16);
         put_id(b, 2, 0, 99, 8);
+        test_attribute_text(b, OTLP_LINK_ATTRIBUTES, "l", number % 2 == 0 ? "even" : "odd");
         pb_end(b, link);
         size_t status = pb_begin(b, 15);
         pb_uint(b, 3, 2);

@@ -3,6 +3,7 @@
 #include "sql/table.h"
 
 #include "base/intern.h"
+#include "sql/hints.h"
 
 #include <stdio.h>
 
@@ -77,6 +78,19 @@ static int vtab_disconnect(sqlite3_vtab *v)
 static int vtab_best_index(sqlite3_vtab *v, sqlite3_index_info *info)
 {
     return plan_choose(vtab_from(v)->table, vtab_from(v)->session, info);
+}
+
+/* So that plan_choose() is shown the hints. */
+static int vtab_find_function(sqlite3_vtab *v, int count, const char *name,
+                              void (**out_call)(sqlite3_context *, int, sqlite3_value **),
+                              void **out_data)
+{
+    if (count != 2 || strcmp(name, HINT_FUNCTION) != 0 ||
+        vtab_from(v)->table->rows == ROWS_RESOURCES)
+        return 0;
+    *out_call = function_hint;
+    *out_data = NULL;
+    return SQLITE_INDEX_CONSTRAINT_FUNCTION;
 }
 
 static int cursor_open(sqlite3_vtab *v, sqlite3_vtab_cursor **out)
@@ -272,6 +286,7 @@ int table_register(sqlite3 *db, const struct table *t, struct session *s)
         .xEof = cursor_eof,
         .xColumn = cursor_column,
         .xRowid = cursor_rowid,
+        .xFindFunction = vtab_find_function,
     };
     return sqlite3_create_module_v2(db, t->name, &module, s, NULL);
 }

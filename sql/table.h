@@ -95,6 +95,9 @@ NODISCARD enum err plan_request(const struct table *t, int parts, const char *pl
 
 /* ---- The virtual table (table.c) ---- */
 
+/* attribute_hint(), always true (functions.c). */
+void function_hint(sqlite3_context *c, int count, sqlite3_value **v);
+
 /* Make a table known to a connection. */
 int table_register(sqlite3 *db, const struct table *t, struct session *s);
 

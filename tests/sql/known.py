@@ -97,6 +97,14 @@ def questions(shops, begin, hour):
         attributes ->> '$.tags[1]', attributes ->> '$.deep.x.y' FROM spans WHERE span_id = '{one['span_id']}'""",
         [(one["attributes"]["http.method"], one["attributes"]["n"], one["attributes"]["ratio"], int(one["attributes"]["hit"]),
           one["attributes"]["tags"][1], one["attributes"]["deep"]["x"]["y"])])
+    ask("spans by an attribute", """SELECT span_id FROM spans WHERE attributes ->> '$."http.method"' = 'GET' ORDER BY 1""",
+        sorted(s["span_id"] for s in spans if s["attributes"]["http.method"] == "GET"))
+    ask("spans by a number and a service", "SELECT span_id FROM spans WHERE service_name = 'cart' AND json_extract(attributes, '$.n') = 3 ORDER BY 1",
+        sorted(s["span_id"] for s in spans if s["service_name"] == "cart" and s["attributes"]["n"] == 3))
+    ask("a number is no text", "SELECT count(*) FROM spans WHERE attributes ->> 'n' = '3'", [0])
+    ask("true is 1", "SELECT count(*) FROM spans WHERE attributes ->> 'hit' = 1", [sum(s["attributes"]["hit"] for s in spans)])
+    ask("a whole fraction", "SELECT count(*) FROM spans WHERE attributes ->> 'ratio' = 1", [sum(s["attributes"]["ratio"] == 1 for s in spans)])
+    ask("a key that is nowhere", "SELECT count(*) FROM spans WHERE attributes ->> 'nowhere' = 'x'", [0])
     ask("grouped by an attribute", """SELECT attributes ->> '$."http.method"' AS m, count(*) FROM spans GROUP BY m ORDER BY m""",
         count(s["attributes"]["http.method"] for s in spans))
     ask("attributes one by one", f"SELECT key FROM spans, json_each(attributes) WHERE span_id = '{one['span_id']}' ORDER BY key", sorted(one["attributes"]))
