@@ -625,3 +625,160 @@ enum err histogram_decode_add(struct bytes *bytes, struct histogram *out)
     *bytes = at;
     return ERR_OK;
 }
+
+/* ---- Packed form ----------------------------------------------------------------------------- */
+
+/* Where the compact form has its scale: no scale is written so. Then come these, and the buckets. */
+#define PACKED 0x7F
+struct packed {
+    uint64_t zero_count, sum, min, max;
+    int32_t first;
+    uint32_t length;
+    uint8_t width; /* of a bucket, in bytes: 1, 2, 4 or 8 */
+    int8_t scale;
+};
+
+/* From the first bucket in use to the last; false: they are so few that the compact form is smaller by half. */
+static bool packed_of(const struct histogram *h, struct packed *out)
+{
+    uint32_t from = filled_from(h, 0), to = from, compact = 0;
+    uint64_t most = 0;
+    for (uint32_t i = from; i < h->length; i = filled_from(h, i + 1)) {
+        most |= histogram_at(h, i);
+        compact += i == to && to > from ? 1 : 3; /* a run has two numbers of its own */
+        to = i + 1;
+    }
+    *out = (struct packed){ .zero_count = h->zero_count,
+                            .sum = h->sum,
+                            .min = h->min,
+                            .max = h->max,
+                            .first = h->first + (int32_t)from,
+                            .length = to - from,
+                            .width = (uint8_t)(most <= UINT8_MAX    ? 1
+                                               : most <= UINT16_MAX ? 2
+                                               : most <= UINT32_MAX ? 4
+                                                                    : 8),
+                            .scale = h->scale };
+    return out->length > 0 && (uint64_t)out->length * out->width <= 2 * (uint64_t)compact;
+}
+
+void histogram_pack(const struct histogram *h, struct buffer *out)
+{
+    struct packed head;
+    if (h->count == 0 || !packed_of(h, &head)) {
+        histogram_encode(h, out);
+        return;
+    }
+    size_t mark = out->len, buckets = (size_t)head.length * head.width;
+    buffer_append_byte(out, 0);
+    uint8_t *p = buffer_reserve(out, 1 + sizeof head + buckets);
+    if (p == NULL)
+        return;
+    *p++ = PACKED;
+    memcpy(p, &head, sizeof head);
+    p += sizeof head;
+    for (uint32_t i = 0; i < head.length; i++, p += head.width) {
+        uint64_t n = histogram_at(h, (uint32_t)(head.first - h->first) + i);
+        uint8_t wide[8];
+        store_le64(wide, n);
+        memcpy(p, wide, head.width);
+    }
+    buffer_grew(out, 1 + sizeof head + buckets);
+    length_put(out, mark);
+}
+
+/* Their sum; added to the counts of a window that covers them, where no sum exceeds 32 bits. */
+static uint64_t bytes_sum(const uint8_t *from, uint32_t length, uint32_t *counts)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < length; i++) {
+        counts[i] += from[i];
+        sum += from[i];
+    }
+    return sum;
+}
+
+static uint64_t pairs_sum(const uint8_t *from, uint32_t length, uint32_t *counts)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < length; i++) {
+        uint32_t n = load_le16(from + 2 * (size_t)i);
+        counts[i] += n;
+        sum += n;
+    }
+    return sum;
+}
+
+static uint64_t bucket_unpack(const uint8_t *from, uint8_t width)
+{
+    uint8_t wide[8] = { 0 };
+    memcpy(wide, from, width);
+    return load_le64(wide);
+}
+
+/* Any widths, scales and sums. */
+static enum err packed_add_slowly(const struct packed *head, const uint8_t *from,
+                                  struct histogram *out, uint64_t *out_sum)
+{
+    int shift = head->scale - out->scale;
+    uint64_t sum = 0;
+    enum err e = ERR_OK;
+    for (uint32_t i = 0; i < head->length && e == ERR_OK; i++) {
+        uint64_t n = bucket_unpack(from + (size_t)i * head->width, head->width);
+        if (n != 0)
+            e = bucket_sum(out, (head->first + (int32_t)i) >> shift, n);
+        sum = add_saturating(sum, n);
+    }
+    *out_sum = sum;
+    return e;
+}
+
+static bool is_packed_sound(const struct packed *head, size_t buckets)
+{
+    bool is_width = head->width == 1 || head->width == 2 || head->width == 4 || head->width == 8;
+    return is_width && head->length > 0 && head->length <= WINDOW_MAX && head->first >= -2048 &&
+           head->first <= (int32_t)WINDOW_MAX - (int32_t)head->length && head->scale >= -10 &&
+           head->scale <= HISTOGRAM_SCALE && (size_t)head->length * head->width == buckets;
+}
+
+enum err histogram_unpack_add(struct bytes *bytes, struct histogram *out)
+{
+    struct bytes at = *bytes, body;
+    struct packed head;
+    uint64_t total = 0;
+    enum err e = body_take(&at, &body);
+    if (e != ERR_OK || body.len == 0 || body.data[0] != PACKED)
+        return e == ERR_OK ? histogram_decode_add(bytes, out) : e;
+    if (body.len < 1 + sizeof head)
+        return ERR_CORRUPT;
+    memcpy(&head, body.data + 1, sizeof head);
+    const uint8_t *buckets = body.data + 1 + sizeof head;
+    if (!is_packed_sound(&head, body.len - 1 - sizeof head))
+        return ERR_CORRUPT;
+    if (out->scale > head.scale)
+        e = histogram_downscale(out, head.scale);
+    int shift = head.scale - out->scale;
+    if (e == ERR_OK && out->length == 0)
+        e = histogram_cover(out, head.first >> shift,
+                            (head.first + (int32_t)head.length - 1) >> shift);
+    else if (e == ERR_OK)
+        e = cover_growing(out, head.first >> shift,
+                          (head.first + (int32_t)head.length - 1) >> shift);
+    if (e != ERR_OK)
+        return e;
+    uint64_t most = (uint64_t)head.length * (head.width == 1 ? UINT8_MAX : UINT16_MAX);
+    bool is_plain = shift == 0 && !out->is_wide && head.width <= 2 &&
+                    add_saturating(out->count, most) <= UINT32_MAX;
+    uint32_t *counts = is_plain ? (uint32_t *)out->counts + (head.first - out->first) : NULL;
+    if (is_plain)
+        total = head.width == 1 ? bytes_sum(buckets, head.length, counts)
+                                : pairs_sum(buckets, head.length, counts);
+    else
+        e = packed_add_slowly(&head, buckets, out, &total);
+    if (e != ERR_OK)
+        return e;
+    facts_add(out, add_saturating(total, head.zero_count), head.zero_count, head.sum, head.min,
+              head.max);
+    *bytes = at;
+    return ERR_OK;
+}

@@ -252,6 +252,81 @@ static void scattered_values_encode_alike(void **state)
     }
 }
 
+/* Packed or compact: the same is added, to whatever is there already. */
+static void packed_ones_add_alike(void **state)
+{
+    (void)state;
+    struct random r;
+    random_init(&r, 12);
+    unsigned dense = 0;
+    for (int round = 0; round < 1500; round++) {
+        struct histogram h, sums[2];
+        struct buffer forms[2], results[2];
+        const uint64_t times[] = { 1, 30, 3000, 1 << 20, UINT64_C(3) << 31, UINT64_C(1) << 62 };
+        histogram_init(&h, NULL);
+        size_t d = (size_t)random_below(&r, DISTRIBUTIONS);
+        size_t count = (size_t)random_below(&r, round % 3 == 0 ? 5000 : 20);
+        uint64_t most = times[random_below(&r, sizeof times / sizeof times[0])];
+        for (size_t i = 0; i < count; i++)
+            assert_int_equal(histogram_record(&h, distributions[d](&r), 1 + random_below(&r, most)),
+                             ERR_OK);
+        if (random_below(&r, 4) == 0)
+            assert_int_equal(histogram_downscale(&h, (int8_t)(5 - (int)random_below(&r, 8))),
+                             ERR_OK);
+        uint64_t there = random_below(&r, 3) * random_below(&r, 100), seed = random_next(&r);
+        for (unsigned k = 0; k < 2; k++) {
+            struct random same;
+            random_init(&same, seed);
+            buffer_init(&forms[k], SIZE_MAX);
+            buffer_init(&results[k], SIZE_MAX);
+            histogram_init(&sums[k], NULL);
+            for (uint64_t i = 0; i < there; i++)
+                assert_int_equal(histogram_record(&sums[k], distributions[d](&same),
+                                                  1 + random_below(&same, UINT32_MAX / 4)),
+                                 ERR_OK);
+            if (seed % 4 == 0)
+                assert_int_equal(histogram_downscale(&sums[k], (int8_t)(seed / 4 % 7)), ERR_OK);
+        }
+        histogram_encode(&h, &forms[0]);
+        histogram_pack(&h, &forms[1]);
+        dense += forms[0].len != forms[1].len;
+        for (unsigned k = 0; k < 2; k++)
+            for (int twice = 0; twice < 2; twice++) {
+                struct bytes at = buffer_bytes(&forms[k]), over = at;
+                assert_int_equal(k == 0 ? histogram_decode_add(&at, &sums[k])
+                                        : histogram_unpack_add(&at, &sums[k]),
+                                 ERR_OK);
+                assert_int_equal(histogram_skip(&over), ERR_OK);
+                assert_true(at.len == 0 && over.len == 0);
+                assert_true(k == 1 || count == 0 || forms[1].len < 2 * forms[0].len + 128);
+            }
+        for (unsigned k = 0; k < 2; k++)
+            histogram_encode(&sums[k], &results[k]);
+        assert_true(bytes_equal(buffer_bytes(&results[0]), buffer_bytes(&results[1])));
+        struct histogram cut;
+        histogram_init(&cut, NULL);
+        for (int i = 0; i < 20 && forms[1].len > 3; i++) {
+            struct buffer damaged;
+            buffer_init(&damaged, SIZE_MAX);
+            buffer_append_bytes(&damaged, buffer_bytes(&forms[1]));
+            damaged.data[random_below(&r, damaged.len)] ^= (uint8_t)(1u << random_below(&r, 8));
+            struct bytes at =
+                bytes_slice(buffer_bytes(&damaged), 0, 1 + (size_t)random_below(&r, damaged.len));
+            (void)!histogram_unpack_add(&at, &cut); /* what the sanitizers look at */
+            buffer_deinit(&damaged);
+        }
+        histogram_deinit(&cut);
+        histogram_deinit(&h);
+        for (unsigned k = 0; k < 2; k++) {
+            histogram_deinit(&sums[k]);
+            buffer_deinit(&forms[k]);
+            buffer_deinit(&results[k]);
+        }
+    }
+    assert_true(dense > 300);
+    assert_int_equal(fault_live_blocks(), 0);
+}
+
 static void damage_is_refused(void **state)
 {
     (void)state;
@@ -344,6 +419,7 @@ int main(void)
         cmocka_unit_test(values_lie_in_their_buckets),
         cmocka_unit_test(merging_equals_recording),
         cmocka_unit_test(scattered_values_encode_alike),
+        cmocka_unit_test(packed_ones_add_alike),
         cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(cumulated_counts_are_those_of_the_values),
         cmocka_unit_test(insertion_is_timed),

@@ -94,7 +94,8 @@ static enum err page_reserve(struct tally *t)
         t->pages = grown;
         t->pages_capacity = capacity;
     }
-    t->pages[pages] = arena_alloc_array(t->arena, TALLY_PAGE, sizeof **t->pages);
+    t->pages[pages] =
+        arena_alloc(t->arena, TALLY_PAGE * sizeof **t->pages); /* points are written when made */
     return t->pages[pages] == NULL ? arena_failure(t->arena) : ERR_OK;
 }
 
@@ -262,35 +263,38 @@ static int placed_compare(const void *a, const void *b)
     return (x->start > y->start) - (x->start < y->start);
 }
 
+/* What was added from one sum is in order already. */
+static void sort(void *items, size_t count, size_t size, int (*compare)(const void *, const void *))
+{
+    size_t i = 1;
+    while (i < count &&
+           compare((uint8_t *)items + (i - 1) * size, (uint8_t *)items + i * size) <= 0)
+        i++;
+    if (i < count)
+        qsort(items, count, size, compare);
+}
+
 enum err tally_sorted(const struct tally *t, struct tally_point ***out)
 {
     uint32_t series = t->keys.count, points = t->points_count;
-    struct ranked *ranked = mem_alloc_array((size_t)series + 1, sizeof *ranked);
-    uint32_t *ranks = mem_alloc_array((size_t)series + 1, sizeof *ranks);
-    struct placed *placed = mem_alloc_array((size_t)points + 1, sizeof *placed);
-    struct tally_point **sorted = arena_alloc_array(t->arena, (size_t)points + 1, sizeof *sorted);
-    enum err e = ERR_NOMEM;
-    if (sorted == NULL)
-        e = arena_failure(t->arena);
+    struct ranked *ranked = arena_alloc(t->arena, ((size_t)series + 1) * sizeof *ranked);
+    uint32_t *ranks = arena_alloc(t->arena, ((size_t)series + 1) * sizeof *ranks);
+    struct placed *placed = arena_alloc(t->arena, ((size_t)points + 1) * sizeof *placed);
+    struct tally_point **sorted = arena_alloc(t->arena, ((size_t)points + 1) * sizeof *sorted);
     if (ranked == NULL || ranks == NULL || placed == NULL || sorted == NULL)
-        goto end;
+        return arena_failure(t->arena);
     for (uint32_t i = 0; i < series; i++)
         ranked[i] = (struct ranked){ tally_key(t, i), i };
-    qsort(ranked, series, sizeof *ranked, ranked_compare);
+    sort(ranked, series, sizeof *ranked, ranked_compare);
     for (uint32_t i = 0; i < series; i++)
         ranks[ranked[i].series] = i;
     for (uint32_t i = 0; i < points; i++) {
         const struct tally_point *p = tally_point(t, i);
         placed[i] = (struct placed){ p->start_unix_ns, ranks[p->series], i };
     }
-    qsort(placed, points, sizeof *placed, placed_compare);
+    sort(placed, points, sizeof *placed, placed_compare);
     for (uint32_t i = 0; i < points; i++)
         sorted[i] = tally_point(t, placed[i].number);
     *out = sorted;
-    e = ERR_OK;
-end:
-    mem_free(ranked);
-    mem_free(ranks);
-    mem_free(placed);
-    return e;
+    return ERR_OK;
 }

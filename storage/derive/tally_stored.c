@@ -16,6 +16,7 @@
 #include "storage/derive/varint.h"
 
 #define TALLY_FORMAT     1
+#define TALLY_PACKED     2                  /* in memory alone: its histograms are packed */
 #define POINT_BYTES_MAX  ((size_t)16 << 20) /* two histograms, and what they were before they grew */
 #define POINT_BYTES_KEPT ((size_t)1 << 20)
 
@@ -47,8 +48,18 @@ static uint64_t whole(uint64_t count)
     return count > UINT64_MAX / TALLY_ONE ? UINT64_MAX : count * TALLY_ONE;
 }
 
+static enum err durations_put(struct buffer *out, struct histogram_scatter *s, struct histogram *h,
+                              struct tally_values *listed, uint8_t format)
+{
+    if (format == TALLY_FORMAT)
+        return tally_histogram_encode(h, listed, s, out);
+    assert(listed->count == 0);
+    histogram_pack(h, out);
+    return buffer_error(out);
+}
+
 static enum err point_put(struct buffer *out, struct histogram_scatter *s, struct tally_point *p,
-                          uint64_t steps)
+                          uint64_t steps, uint8_t format)
 {
     bool is_estimated =
         p->estimated_calls != whole(p->calls) || p->estimated_errors != whole(p->errors);
@@ -64,9 +75,9 @@ static enum err point_put(struct buffer *out, struct histogram_scatter *s, struc
         varint_put(out, p->estimated_calls);
         varint_put(out, p->estimated_errors);
     }
-    enum err e = tally_histogram_encode(&p->first, &p->first_values, s, out);
+    enum err e = durations_put(out, s, &p->first, &p->first_values, format);
     if (e == ERR_OK && p->second.count > 0)
-        e = tally_histogram_encode(&p->second, &p->second_values, s, out);
+        e = durations_put(out, s, &p->second, &p->second_values, format);
     if (e != ERR_OK)
         return e;
     if (p->slowest.is_set)
@@ -85,9 +96,9 @@ static void key_put(struct buffer *out, struct bytes before, struct bytes key)
     varint_put_bytes(out, bytes_slice(key, shared, SIZE_MAX));
 }
 
-static void head_put(struct buffer *out, uint64_t step_ns, uint64_t keys)
+static void head_put(struct buffer *out, uint8_t format, uint64_t step_ns, uint64_t keys)
 {
-    buffer_append_byte(out, TALLY_FORMAT);
+    buffer_append_byte(out, format);
     varint_put(out, step_ns / TALLY_MINUTE_NS);
     varint_put(out, keys);
 }
@@ -104,7 +115,8 @@ static enum err sum_put(struct buffer *out, size_t mark)
     return buffer_error(out);
 }
 
-enum err tally_encode(struct tally *t, struct buffer *out, struct tally_span *out_span)
+static enum err encode(struct tally *t, uint8_t format, struct buffer *out,
+                       struct tally_span *out_span)
 {
     struct tally_point **points = NULL;
     struct histogram_scatter *scatter = mem_zalloc(sizeof *scatter);
@@ -122,7 +134,7 @@ enum err tally_encode(struct tally *t, struct buffer *out, struct tally_span *ou
     struct tally_span span = { .min_unix_ns = t->points_count > 0 ? UINT64_MAX : 0 };
     struct buffer one;
     buffer_init(&one, out->limit_bytes);
-    head_put(out, t->step_ns, filled);
+    head_put(out, format, t->step_ns, filled);
     uint64_t step = t->step_ns == 0 ? 1 : t->step_ns;
     struct bytes before = { 0 };
     for (uint32_t i = 0; i < t->points_count && e == ERR_OK;) {
@@ -133,7 +145,7 @@ enum err tally_encode(struct tally *t, struct buffer *out, struct tally_span *ou
         for (; i < t->points_count && points[i]->series == points[begin]->series && e == ERR_OK;
              i++) {
             uint64_t start = points[i]->start_unix_ns;
-            e = point_put(&one, scatter, points[i], start / step - at);
+            e = point_put(&one, scatter, points[i], start / step - at, format);
             at = start / step;
             span.min_unix_ns = start < span.min_unix_ns ? start : span.min_unix_ns;
             span.max_unix_ns = start > span.max_unix_ns ? start : span.max_unix_ns;
@@ -149,6 +161,17 @@ enum err tally_encode(struct tally *t, struct buffer *out, struct tally_span *ou
     if (e == ERR_OK)
         *out_span = span;
     return e;
+}
+
+enum err tally_encode(struct tally *t, struct buffer *out, struct tally_span *out_span)
+{
+    return encode(t, TALLY_FORMAT, out, out_span);
+}
+
+enum err tally_pack(struct tally *t, struct buffer *out)
+{
+    struct tally_span unused;
+    return encode(t, TALLY_PACKED, out, &unused);
 }
 
 /* ---- Reading --------------------------------------------------------------------------------- */
@@ -194,19 +217,23 @@ static void head_add(struct tally_point *p, const struct point_head *h)
     p->estimated_errors = add_saturating(p->estimated_errors, h->estimated_errors);
 }
 
-static enum err histogram_take(struct bytes *from, struct histogram *into, bool skips)
+static enum err histogram_take(struct bytes *from, struct histogram *into, bool skips,
+                               uint8_t format)
 {
-    return skips ? histogram_skip(from) : histogram_decode_add(from, into);
+    if (skips)
+        return histogram_skip(from);
+    return format == TALLY_PACKED ? histogram_unpack_add(from, into)
+                                  : histogram_decode_add(from, into);
 }
 
 /* The rest of a point, into p; NULL passes over it. */
 static enum err rest_take(struct bytes *from, const struct point_head *h, struct tally_point *p,
-                          bool skips)
+                          bool skips, uint8_t format)
 {
     bool skips_both = skips || p == NULL;
-    enum err e = histogram_take(from, p == NULL ? NULL : &p->first, skips_both);
+    enum err e = histogram_take(from, p == NULL ? NULL : &p->first, skips_both, format);
     if (e == ERR_OK && (h->flags & POINT_SECOND) != 0)
-        e = histogram_take(from, p == NULL ? NULL : &p->second, skips_both);
+        e = histogram_take(from, p == NULL ? NULL : &p->second, skips_both, format);
     struct derived_exemplar slowest = { 0 }, failed = { 0 };
     if (e == ERR_OK && (((h->flags & POINT_SLOWEST) != 0 && !exemplar_take(from, &slowest)) ||
                         ((h->flags & POINT_FAILED) != 0 && !exemplar_take(from, &failed))))
@@ -227,7 +254,7 @@ static bool is_wanted(const struct tally_filter *f, uint64_t start)
 }
 
 static enum err points_add(struct tally *t, const struct tally_filter *f, struct bytes key,
-                           struct bytes points, uint64_t step)
+                           struct bytes points, uint64_t step, uint8_t format)
 {
     uint32_t series = UINT32_MAX;
     uint64_t at = 0;
@@ -248,7 +275,7 @@ static enum err points_add(struct tally *t, const struct tally_filter *f, struct
                 head_add(p, &head);
         }
         if (e == ERR_OK)
-            e = rest_take(&points, &head, p, f->skips_durations);
+            e = rest_take(&points, &head, p, f->skips_durations, format);
         if (e != ERR_OK)
             return e;
     }
@@ -257,7 +284,7 @@ static enum err points_add(struct tally *t, const struct tally_filter *f, struct
 
 /* Keys are put together in `key`, each from the one before. */
 static enum err series_add(struct tally *t, const struct tally_filter *f, struct bytes *at,
-                           struct buffer *key, uint64_t step)
+                           struct buffer *key, uint64_t step, uint8_t format)
 {
     uint64_t shared = 0;
     struct bytes rest, points, counted;
@@ -272,14 +299,14 @@ static enum err series_add(struct tally *t, const struct tally_filter *f, struct
     counted = buffer_bytes(key);
     if (f->map != NULL && !f->map(f->context, counted, &counted))
         return ERR_OK;
-    return points_add(t, f, counted, points, step);
+    return points_add(t, f, counted, points, step, format);
 }
 
 /* What is before the first key. *out_at: the keys. */
-static enum err stored_open(struct bytes stored, struct bytes *out_at, uint64_t *out_minutes,
-                            uint64_t *out_keys)
+static enum err stored_open(struct bytes stored, uint8_t format, struct bytes *out_at,
+                            uint64_t *out_minutes, uint64_t *out_keys)
 {
-    if (stored.len < 9 || stored.data[0] != TALLY_FORMAT ||
+    if (stored.len < 9 || stored.data[0] != format ||
         load_le64(stored.data + stored.len - 8) !=
             hash_bytes(bytes_slice(stored, 0, stored.len - 8)))
         return ERR_CORRUPT;
@@ -290,24 +317,35 @@ static enum err stored_open(struct bytes stored, struct bytes *out_at, uint64_t 
                : ERR_CORRUPT;
 }
 
-enum err tally_add_stored(struct tally *t, struct bytes stored, const struct tally_filter *filter)
+static enum err add(struct tally *t, struct bytes stored, const struct tally_filter *filter,
+                    uint8_t format)
 {
     static const struct tally_filter all = { .end_unix_ns = UINT64_MAX };
     const struct tally_filter *f = filter == NULL ? &all : filter;
     struct bytes at;
     uint64_t minutes = 0, count = 0;
-    enum err e = stored_open(stored, &at, &minutes, &count);
+    enum err e = stored_open(stored, format, &at, &minutes, &count);
     if (e != ERR_OK)
         return e;
     uint64_t step = minutes == 0 ? 1 : minutes * TALLY_MINUTE_NS;
     struct buffer key;
     buffer_init(&key, stored.len + 64);
     for (uint64_t i = 0; i < count && e == ERR_OK; i++)
-        e = series_add(t, f, &at, &key, step);
+        e = series_add(t, f, &at, &key, step, format);
     if (e == ERR_OK && at.len > 0)
         e = ERR_CORRUPT;
     buffer_deinit(&key);
     return e;
+}
+
+enum err tally_add_stored(struct tally *t, struct bytes stored, const struct tally_filter *filter)
+{
+    return add(t, stored, filter, TALLY_FORMAT);
+}
+
+enum err tally_add_packed(struct tally *t, struct bytes packed)
+{
+    return add(t, packed, NULL, TALLY_PACKED);
 }
 
 /* ---- Merging --------------------------------------------------------------------------------- */
@@ -361,7 +399,7 @@ static enum err cursor_open(struct tally_cursor *c, struct bytes stored, uint64_
 {
     uint64_t minutes = 0;
     buffer_init(&c->key, stored.len + 64);
-    enum err e = stored_open(stored, &c->at, &minutes, &c->keys_left);
+    enum err e = stored_open(stored, TALLY_FORMAT, &c->at, &minutes, &c->keys_left);
     if (e != ERR_OK)
         return e;
     c->step_ns = minutes * TALLY_MINUTE_NS;
@@ -413,14 +451,14 @@ static enum err step_merge(struct tally_merger *m, uint64_t step, uint64_t steps
         struct tally_cursor *c = m->same[i];
         while (c->has_point && c->steps * c->step_ns / m->step_ns == step && e == ERR_OK) {
             head_add(&p, &c->head);
-            e = rest_take(&c->points, &c->head, &p, false);
+            e = rest_take(&c->points, &c->head, &p, false, TALLY_FORMAT);
             if (e == ERR_OK)
                 e = cursor_point_next(c);
         }
         if (e != ERR_OK)
             return cursor_failed(m, c, e);
     }
-    return point_put(&m->points, NULL, &p, step - steps_before);
+    return point_put(&m->points, NULL, &p, step - steps_before, TALLY_FORMAT);
 }
 
 static bool step_next(const struct tally_merger *m, uint64_t *out)
@@ -508,7 +546,7 @@ enum err tally_merge(const struct bytes *stored, size_t count, uint64_t step_ns,
         e = keys_merge(m, &keys, merged);
     if (e == ERR_OK) {
         size_t mark = out->len;
-        head_put(out, step_ns, keys);
+        head_put(out, TALLY_FORMAT, step_ns, keys);
         buffer_append_bytes(out, buffer_bytes(&m->keys));
         e = sum_put(out, mark);
     }

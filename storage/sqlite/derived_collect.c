@@ -424,11 +424,10 @@ static enum err services_take(struct intern *noted, struct bytes from)
 static enum err sum_keep(struct collect *c, struct bytes key, uint64_t generation, bool is_merged,
                          struct buffer *encoded)
 {
-    struct tally_span unused;
     struct buffer services;
     buffer_init(&services, encoded->limit_bytes);
     buffer_reset(encoded);
-    enum err e = tally_encode(c->into, encoded, &unused);
+    enum err e = tally_pack(c->into, encoded);
     if (e == ERR_OK)
         e = services_put(c->noted, &services);
     if (e == ERR_OK && !c->is_damaged) {
@@ -448,7 +447,7 @@ static enum err sum_add(struct collect *c, const struct derived_sum *sum)
     if (sum == NULL)
         return ERR_OK;
     enum err e = services_take(c->noted, sum->services);
-    return e == ERR_OK ? tally_add_stored(c->into, sum->tally, NULL) : e;
+    return e == ERR_OK ? tally_add_packed(c->into, sum->tally) : e;
 }
 
 /* Much is new: sum it up apart, keep that, and add it. What merging has made is kept by itself, as the next merge
@@ -477,7 +476,7 @@ static enum err piece_renew(struct collect *c, struct bytes key, const struct pi
     tally_deinit(&apart);
     arena_deinit(&arena);
     if (e == ERR_OK)
-        e = tally_add_stored(c->into, buffer_bytes(&encoded), NULL);
+        e = tally_add_packed(c->into, buffer_bytes(&encoded));
     buffer_deinit(&encoded);
     if (e == ERR_OK && !keeps_others)
         e = rows_add(c, p->rows + p->merged_count, p->count - p->merged_count);

@@ -84,8 +84,8 @@ static enum err red_fill(struct collect *c, struct red_result *out)
     if (e != ERR_OK)
         return e;
     size_t total = c->tally.points_count, count = 0;
-    struct red_series *series = arena_alloc_array(arena, c->tally.keys.count + 1u, sizeof *series);
-    struct red_point *filled = arena_alloc_array(arena, total + 1, sizeof *filled);
+    struct red_series *series = arena_alloc(arena, (c->tally.keys.count + 1u) * sizeof *series);
+    struct red_point *filled = arena_alloc(arena, (total + 1) * sizeof *filled);
     if (series == NULL || filled == NULL)
         return arena_failure(arena);
     for (size_t i = 0; i < total && e == ERR_OK;) {
@@ -364,7 +364,7 @@ static enum err edges_fill(struct collect *c, const struct tally *t, struct edge
         .unpaired = arena_alloc_array(arena, keys + 1, sizeof *result.unpaired),
         .is_damaged = c->is_damaged,
     };
-    struct edge_point *filled = arena_alloc_array(arena, total + 1, sizeof *filled);
+    struct edge_point *filled = arena_alloc(arena, (total + 1) * sizeof *filled);
     if (result.edges == NULL || result.unpaired == NULL || filled == NULL)
         return arena_failure(arena);
     for (size_t begin = 0, end; begin < total; begin = end) {

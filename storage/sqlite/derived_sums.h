@@ -28,7 +28,7 @@
 
 struct derived_sum {
     struct bytes key;
-    struct bytes tally;    /* as stored ones are */
+    struct bytes tally;    /* as tally_pack() makes it */
     struct bytes services; /* nodes that were seen on the way, each after its length */
     uint64_t generation;   /* of the newest row in it; all older ones are in it too */
     bool is_merged;        /* there are only rows in it that merging has made */
