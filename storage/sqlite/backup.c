@@ -7,7 +7,8 @@
 #include "base/defect.h"
 #include "base/mem.h"
 #include "storage/sqlite/backup_private.h"
-#include "storage/sqlite/catalog.h"
+#include "storage/sqlite/engine_private.h"
+#include "storage/sqlite/journal_segment.h"
 #include "storage/sqlite/schema.h"
 
 #include <errno.h>
@@ -37,6 +38,8 @@ struct backup {
     int64_t *listed_groups; /* how many of each are summarised */
     struct copy *copies;
     size_t copies_count, copies_capacity;
+    struct backup_manifest journals;          /* their files */
+    uint64_t acked_partition, acked_group_no; /* when it began; the first 0: not known */
     bool has_summaries;
     bool is_expired_seen; /* in this pass: another one is needed */
     uint64_t expired;
@@ -83,6 +86,24 @@ static enum err copy_unlink(struct backup *b, const char *name)
     return backup_fail(b->out_message, ERR_IO, "cannot remove %s: %s", path, strerror(errno));
 }
 
+/* The copies of a partition's journal files. */
+static enum err journals_unlink(struct backup *b, const char *name)
+{
+    size_t kept = 0, len = strlen(name);
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < b->journals.count; i++) {
+        const struct backup_file file = b->journals.files[i];
+        if (strncmp(file.name, name, len) != 0 || file.name[len] != '-') {
+            b->journals.files[kept++] = file;
+            continue;
+        }
+        enum err unlinked = copy_unlink(b, file.name);
+        e = e == ERR_OK ? unlinked : e;
+    }
+    b->journals.count = kept;
+    return e;
+}
+
 static bool is_wanted(const struct backup *b, uint64_t id)
 {
     for (size_t i = 0; i < b->listed_count; i++)
@@ -112,6 +133,8 @@ static enum err copies_clean(struct backup *b)
         }
         b->expired += !is_wanted(b, c.id);
         enum err unlinked = copy_unlink(b, c.file.name);
+        if (unlinked == ERR_OK)
+            unlinked = journals_unlink(b, c.file.name);
         e = e == ERR_OK ? unlinked : e;
     }
     b->copies_count = kept;
@@ -216,6 +239,73 @@ static enum err partition_is_kept(struct backup *b, uint64_t id, bool *out)
     return ERR_OK;
 }
 
+/* ---- Journals -------------------------------------------------------------------------------- */
+
+static void journal_name(char out[BACKUP_NAME_MAX], const char *partition, uint32_t number)
+{
+    (void)snprintf(out, BACKUP_NAME_MAX, "%.30s-j%u", partition, number);
+}
+
+/* As they are, before the database: what was acknowledged before is in one of these files, or left the journal by a
+ * commit that the database's copy will have. What has just been removed held nothing. */
+static enum err journals_copy(struct backup *b, const char *partition)
+{
+    char from[BACKUP_PATH_MAX], to[BACKUP_PATH_MAX], name[BACKUP_NAME_MAX];
+    uint32_t *numbers = NULL;
+    size_t count = 0;
+    backup_path(from, b->from, partition);
+    enum err e = segment_list(from, &numbers, &count);
+    for (size_t i = 0; e == ERR_OK && i < count; i++) {
+        struct backup_file unused;
+        journal_name(name, partition, numbers[i]);
+        backup_path(from, b->from, name);
+        backup_path(to, b->to, name);
+        e = backup_file_copy(from, to, &unused);
+        if (e == ERR_NOT_FOUND)
+            e = ERR_OK;
+    }
+    mem_free(numbers);
+    if (e != ERR_OK)
+        return backup_fail(b->out_message, e, "cannot copy the journal of %s/%s: %s", b->from,
+                           partition, err_text(e));
+    return ERR_OK;
+}
+
+/* Only what counts of them stays. What was written while copying may be there in part, and is not needed. */
+static enum err journals_settle(struct backup *b, uint64_t id, const char *partition,
+                                struct db *source)
+{
+    char path[BACKUP_PATH_MAX], copy[BACKUP_PATH_MAX];
+    uint32_t *numbers = NULL;
+    size_t count = 0;
+    uint64_t known = b->acked_partition == 0 || id < b->acked_partition ? UINT64_MAX
+                     : id == b->acked_partition                         ? b->acked_group_no
+                                                                        : 0;
+    backup_path(copy, b->to, partition);
+    enum err e = segment_list(copy, &numbers, &count);
+    if (e != ERR_OK)
+        return e;
+    mem_free(numbers);
+    if (count == 0)
+        return ERR_OK;
+    e = journal_copy_trim(source, copy, known);
+    if (e == ERR_OK)
+        e = segment_list(copy, &numbers, &count);
+    for (size_t i = 0; e == ERR_OK && i < count; i++) {
+        struct backup_file file = { .bytes = 0 };
+        journal_name(file.name, partition, numbers[i]);
+        backup_path(path, b->to, file.name);
+        e = backup_file_settle(path, &file);
+        if (e == ERR_OK)
+            e = backup_manifest_add(&b->journals, &file);
+        if (e == ERR_OK && b->on_file != NULL)
+            b->on_file(b->context, file.name, file.bytes);
+    }
+    if (e == ERR_OK)
+        mem_free(numbers);
+    return e;
+}
+
 static enum err partition_copy(struct backup *b, const struct catalog_partition *listed)
 {
     struct copy copy = { .id = listed->id, .is_final = listed->state != PARTITION_OPEN };
@@ -225,12 +315,21 @@ static enum err partition_copy(struct backup *b, const struct catalog_partition 
     struct db db = { 0 };
     /* A failure is none if the file was being removed. */
     b->out_message = &message;
-    enum err e = source_open(b, SCHEMA_PARTITION, path, &db);
-    if (e != ERR_OK)
-        (void)backup_fail(b->out_message, e == ERR_NOT_FOUND ? ERR_CORRUPT : e,
-                          "cannot open %s: %s; `spindle verify` says more", path, err_text(e));
-    else
+    enum err e = journals_copy(b, copy.file.name);
+    enum err opened = e == ERR_OK ? source_open(b, SCHEMA_PARTITION, path, &db) : e;
+    if (e == ERR_OK && opened != ERR_OK)
+        e = backup_fail(b->out_message, opened == ERR_NOT_FOUND ? ERR_CORRUPT : opened,
+                        "cannot open %s: %s; `spindle verify` says more", path, err_text(opened));
+    int64_t unused = 0;
+    if (e == ERR_OK)
+        e = db_exec(&db, "BEGIN");
+    if (e == ERR_OK) /* from here on it sees one state: that of the copy */
+        e = db_integer(&db, "SELECT count(*) FROM sqlite_schema", 0, &unused);
+    if (e == ERR_OK)
         e = database_copy(b, &db, &copy.file);
+    if (e == ERR_OK)
+        e = journals_settle(b, listed->id, copy.file.name, &db);
+    db_rollback(&db);
     db_close(&db);
     b->out_message = out_message;
 
@@ -246,6 +345,8 @@ static enum err partition_copy(struct backup *b, const struct catalog_partition 
         if (!db_exists(path, NULL)) /* a log that was made anew by looking at it would stay */
             (void)!db_unlink(path, NULL);
         e = copy_unlink(b, copy.file.name);
+        if (e == ERR_OK)
+            e = journals_unlink(b, copy.file.name);
     } else if (asked != ERR_OK) {
         e = asked;
     } else if (e != ERR_OK) {
@@ -254,6 +355,8 @@ static enum err partition_copy(struct backup *b, const struct catalog_partition 
     } else if (copy.is_final && groups != groups_wanted(b, listed->id)) {
         b->is_expired_seen = true; /* log records went: the next catalogue does not list them */
         e = copy_unlink(b, copy.file.name);
+        if (e == ERR_OK)
+            e = journals_unlink(b, copy.file.name);
     } else {
         e = copy_add(b, &copy);
     }
@@ -327,6 +430,8 @@ static enum err manifest_fill(struct backup *b, struct backup_manifest *manifest
 {
     manifest->format_version = b->format_version;
     enum err e = extra_copy(b, "request.key", manifest);
+    for (size_t i = 0; e == ERR_OK && i < b->journals.count; i++)
+        e = backup_manifest_add(manifest, &b->journals.files[i]);
     for (size_t i = 0; e == ERR_OK && i < b->copies_count; i++) {
         char name[BACKUP_NAME_MAX];
         partition_name(name, b->copies[i].id, ".frozen");
@@ -386,6 +491,8 @@ enum err sqlite_backup(const char *from, const char *to, backup_file_fn *on_file
     enum err e = source_find(&b, from);
     if (e == ERR_OK)
         e = backup_directory_make(to, b.to, out_message);
+    if (!writer_acked_load(b.from, &b.acked_partition, &b.acked_group_no))
+        b.acked_partition = 0;
     if (e == ERR_OK)
         e = passes_run(&b);
     if (e == ERR_OK)
@@ -400,6 +507,7 @@ enum err sqlite_backup(const char *from, const char *to, backup_file_fn *on_file
             out->bytes += manifest.files[i].bytes;
     }
     backup_manifest_deinit(&manifest);
+    backup_manifest_deinit(&b.journals);
     db_close(&b.catalog);
     mem_free(b.listed);
     mem_free(b.listed_groups);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "storage/sqlite/backup_private.h"
+#include "storage/sqlite/journal.h"
 #include "storage/sqlite/schema.h"
 
 #include <string.h>
@@ -31,6 +32,12 @@ enum err backup_manifest_add(struct backup_manifest *m, const struct backup_file
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */
+
+bool backup_is_partition(const char *name)
+{
+    size_t len = strlen(name);
+    return name[0] == 'p' && len > 3 && strcmp(name + len - 3, ".db") == 0;
+}
 
 /* As XXH's tools print it: the high half first, each big-endian. */
 static void hash_write(struct hash128 hash, struct buffer *out)
@@ -107,6 +114,16 @@ static bool hash_read(struct bytes hex, struct hash128 *out)
     return true;
 }
 
+static bool is_journal(struct bytes suffix)
+{
+    char text[16];
+    if (suffix.len >= sizeof text)
+        return false;
+    memcpy(text, suffix.data, suffix.len);
+    text[suffix.len] = '\0';
+    return strlen(text) == suffix.len && journal_is_file(text);
+}
+
 static bool name_is_ours(struct bytes name)
 {
     struct bytes rest = name;
@@ -122,7 +139,7 @@ static bool name_is_ours(struct bytes name)
         digits++;
     rest = bytes_slice(rest, digits, rest.len - digits);
     return digits >= 6 && digits <= 20 && take(&rest, ".db") &&
-           (rest.len == 0 || (take(&rest, ".frozen") && rest.len == 0));
+           (rest.len == 0 || bytes_equal_text(rest, ".frozen") || is_journal(rest));
 }
 
 static bool file_read(struct bytes line, struct backup_file *out)

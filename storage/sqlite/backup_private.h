@@ -7,7 +7,7 @@
 #include "base/hash.h"
 
 #define BACKUP_PATH_MAX       (4096 + 64)
-#define BACKUP_NAME_MAX       48 /* "p" with 20 digits and ".db.frozen" at the most */
+#define BACKUP_NAME_MAX       48 /* "p" with 20 digits and ".db-j" with 10 at the most */
 #define BACKUP_MANIFEST_MAX   ((size_t)64 << 20) /* some 600,000 files */
 #define BACKUP_MANIFEST       "manifest"
 #define BACKUP_FORMAT_VERSION 1u /* of the manifest itself */
@@ -29,6 +29,8 @@ struct backup_manifest {
 
 void backup_manifest_deinit(struct backup_manifest *m);
 NODISCARD enum err backup_manifest_add(struct backup_manifest *m, const struct backup_file *file);
+/* Whether it is the name of a partition's database. */
+bool backup_is_partition(const char *name);
 void backup_manifest_write(const struct backup_manifest *m, struct buffer *out);
 /* Errors  ERR_CORRUPT  it is damaged or makes no sense; *out_line is where
  *         ERR_NEWER    it has a format of a newer version; ERR_NOMEM */

@@ -106,6 +106,8 @@ static enum err backup(struct store *s, backup_file_fn *on_file)
     s->message = NULL;
     enum err e = sqlite_backup(s->directory, s->backup, on_file, s, &s->result, &s->message);
     assert_true((e == ERR_OK) == (s->message == NULL));
+    if (e != ERR_OK)
+        (void)fprintf(stderr, "%s\n", s->message);
     return e;
 }
 
@@ -170,7 +172,10 @@ static void idle_and_closed(void **state)
         }
         assert_int_equal(backup(&s, NULL), ERR_OK);
         assert_true(s.result.partitions >= 3 && s.result.expired == 0);
-        assert_int_equal(s.result.files, s.result.partitions + 1);
+        if (is_closed) /* then no journal has files */
+            assert_int_equal(s.result.files, s.result.partitions + 1);
+        else
+            assert_true(s.result.files > s.result.partitions + 1);
         uint64_t bytes = s.result.bytes;
         assert_int_equal(restore(&s), ERR_OK);
         assert_int_equal(s.result.bytes, bytes);
@@ -645,9 +650,11 @@ static void names_lead_nowhere_else(void **state)
 {
     (void)state;
     static const char *const good[] = { "catalog.db", "request.key", "p000001.db",
-                                        "p18446744073709551615.db.frozen" };
+                                        "p18446744073709551615.db.frozen",
+                                        "p18446744073709551615.db-j4294967295" };
     static const char *const bad[] = { "../catalog.db", "/etc/passwd",    "p000001.db/x",
                                        "p1.db",         "p000001.db-wal", "",
+                                       "p000001.db-j",  "p000001.db-j0",  "p000001.db-j1x",
                                        "catalog.dbx",   "manifest",       "p000001.db ",
                                        "lock",          "p000001" };
     struct backup_manifest m = { 0 };
@@ -664,8 +671,8 @@ static void names_lead_nowhere_else(void **state)
     size_t line = 0;
     assert_int_equal(backup_manifest_read(BYTES_LITERAL("spindle-backup 2\n"), &m, &line),
                      ERR_NEWER);
-    assert_int_equal(backup_manifest_read(BYTES_LITERAL("spindle-backup 1\nformat 3\n"), &m, &line),
-                     ERR_NEWER);
+    assert_int_equal(
+        backup_manifest_read(BYTES_LITERAL("spindle-backup 1\nformat 99\n"), &m, &line), ERR_NEWER);
 }
 
 int main(void)

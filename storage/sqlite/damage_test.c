@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A page of a file goes bad while its journal holds requests that were acknowledged. What lies on other pages is
+/* Parts of a partition's journal go bad, or a page of its database does, while its journal holds requests that were acknowledged. What lies on other pages is
  * served, once, and becomes row groups; new requests are taken; the file stays where it is and as it is; what
  * could not be read is counted. All of that again after another start, and after one that is killed on the way. */
 #include "storage/sqlite/sqlite_engine.h"
@@ -59,10 +59,70 @@ static void log_empty(const char *directory, const char *name)
     db_close(&db);
 }
 
+/* ---- Version 2, which has the journal in its database ------------------------------------------ */
+
+static bool row_add(void *context, const struct journal_entry *e, bool is_intact,
+                    const char *reason)
+{
+    struct db *db = context;
+    sqlite3_stmt *s = NULL;
+    uint8_t hash[16];
+    assert_true(is_intact && reason == NULL);
+    assert_int_equal(
+        db_prepare(db, "INSERT INTO journal VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                   &s),
+        ERR_OK);
+    hash128_store(e->request_hash, hash);
+    const uint64_t numbers[] = { e->sequence,        e->group_no, (uint64_t)e->signal,
+                                 (uint64_t)e->codec, e->items,    e->arrival_unix_ns,
+                                 e->body_bytes };
+    for (int i = 0; i < 7; i++)
+        db_bind_u64(s, i + 1, numbers[i]);
+    db_bind_bytes(s, 8, bytes_of(hash, sizeof hash));
+    db_bind_u64(s, 9, e->checksum);
+    db_bind_bytes(s, 10, e->stored);
+    assert_int_equal(db_run(db, s), ERR_OK);
+    (void)sqlite3_finalize(s);
+    return true;
+}
+
+static void store_age(const struct store *s)
+{
+    char path[256];
+    struct db db, reader;
+    uint64_t unread = 0;
+    (void)snprintf(path, sizeof path, "%s/p000001.db", s->directory);
+    assert_int_equal(db_open(path, NULL, DB_READER, DURABILITY_FSYNC, &reader), ERR_OK);
+    assert_int_equal(db_open(path, NULL, DB_WRITER, DURABILITY_FSYNC, &db), ERR_OK);
+    assert_int_equal(
+        db_exec(
+            &db,
+            "BEGIN IMMEDIATE; CREATE TABLE journal ("
+            " sequence INTEGER PRIMARY KEY, group_no INTEGER NOT NULL, tenant INTEGER NOT NULL,"
+            " signal INTEGER NOT NULL, codec INTEGER NOT NULL, items INTEGER NOT NULL,"
+            " arrival_unix_ns INTEGER NOT NULL, body_bytes INTEGER NOT NULL,"
+            " request_hash BLOB NOT NULL, checksum INTEGER NOT NULL, body BLOB NOT NULL) STRICT;"
+            "CREATE TABLE journal_group ("
+            " group_no INTEGER PRIMARY KEY, first_sequence INTEGER NOT NULL,"
+            " count INTEGER NOT NULL, hash INTEGER NOT NULL) STRICT;"),
+        ERR_OK);
+    assert_int_equal(journal_each(&reader, row_add, &db, &unread), ERR_OK);
+    assert_int_equal(db_exec(&db,
+                             "INSERT INTO journal_group SELECT group_no, min(sequence), count(*), 0"
+                             " FROM journal GROUP BY group_no;"
+                             "DROP TABLE journal_retired; PRAGMA user_version = 2; COMMIT"),
+                     ERR_OK);
+    db_close(&reader);
+    assert_int_equal(db_checkpoint(&db, true), ERR_OK);
+    db_close(&db);
+    assert_int_equal(journal_files_unlink(path, NULL), ERR_OK);
+}
+
 static void store_init(struct store *s, uint64_t seed)
 {
-    static const char *const names[] = { "catalog.db", "catalog.db-wal", "p000001.db",
-                                         "p000001.db-wal", "acked" };
+    static const char *const names[] = { "catalog.db",     "catalog.db-wal", "p000001.db",
+                                         "p000001.db-wal", "acked",          "p000001.db-j1",
+                                         "p000001.db-j2",  "p000001.db-j3" };
     char first[128];
     *s = (struct store){ 0 };
     scratch_make(first);
@@ -232,15 +292,18 @@ static void file_is_left(struct store *s, const uint8_t *spoilt, uint32_t page)
     assert_memory_equal(now, spoilt, sizeof now);
 }
 
-static void page_goes_bad(uint64_t seed, uint32_t page_of(struct store *s), size_t lost_most)
+static void page_goes_bad(uint64_t seed, unsigned version, uint32_t page_of(struct store *s),
+                          size_t lost_most)
 {
     struct store s;
     uint8_t spoilt[DB_PAGE_BYTES];
     store_init(&s, seed);
+    if (version == 2)
+        store_age(&s);
     uint32_t page = page_of(&s);
     page_spoil(&s, page);
     page_read(&s, page, spoilt);
-    size_t lost = losses_note(&s);
+    size_t lost = version == 2 ? losses_note(&s) : 0;
     assert_true(lost <= lost_most);
     goes_on(&s, lost);
     file_is_left(&s, spoilt, page);
@@ -267,34 +330,22 @@ static uint32_t journal_root(struct store *s)
     return root_of(s, "journal");
 }
 
-static uint32_t group_root(struct store *s)
-{
-    return root_of(s, "journal_group");
-}
-
 static void leaf_goes_bad(void **state)
 {
     (void)state;
-    page_goes_bad(1, first_leaf, BATCHES / 2);
-    page_goes_bad(2, middle_leaf, BATCHES / 2);
-    page_goes_bad(3, last_leaf, BATCHES / 2);
+    page_goes_bad(1, 2, first_leaf, BATCHES / 2);
+    page_goes_bad(2, 2, middle_leaf, BATCHES / 2);
+    page_goes_bad(3, 2, last_leaf, BATCHES / 2);
 }
 
 /* Nothing can be found without it: all is lost, and that is said; the store goes on. */
 static void root_goes_bad(void **state)
 {
     (void)state;
-    page_goes_bad(4, journal_root, BATCHES);
+    page_goes_bad(4, 2, journal_root, BATCHES);
 }
 
-/* No entry is on it. */
-static void group_list_goes_bad(void **state)
-{
-    (void)state;
-    page_goes_bad(5, group_root, 0);
-}
-
-/* Nor there, but the row groups of the file cannot be found without it. */
+/* No entry is there, but the row groups of the file cannot be found without it. */
 static uint32_t row_group_root(struct store *s)
 {
     for (size_t i = 0; i < EARLIER; i++)
@@ -305,7 +356,115 @@ static uint32_t row_group_root(struct store *s)
 static void row_group_list_goes_bad(void **state)
 {
     (void)state;
-    page_goes_bad(6, row_group_root, 0);
+    page_goes_bad(6, 2, row_group_root, 0);
+    page_goes_bad(7, 3, row_group_root, 0);
+}
+
+/* Without it nobody knows what is in row groups already; that it is, the requests' hashes say. */
+static uint32_t position_root(struct store *s)
+{
+    return root_of(s, "journal_retired");
+}
+
+static void position_goes_bad(void **state)
+{
+    (void)state;
+    page_goes_bad(8, 3, position_root, 0);
+}
+
+/* ---- The journal's files ----------------------------------------------------------------------- */
+
+static void byte_change(const struct store *s, const char *name, long at)
+{
+    char path[256];
+    (void)snprintf(path, sizeof path, "%s/%s", s->directory, name);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    int byte = fgetc(f);
+    assert_true(byte != EOF);
+    assert_int_equal(fseek(f, at, SEEK_SET), 0);
+    assert_int_equal(fputc(byte ^ 0x10, f), byte ^ 0x10);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void complaint_any(void *context, const char *file, const char *what)
+{
+    (void)file;
+    (void)what;
+    ++*(unsigned *)context;
+}
+
+/* A group of one request a page: in its header, in the head of its request, or in the body. One request is lost, and
+ * counted at each start as long as it is known of. */
+static void entry_goes_bad(void **state)
+{
+    (void)state;
+    static const long places[] = { 20, 70, 200 };
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        struct store s;
+        unsigned complaints = 0;
+        store_init(&s, 20 + i);
+        /* Page 0 is the header's, and EARLIER groups are row groups. */
+        byte_change(&s, "p000001.db-j1", (long)(EARLIER + 3) * 4096 + places[i]);
+        s.ledger.outcomes[EARLIER + 2] = LEDGER_UNKNOWN;
+        assert_int_equal(sqlite_engine_verify(s.directory, complaint_any, &complaints),
+                         ERR_CORRUPT);
+        assert_int_equal(complaints, 1);
+        struct engine *e = NULL;
+        s.ledger.is_quiet = true;
+        for (int start = 0; start < 2; start++) {
+            uint64_t before =
+                counter(&s, "spindle_storage_damaged_total", "what=\"journal_entry\"");
+            s.options.builder_age_ns = start == 0 ? 3600 * NS_PER_S : 20 * NS_PER_MS;
+            assert_int_equal(sqlite_engine_open(&s.options, &e, NULL), ERR_OK);
+            struct engine_statistics now;
+            engine_statistics(e, &now);
+            assert_int_equal(now.partitions_damaged, 0);
+            uint64_t counted =
+                counter(&s, "spindle_storage_damaged_total", "what=\"journal_entry\"") - before;
+            /* The end of the first start retires all there is; what was set aside stays. */
+            assert_int_equal(counted, start == 0 || places[i] == 200);
+            assert_true(ledger_check(&s.ledger, e));
+            assert_int_equal(ledger_batch(&s.ledger, e, EARLIER + BATCHES + (size_t)start), ERR_OK);
+            assert_true(ledger_check(&s.ledger, e));
+            engine_close(e);
+        }
+        store_deinit(&s);
+    }
+}
+
+/* Its last group: as if it was torn. The side file knows that it was acknowledged. */
+static void last_entry_goes_bad(void **state)
+{
+    (void)state;
+    struct store s;
+    unsigned complaints = 0;
+    store_init(&s, 30);
+    char path[256];
+    struct db db;
+    (void)snprintf(path, sizeof path, "%s/p000001.db", s.directory);
+    assert_int_equal(db_open(path, NULL, DB_READER, DURABILITY_FSYNC, &db), ERR_OK);
+    uint64_t newest = 0;
+    assert_int_equal(journal_newest_group(&db, &newest), ERR_OK);
+    db_close(&db);
+    assert_int_equal(newest, EARLIER + BATCHES);
+    /* Files of 64 KiB, 256 KiB and 1 MiB, each with a page for itself and one for each group. */
+    long at = (long)(newest - 15 - 63) * 4096 + 200;
+    byte_change(&s, "p000001.db-j3", at);
+    s.ledger.outcomes[EARLIER + BATCHES - 1] = LEDGER_UNKNOWN;
+    assert_int_equal(sqlite_engine_verify(s.directory, complaint_any, &complaints), ERR_CORRUPT);
+    assert_int_equal(complaints, 1);
+    struct engine *e = NULL;
+    s.ledger.is_quiet = true;
+    assert_int_equal(sqlite_engine_open(&s.options, &e, NULL), ERR_OK);
+    assert_int_equal(counter(&s, "spindle_storage_lost_groups_total", NULL), 1);
+    assert_true(ledger_check(&s.ledger, e));
+    for (size_t i = EARLIER + BATCHES; i < EARLIER + BATCHES + LATER; i++)
+        assert_int_equal(ledger_batch(&s.ledger, e, i), ERR_OK);
+    assert_true(ledger_check(&s.ledger, e));
+    engine_close(e);
+    store_deinit(&s);
 }
 
 /* ---- Trace filters --------------------------------------------------------------------------- */
@@ -390,13 +549,12 @@ static void killed_while_moving(void **state)
     (void)state;
     static const char *const points[] = { "freeze_marked",    "freeze_listed",
                                           "partition_synced", "partition_listed",
-                                          "replay_entry:200", "rescue_committed",
+                                          "replay_entry:100", "rescue_committed",
                                           "rescue_listed" };
     for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
         struct store s;
         store_init(&s, 10 + i);
-        page_spoil(&s, middle_leaf(&s));
-        (void)losses_note(&s);
+        page_spoil(&s, row_group_root(&s));
         open_and_die(&s, points[i]);
         struct engine *e = NULL;
         s.ledger.is_quiet = true;
@@ -424,8 +582,10 @@ int main(int argc, char **argv)
 #endif
         cmocka_unit_test(leaf_goes_bad),
         cmocka_unit_test(root_goes_bad),
-        cmocka_unit_test(group_list_goes_bad),
         cmocka_unit_test(row_group_list_goes_bad),
+        cmocka_unit_test(position_goes_bad),
+        cmocka_unit_test(entry_goes_bad),
+        cmocka_unit_test(last_entry_goes_bad),
         cmocka_unit_test(filters_go_bad),
     };
     log_set_level((enum log_level)(LOG_ERROR + 1));

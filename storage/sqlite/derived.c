@@ -475,7 +475,7 @@ enum err derived_row_list(struct sqlite_engine *e, const struct derived_row *row
 
 enum err derived_load(struct sqlite_engine *e, struct partition *p)
 {
-    if (p->version < SCHEMA_VERSION)
+    if (p->version < 2)
         return ERR_OK; /* from before there were any */
     struct db *reader = NULL;
     sqlite3_stmt *s = NULL;
@@ -548,7 +548,7 @@ static enum err halves_replay(struct sqlite_engine *engine, struct partition *p,
 
 static bool has_halves(const struct partition *p)
 {
-    return p->version >= SCHEMA_VERSION && !p->is_damaged && p->state != PARTITION_REMOVING;
+    return p->version >= 2 && !p->is_damaged && p->state != PARTITION_REMOVING;
 }
 
 /* Nothing older than the last group less the lifetime still waits, so few partitions are asked. */

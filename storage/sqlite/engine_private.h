@@ -11,7 +11,7 @@
  * open.
  *
  * Invariants
- *   I1  on_done(ERR_OK) is called after COMMIT with a sync, and after the body is in the view.
+ *   I1  on_done(ERR_OK) is called after the group is in the journal and synced, and after the body is in the view.
  *   I2  every acknowledged item is in the view exactly once: in a pending entry or in a row group.
  *   I3  an entry leaves the journal in the transaction that writes its row group, never otherwise.
  *   I4  a file is written by one connection, and never again after one of its syncs has failed.
@@ -19,9 +19,10 @@
  *
  * Crash points, in the order in which a store passes them:
  *   schema_written schema_committed catalog_created partition_created partition_synced
- *   partition_listed append_taken group_begun group_entry_written group_written group_committed
+ *   partition_listed append_taken group_begun group_entry_written group_written segment_written
+ *   segment_made group_in_file segment_removed group_committed
  *   group_visible group_answered checkpoint_before checkpoint_after build_begun build_finished
- *   retire_begun retire_group_written retire_journal_removed retire_committed retire_visible
+ *   retire_begun retire_group_written retire_position_stored retire_committed retire_visible
  *   roll_begun seal_shrunk seal_checkpointed seal_summarised seal_listed freeze_marked freeze_listed rescue_committed
  *   rescue_listed upgrade_written upgrade_committed replay_entry expiry_begun expiry_listed
  *   expiry_unlinking unlink_next expiry_unlinked expiry_forgotten logs_begun logs_listed logs_deleting
@@ -72,6 +73,10 @@
     X(group_items, "spindle_storage_committed_items_total", NULL,                                  \
       "Spans and log records made durable")                                                        \
     X(journal_bytes, "spindle_storage_journal_bytes_total", NULL, "Bytes journalled")              \
+    X(segments_made, "spindle_storage_journal_segments_made_total", NULL,                          \
+      "Journal files that were made")                                                              \
+    X(segments_recycled, "spindle_storage_journal_segments_recycled_total", NULL,                  \
+      "Journal files that were used again")                                                        \
     X(commits_failed, "spindle_storage_commits_failed_total", NULL, "Group commits that failed")   \
     X(refused_busy, "spindle_storage_refused_total", "reason=\"busy\"", "Requests not stored")     \
     X(refused_read_only, "spindle_storage_refused_total", "reason=\"read_only\"",                  \
@@ -125,7 +130,7 @@ struct storage_metrics {
 #define X(field, text, labels, help) struct metric *field;
     STORAGE_COUNTERS(X)
 #undef X
-    struct metric *pending_bytes, *wal_bytes, *writable;
+    struct metric *pending_bytes, *wal_bytes, *segment_bytes, *writable;
     struct metric *commit_duration, *build_duration, *merge_duration;
     struct metric *expired_items[SIGNAL_COUNT][EXPIRY_COUNT];
     struct metric *disk_free_bytes, *disk_state[DISK_STATE_COUNT];
@@ -297,6 +302,8 @@ NODISCARD enum err writer_shrink_open(struct sqlite_engine *e, void *unused);
 /* A partition that takes requests: the open one, or a new one, with what must be moved into it from
  * a frozen one. Sets why not, on failure. */
 NODISCARD enum err writer_partition_ensure(struct sqlite_engine *e);
+/* How long the files of its journal may become. */
+void writer_journal_bound(const struct sqlite_engine *e, struct partition *p);
 /* Never write p again, because its file is damaged; the next call of the one above moves what it has. */
 void writer_partition_give_up(struct sqlite_engine *e, struct partition *p);
 /* A write to p failed: what that means for it and for the engine. */
@@ -306,9 +313,6 @@ void writer_partitions_tend(struct sqlite_engine *e);
 /* Remember, without a sync, the newest group that was acknowledged: see docs/FORMAT.md. */
 void writer_acked_store(struct sqlite_engine *e, const struct partition *p);
 bool writer_acked_load(const char *directory, uint64_t *out_partition, uint64_t *out_group_no);
-
-/* Compress a body as the journal stores it. */
-NODISCARD enum err journal_body_compress(struct bytes body, struct buffer *out);
 
 /* ---- builder.c ------------------------------------------------------------------------------- */
 

@@ -75,7 +75,9 @@ enum err partition_unlink(const struct partition *p)
     int len = snprintf(mark, sizeof mark, "%s.frozen", p->path);
     if (len < 0 || (size_t)len >= sizeof mark)
         return ERR_IO;
-    enum err e = db_unlink(p->path, p->vfs);
+    enum err e = journal_files_unlink(p->path, p->vfs);
+    if (e == ERR_OK)
+        e = db_unlink(p->path, p->vfs);
     if (e == ERR_OK && unlink(mark) != 0 && errno != ENOENT)
         e = ERR_IO;
     return e;
@@ -86,7 +88,9 @@ enum err partition_create(struct partition *p, const char *directory, enum durab
     if (db_exists(p->path, p->vfs))
         return ERR_EXISTS;
     struct db db = { 0 };
-    enum err e = db_open(p->path, p->vfs, DB_WRITER, DURABILITY_FSYNC, &db);
+    enum err e = journal_files_unlink(p->path, p->vfs); /* nobody's, were there any */
+    if (e == ERR_OK)
+        e = db_open(p->path, p->vfs, DB_WRITER, DURABILITY_FSYNC, &db);
     if (e == ERR_OK)
         e = schema_create(SCHEMA_PARTITION, &db);
     CRASH_POINT("partition_created");
@@ -112,7 +116,7 @@ enum err partition_open_writer(struct partition *p, enum durability durability)
     assert(p->db.handle == NULL);
     enum err e = db_open(p->path, p->vfs, DB_WRITER, durability, &p->db);
     if (e == ERR_OK)
-        e = journal_open(&p->journal, &p->db);
+        e = journal_open(&p->journal, &p->db, durability);
     if (e == ERR_OK)
         e = db_prepare(&p->db, insert_group_sql, &p->insert_group);
     if (e == ERR_OK)
@@ -124,8 +128,13 @@ enum err partition_open_writer(struct partition *p, enum durability durability)
     if (e != ERR_OK)
         partition_close_writer(p);
     else
-        atomic_store_explicit(&p->bytes, db_bytes(&p->db), memory_order_relaxed);
+        atomic_store_explicit(&p->bytes, partition_bytes(p), memory_order_relaxed);
     return e;
+}
+
+uint64_t partition_bytes(struct partition *p)
+{
+    return db_bytes(&p->db) + journal_bytes(&p->journal);
 }
 
 void partition_close_writer(struct partition *p)
@@ -211,7 +220,8 @@ enum err partition_load(struct partition *p, const struct partition_visit *visit
     e = load_groups(p, db, visit);
     if (e == ERR_OK && visit->on_operation != NULL)
         e = load_operations(db, visit);
-    atomic_store_explicit(&p->bytes, db_bytes(db), memory_order_relaxed);
+    uint64_t journal = p->state == PARTITION_SEALED ? 0 : journal_files_bytes(p->path);
+    atomic_store_explicit(&p->bytes, db_bytes(db) + journal, memory_order_relaxed);
     reader_pool_give(&p->readers, db);
     return e;
 }
@@ -273,26 +283,41 @@ static enum err spans_count(struct partition *p, const struct retirement *r)
     return e;
 }
 
-/* A range is the beginning of its signal's chain, so where sequences rise, all of that signal between the first
- * and the last of them are in it or gone already, and one statement takes them. They fall where entries that
- * came out of a frozen file, with the latest numbers, stand before those that were here. */
-static enum err entries_remove(struct partition *p, const struct retirement *r)
+/* A range is the beginning of its signal's chain, and in a partition's part of that sequences rise: whoever moves
+ * entries from one file to another keeps it so (writer_partition.c). */
+static enum err entries_retire(struct partition *p, const struct retirement *r)
 {
-    enum err e = ERR_OK;
-    uint64_t first = 0, last = 0;
+    uint64_t last = 0;
     const struct pending *entry = r->entries.first;
-    for (size_t i = 0; e == ERR_OK && i < r->entries.count; i++, entry = entry->next) {
-        assert(entry->partition == p);
-        if (i == 0)
-            first = entry->sequence;
-        else if (entry->sequence < last) {
-            e = journal_remove(&p->journal, r->signal, first, last);
-            first = entry->sequence;
-        }
+    for (size_t i = 0; i < r->entries.count; i++, entry = entry->next) {
+        assert(entry->partition == p && entry->sequence > last);
         last = entry->sequence;
     }
-    if (e == ERR_OK && r->entries.count > 0)
-        e = journal_remove(&p->journal, r->signal, first, last);
+    return journal_retire(&p->journal, r->signal, last);
+}
+
+/* As it would stand in the journal, compressed anew. */
+static enum err entry_set_aside(struct partition *p, const struct pending *entry,
+                                const char *reason)
+{
+    struct buffer compressed;
+    buffer_init(&compressed, SIZE_MAX);
+    enum err e = journal_body_compress(entry->body, &compressed);
+    if (e == ERR_OK) {
+        struct journal_entry copy = {
+            .sequence = entry->sequence,
+            .signal = entry->signal,
+            .codec = CODEC_ZSTD,
+            .items = entry->items,
+            .arrival_unix_ns = entry->arrival_unix_ns,
+            .body_bytes = entry->body.len,
+            .request_hash = entry->request_hash,
+            .stored = buffer_bytes(&compressed),
+        };
+        copy.checksum = journal_checksum(&copy);
+        e = journal_set_aside(&p->journal, &copy, reason);
+    }
+    buffer_deinit(&compressed);
     return e;
 }
 
@@ -309,12 +334,10 @@ enum err partition_retire(struct partition *p, const struct retirement *r, int64
     if (e == ERR_OK && r->has_group)
         e = derived_store(p, r->derived, r->built_unix_ns);
     for (size_t i = 0; e == ERR_OK && i < r->aside_count; i++)
-        e = journal_set_aside(&p->journal, r->aside[i]->sequence, r->aside_reasons[i]);
+        e = entry_set_aside(p, r->aside[i], r->aside_reasons[i]);
     if (e == ERR_OK)
-        e = entries_remove(p, r);
-    CRASH_POINT("retire_journal_removed");
-    if (e == ERR_OK)
-        e = journal_forget_groups(&p->journal);
+        e = entries_retire(p, r);
+    CRASH_POINT("retire_position_stored");
     if (e == ERR_OK)
         e = db_exec(&p->db, "COMMIT");
     if (e != ERR_OK) {
@@ -322,6 +345,7 @@ enum err partition_retire(struct partition *p, const struct retirement *r, int64
         return e;
     }
     CRASH_POINT("retire_committed");
+    journal_retired(&p->journal);
     *out_group_id = id;
     return ERR_OK;
 }

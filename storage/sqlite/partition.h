@@ -37,7 +37,7 @@ struct partition {
     _Atomic uint64_t replaced; /* row groups that were merged and are not deleted yet */
     _Atomic bool
         has_leftovers; /* such row groups of an earlier run; nothing is merged before they go */
-    _Atomic uint64_t bytes; /* of file and log, as last seen by the writer */
+    _Atomic uint64_t bytes; /* of file, log and journal, as last seen by the writer */
     /* The writer's; db.handle is NULL when it is not open for writing. */
     struct db db;
     struct journal journal;
@@ -61,6 +61,8 @@ NODISCARD enum err partition_unlink(const struct partition *p);
 NODISCARD enum err partition_create(struct partition *p, const char *directory,
                                     enum durability durability);
 NODISCARD enum err partition_open_writer(struct partition *p, enum durability durability);
+/* Of file, log and journal, while it is open for writing. */
+uint64_t partition_bytes(struct partition *p);
 /* Never checkpoints. */
 void partition_close_writer(struct partition *p);
 

@@ -82,7 +82,7 @@ static void many_files_need_few_descriptors(void **state)
             struct db *db = NULL;
             int64_t rows = -1;
             assert_int_equal(reader_set_take(&set, &pools[i], &db), ERR_OK);
-            assert_int_equal(db_integer(db, "SELECT count(*) FROM journal", -1, &rows), ERR_OK);
+            assert_int_equal(db_integer(db, "SELECT count(*) FROM set_aside", -1, &rows), ERR_OK);
             assert_int_equal(rows, 0);
             reader_set_leave(&set, db);
             assert_true(set.count <= READER_SET_MAX);

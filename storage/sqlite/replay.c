@@ -157,27 +157,42 @@ static void losses_report(struct replay *r)
         log_line(LOG_ERROR, "storage",
                  "%llu requests in the journal of partition %llu have changed",
                  (unsigned long long)changed, (unsigned long long)p->id);
-    if (p->has_damage)
+    if (p->has_damage || r->unread > 0)
         log_line(
             LOG_ERROR, "storage",
-            "of the journal of partition %llu, %zu requests were read and up to %llu cannot be; the"
-            " file stays as it is: %s",
+            "of the journal of partition %llu, %zu requests were read and up to %llu cannot be: %s",
             (unsigned long long)p->id, r->found_count, (unsigned long long)r->unread, p->path);
 }
 
 /* Entries whose bytes have changed leave the journal, so that nothing takes them for good. */
+static bool entry_set_aside(void *context, const struct journal_entry *entry, bool is_intact,
+                            const char *reason)
+{
+    struct replay *r = context;
+    (void)is_intact;
+    for (size_t i = 0; reason == NULL && r->error == ERR_OK && i < r->changed_count; i++)
+        if (r->changed[i] == entry->sequence)
+            r->error = journal_set_aside(&r->partition->journal, entry,
+                                         "its bytes have changed on the disk");
+    return r->error == ERR_OK;
+}
+
 static enum err changed_set_aside(struct replay *r)
 {
     struct partition *p = r->partition;
     if (r->changed_count == 0 || p->db.handle == NULL)
         return ERR_OK;
-    enum err error = db_exec(&p->db, "BEGIN IMMEDIATE");
-    for (size_t i = 0; error == ERR_OK && i < r->changed_count; i++) {
-        uint64_t sequence = r->changed[i];
-        error = journal_set_aside(&p->journal, sequence, "its bytes have changed on the disk");
-        for (int s = 0; error == ERR_OK && s < SIGNAL_COUNT; s++)
-            error = journal_remove(&p->journal, (enum signal)s, sequence, sequence);
-    }
+    uint64_t unread = 0;
+    struct db *reader = NULL;
+    enum err error = reader_pool_take(&p->readers, &reader);
+    if (error != ERR_OK)
+        return error;
+    error = db_exec(&p->db, "BEGIN IMMEDIATE");
+    if (error == ERR_OK)
+        error = journal_each(reader, entry_set_aside, r, &unread);
+    if (error == ERR_OK)
+        error = r->error;
+    reader_pool_give(&p->readers, reader);
     if (error == ERR_OK)
         error = db_exec(&p->db, "COMMIT");
     if (error != ERR_OK)
@@ -197,7 +212,7 @@ static enum err replay_partition(struct replay *r, struct partition *p)
     enum err error = reader_pool_take(&p->readers, &reader);
     if (error != ERR_OK)
         return error;
-    error = journal_each(reader, entry_found, r);
+    error = journal_each(reader, entry_found, r, &r->unread);
     if (error == ERR_CORRUPT && is_given_up) {
         found_drop(r);
         r->changed_count = r->changed_aside = 0;
@@ -260,8 +275,10 @@ static enum err replay_open(struct replay *r, struct partition *p)
     if (is_no_database(p))
         return ERR_OK;
     enum err error = p->is_damaged ? ERR_CORRUPT : partition_open_writer(p, e->durability);
-    if (error == ERR_OK)
+    if (error == ERR_OK) {
+        writer_journal_bound(e, p);
         error = replaced_delete(p);
+    }
     if (error == ERR_OK)
         error = replay_partition(r, p);
     if (error == ERR_CORRUPT) {

@@ -154,7 +154,7 @@ enum err sqlite_restore(const char *from, const char *to, backup_file_fn *on_fil
             on_file(context, file->name, file->bytes);
         result.files++;
         result.bytes += file->bytes;
-        result.partitions += file->name[0] == 'p' && strstr(file->name, ".frozen") == NULL;
+        result.partitions += backup_is_partition(file->name);
     }
     if (e == ERR_OK)
         e = catalog_show(&r);

@@ -39,6 +39,8 @@ static const char catalog_tables_2_sql[] =
     " start_max_unix_ns INTEGER NOT NULL, PRIMARY KEY (partition, id)) STRICT, WITHOUT "
     "ROWID;" OPERATION_SQL;
 
+/* Versions 1 and 2 had the journal in tables: `journal` with the columns of `set_aside` but the last, and
+ * `journal_group`. Since version 3 it is in files beside (journal_segment.h). */
 #define JOURNAL_COLUMNS                                                                            \
     " sequence INTEGER PRIMARY KEY, group_no INTEGER NOT NULL, tenant INTEGER NOT NULL,"           \
     " signal INTEGER NOT NULL, codec INTEGER NOT NULL, items INTEGER NOT NULL,"                    \
@@ -46,11 +48,9 @@ static const char catalog_tables_2_sql[] =
     " checksum INTEGER NOT NULL, body BLOB NOT NULL"
 
 static const char partition_sql[] =
-    "CREATE TABLE journal (" JOURNAL_COLUMNS ") STRICT;"
     "CREATE TABLE set_aside (" JOURNAL_COLUMNS ", reason TEXT NOT NULL) STRICT;"
-    "CREATE TABLE journal_group ("
-    " group_no INTEGER PRIMARY KEY, first_sequence INTEGER NOT NULL, count INTEGER NOT NULL,"
-    " hash INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE journal_retired ("
+    " signal INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, group_no INTEGER NOT NULL) STRICT;"
     "CREATE TABLE row_group ("
     " id INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, signal INTEGER NOT NULL,"
     " level INTEGER NOT NULL, rows INTEGER NOT NULL, duplicates INTEGER NOT NULL,"
@@ -116,15 +116,20 @@ static enum err tables_make(enum schema_kind kind, struct db *db)
     return e == ERR_OK ? numbers_set(kind, db) : e;
 }
 
-/* What versions 1 and 2 say differently is the time by which partitions expire: it begins as arrival time. */
-static enum err catalog_tables_upgrade(struct db *db)
+/* What versions 1 and 2 say differently is the time by which partitions expire: it begins as arrival time. Version 3
+ * changes nothing in the catalogue; but a program of version 2 must not meet partitions of version 3. */
+static enum err catalog_tables_upgrade(struct db *db, int64_t version)
 {
-    const char *const steps[] = { catalog_columns_2_sql, catalog_tables_2_sql, derived_catalog_sql,
+    const char *const steps[] = { catalog_columns_2_sql,
                                   "UPDATE partition SET opened_clock_ns = opened_unix_ns,"
                                   " closed_clock_ns = closed_unix_ns;" };
     enum err e = ERR_OK;
-    for (size_t i = 0; e == ERR_OK && i < sizeof steps / sizeof steps[0]; i++)
+    for (size_t i = 0; e == ERR_OK && version < 2 && i < sizeof steps / sizeof steps[0]; i++)
         e = db_exec(db, steps[i]);
+    if (e == ERR_OK)
+        e = db_exec(db, catalog_tables_2_sql);
+    if (e == ERR_OK)
+        e = db_exec(db, derived_catalog_sql);
     CRASH_POINT("upgrade_written");
     return e == ERR_OK ? numbers_set(SCHEMA_CATALOG, db) : e;
 }
@@ -161,11 +166,7 @@ enum err schema_upgrade_catalog(struct db *db)
     if (e == ERR_OK && version > SCHEMA_VERSION)
         e = ERR_NEWER;
     if (e == ERR_OK && version < SCHEMA_VERSION)
-        e = catalog_tables_upgrade(db);
-    if (e == ERR_OK && version == SCHEMA_VERSION) /* of while version 2 was in the making */
-        e = db_exec(db, catalog_tables_2_sql);
-    if (e == ERR_OK && version == SCHEMA_VERSION)
-        e = db_exec(db, derived_catalog_sql);
+        e = catalog_tables_upgrade(db, version);
     if (e == ERR_OK)
         e = db_exec(db, "COMMIT");
     if (e != ERR_OK) {

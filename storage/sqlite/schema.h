@@ -12,7 +12,7 @@
 
 enum schema_kind { SCHEMA_CATALOG, SCHEMA_PARTITION };
 
-#define SCHEMA_VERSION      2u
+#define SCHEMA_VERSION      3u
 #define SCHEMA_CATALOG_ID   0x53706443u /* "SpdC" */
 #define SCHEMA_PARTITION_ID 0x53706450u /* "SpdP" */
 

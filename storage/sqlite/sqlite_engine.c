@@ -400,6 +400,8 @@ static void metrics_register(struct sqlite_engine *e, struct metrics *m)
                                              "Bodies that are not in row groups yet");
     e->metrics.wal_bytes =
         metrics_gauge(m, "spindle_storage_wal_bytes", NULL, "The open partition's write-ahead log");
+    e->metrics.segment_bytes = metrics_gauge(m, "spindle_storage_journal_file_bytes", NULL,
+                                             "The open partition's journal files");
     e->metrics.writable =
         metrics_gauge(m, "spindle_storage_writable", NULL, "0 while the disk refuses writes");
     metric_set(e->metrics.writable, 1);

@@ -170,7 +170,7 @@ static void newer_file_is_refused_unchanged(void **state)
         assert_null(e);
         assert_non_null(strstr(message, names[n]));
         assert_non_null(strstr(message, "version 99"));
-        assert_non_null(strstr(message, "up to 2"));
+        assert_non_null(strstr(message, "up to 3"));
         uint8_t *after = file_read(path, &after_len);
         assert_int_equal(before_len, after_len);
         assert_memory_equal(before, after, after_len);

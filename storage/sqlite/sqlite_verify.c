@@ -118,7 +118,7 @@ static enum err row_groups_check(struct verify *v, struct db *db)
 struct journal_check {
     struct verify *verify;
     struct db *db;
-    sqlite3_stmt *group;
+    sqlite3_stmt *group; /* of versions 1 and 2; else NULL, as the files know by themselves */
     uint64_t group_no, count, hash; /* of the entries seen of the group at hand */
     enum err error;
 };
@@ -147,12 +147,13 @@ static bool entry_check(void *context, const struct journal_entry *entry, bool i
                         const char *reason)
 {
     struct journal_check *c = context;
-    if (reason == NULL && entry->group_no != c->group_no) {
+    bool is_row = c->group != NULL && reason == NULL;
+    if (is_row && entry->group_no != c->group_no) {
         group_compare(c);
         c->group_no = entry->group_no;
         c->count = c->hash = 0;
     }
-    if (reason == NULL) {
+    if (is_row) {
         c->count++;
         c->hash = journal_group_hash_fold(c->hash, journal_checksum(entry));
     }
@@ -185,12 +186,17 @@ static bool entry_check(void *context, const struct journal_entry *entry, bool i
 static enum err journal_check(struct verify *v, struct db *db)
 {
     struct journal_check c = { .verify = v, .db = db };
-    enum err e =
-        db_prepare(db, "SELECT count, hash FROM journal_group WHERE group_no = ?1", &c.group);
+    int64_t version = 0;
+    uint64_t unread = 0;
+    enum err e = db_integer(db, "PRAGMA user_version", 0, &version);
+    if (e == ERR_OK && version < 3)
+        e = db_prepare(db, "SELECT count, hash FROM journal_group WHERE group_no = ?1", &c.group);
     if (e == ERR_OK)
-        e = journal_each(db, entry_check, &c);
-    if (e == ERR_OK)
+        e = journal_each(db, entry_check, &c, &unread);
+    if (e == ERR_OK && c.group != NULL)
         group_compare(&c);
+    if (e == ERR_OK && unread > 0)
+        bad(v, "up to %llu journal entries cannot be read", (unsigned long long)unread);
     (void)sqlite3_finalize(c.group);
     return e == ERR_OK ? c.error : e;
 }
@@ -263,6 +269,19 @@ static enum err file_open(struct verify *v, enum schema_kind kind, const char *p
     return e;
 }
 
+/* What was acknowledged last is in the partition's journal, or was. */
+static enum err acked_check(struct verify *v, struct db *db, uint64_t partition_id)
+{
+    uint64_t partition = 0, group_no = 0, newest = 0;
+    if (!writer_acked_load(v->directory, &partition, &group_no) || partition != partition_id)
+        return ERR_OK;
+    enum err e = journal_newest_group(db, &newest);
+    if (e == ERR_OK && newest < group_no)
+        bad(v, "%llu acknowledged group commits are not in it",
+            (unsigned long long)(group_no - newest));
+    return e;
+}
+
 static enum err partition_check(struct verify *v, const struct catalog_partition *listed)
 {
     struct partition *p = partition_new(v->directory, NULL, listed);
@@ -281,6 +300,8 @@ static enum err partition_check(struct verify *v, const struct catalog_partition
             e = ERR_OK;
         }
     }
+    if (e == ERR_OK && listed->state == PARTITION_OPEN)
+        e = acked_check(v, &db, listed->id);
     db_close(&db);
     v->file = v->directory;
     partition_release(p);
@@ -417,13 +438,13 @@ static enum err unlisted_check(struct verify *v, const struct catalog_partition 
         struct catalog_partition found = { .id = id };
         struct partition *p = partition_new(v->directory, NULL, &found);
         struct db db = { 0 };
-        int64_t rows = 0;
+        uint64_t newest = 0;
         if (p == NULL)
             continue;
         v->file = p->path;
         if (schema_check(SCHEMA_PARTITION, p->path, NULL, &(uint32_t){ 0 }) == ERR_OK &&
             db_open(p->path, NULL, DB_READER, DURABILITY_FSYNC, &db) == ERR_OK &&
-            db_integer(&db, "SELECT count(*) FROM journal_group", 0, &rows) == ERR_OK && rows > 0)
+            journal_newest_group(&db, &newest) == ERR_OK && newest > 0)
             bad(v, "the catalogue does not list this partition, and it is not empty");
         db_close(&db);
         v->file = v->directory;
@@ -482,7 +503,7 @@ static bool is_database(const char *name, bool is_partition)
     for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++)
         if (strcmp(name, beside[i]) == 0)
             return is_partition || i + 1 < sizeof beside / sizeof beside[0];
-    return false;
+    return is_partition && strncmp(name, ".db", 3) == 0 && journal_is_file(name + 3);
 }
 
 static bool is_known(const char *name)

@@ -8,7 +8,7 @@ spindle_test(sqlite/dedup_test.c USES storage SOURCES testing/scratch.c)
 spindle_test(sqlite/digest_file_test.c USES storage SOURCES testing/scratch.c)
 spindle_test(sqlite/filter_room_test.c USES storage SOURCES testing/scratch.c)
 spindle_test(sqlite/first_seen_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
-spindle_test(sqlite/journal_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
+spindle_test(sqlite/journal_test.c USES storage SOURCES testing/scratch.c sqlite/testing/power_vfs.c LIBS PkgConfig::SQLITE3)
 spindle_test(sqlite/reader_pool_test.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
 spindle_test(sqlite/sqlite_engine_test.c USES storage SOURCES engine_suite.c ${ENGINE_TESTING}
     TIMEOUT 180)

@@ -532,6 +532,21 @@ void view_each_in(struct view *v, const struct partition *in, view_entry_fn *vis
     (void)pthread_mutex_unlock(&v->lock);
 }
 
+bool view_is_behind(struct view *v, const struct partition *earlier, const struct partition *later)
+{
+    bool is_behind = false;
+    (void)pthread_mutex_lock(&v->lock);
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        bool is_seen = false;
+        for (const struct pending *p = v->pending[s].first; p != NULL && !is_behind; p = p->next) {
+            is_seen = is_seen || p->partition == earlier;
+            is_behind = is_seen && p->partition == later;
+        }
+    }
+    (void)pthread_mutex_unlock(&v->lock);
+    return is_behind;
+}
+
 static void entry_count(void *context, struct pending *entry)
 {
     (void)entry;

@@ -199,6 +199,8 @@ void snapshot_release(struct snapshot *s);
  * under the lock: to read or to change where those rows are. */
 typedef void view_entry_fn(void *context, struct pending *entry);
 void view_each_in(struct view *v, const struct partition *p, view_entry_fn *visit, void *context);
+/* Whether an entry of `later` stands behind one of `earlier`. */
+bool view_is_behind(struct view *v, const struct partition *earlier, const struct partition *later);
 /* How many entries of a partition are pending. */
 size_t view_count_in(struct view *v, const struct partition *in);
 

@@ -16,7 +16,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define CATALOG_WAL_FRAMES  16  /* 1 MiB */
+#define CATALOG_WAL_FRAMES  16 /* 1 MiB */
+#define SEGMENTS_FREE_MOST  4  /* of the journal, that are kept to be used again */
+#define SEGMENT_BYTES_QUIET ((uint64_t)256 << 10)
 #define SHRINK_STEPS_AT_END 32u /* of 4 MiB */
 #define CREATE_TRIES                                                                               \
     1000 /* numbers whose file exists without being listed: a start that was cut short */
@@ -116,6 +118,65 @@ void writer_write_failed(struct sqlite_engine *e, struct partition *p, enum err 
         not_writable_set(e, error == ERR_FULL ? ERR_FULL : ERR_IO, engine_reason(error), RETRY_NS);
 }
 
+/* ---- Opening --------------------------------------------------------------------------------- */
+
+/* Many small partitions have small journals. */
+void writer_journal_bound(const struct sqlite_engine *e, struct partition *p)
+{
+    uint64_t share = e->partition_bytes_max / 16;
+    if (share < p->journal.segment_bytes_most)
+        p->journal.segment_bytes_most = (size_t)share;
+}
+
+static enum err partition_make(struct sqlite_engine *e, struct partition **out)
+{
+    struct catalog_partition listed = { .state = PARTITION_OPEN,
+                                        .opened_unix_ns = clock_unix_ns(),
+                                        .opened_clock_ns = retention_clock_now(&e->clock) };
+    for (size_t i = 0; i < e->partitions_count; i++)
+        if (e->partitions[i]->id > listed.id)
+            listed.id = e->partitions[i]->id;
+
+    enum err error = ERR_EXISTS;
+    for (int i = 0; i < CREATE_TRIES && error == ERR_EXISTS; i++) {
+        listed.id++;
+        struct partition *p = partition_new(e->directory, e->vfs, &listed);
+        if (p == NULL)
+            return ERR_NOMEM;
+        error = partition_create(p, e->directory, e->durability);
+        if (error == ERR_OK)
+            writer_journal_bound(e, p);
+        if (error == ERR_OK)
+            error = catalog_partition_add(e->catalog, &listed);
+        CRASH_POINT("partition_listed");
+        if (error == ERR_OK)
+            error = engine_partition_add(e, p);
+        if (error == ERR_OK)
+            *out = p;
+        else
+            partition_release(p);
+    }
+    return error;
+}
+
+static void partition_roll(struct sqlite_engine *e)
+{
+    struct writer *w = &e->writer;
+    CRASH_POINT("roll_begun");
+    struct partition *old = w->open, *fresh = NULL;
+    enum err error = partition_make(e, &fresh);
+    if (error != ERR_OK) {
+        writer_write_failed(e, NULL, error);
+        return; /* the old one goes on */
+    }
+    w->open = fresh;
+    atomic_store(&old->is_closed, true);
+    old->closed_unix_ns = clock_unix_ns();
+    old->closed_clock_ns = retention_clock_now(&e->clock);
+    log_line(LOG_INFO, "storage", "partition %llu follows %llu", (unsigned long long)fresh->id,
+             (unsigned long long)old->id);
+}
+
 /* ---- Rescue: a frozen file's journal, from memory into the open partition -------------------- */
 
 struct rescue {
@@ -154,33 +215,41 @@ static void rescue_move(void *context, struct pending *entry)
     entry->sequence = r->next_sequence++;
 }
 
-/* In one transaction, so that a crash leaves all of it here or all of it there. Holding the view's
- * lock while writing makes queries wait; it happens once in the life of a disk. */
+/* What is moved gets higher sequences than all that is in the file already, and what stands behind it in the view has
+ * to have higher ones still: where the file has such entries, another is opened. */
+static enum err rescue_prepare(struct sqlite_engine *e, const struct partition *from)
+{
+    struct writer *w = &e->writer;
+    if (!view_is_behind(&e->view, from, w->open))
+        return ERR_OK;
+    const struct partition *before = w->open;
+    partition_roll(e);
+    return w->open == before ? ERR_IO : ERR_OK;
+}
+
+/* In one group, so that a crash leaves all of it here or all of it there. Holding the view's
+ * lock while compressing makes queries wait; it happens once in the life of a disk. */
 static enum err rescue_one(struct sqlite_engine *e, struct partition *from)
 {
+    size_t count = view_count_in(&e->view, from);
+    enum err error = rescue_prepare(e, from);
+    if (error != ERR_OK)
+        return error;
     struct partition *to = e->writer.open;
-    struct rescue r = { .engine = e, .to = to };
-    enum err error = db_exec(&to->db, "BEGIN IMMEDIATE");
-    journal_group_begin(&to->journal);
-    if (error == ERR_OK) {
+    struct rescue r = { .engine = e, .to = to, .next_sequence = to->journal.next_sequence };
+    if (count > 0) {
+        journal_group_begin(&to->journal, count);
         view_each_in(&e->view, from, rescue_write, &r);
         error = r.error;
+        if (error == ERR_OK)
+            error = journal_group_end(&to->journal);
     }
-    if (error == ERR_OK && r.count > 0)
-        error = journal_group_end(&to->journal);
-    if (error == ERR_OK)
-        error = db_exec(&to->db, "COMMIT");
     if (error != ERR_OK) {
-        db_rollback(&to->db);
         writer_write_failed(e, to, error);
         return error;
     }
     CRASH_POINT("rescue_committed");
-    if (r.count > 0) {
-        r.next_sequence = to->journal.next_sequence;
-        journal_group_committed(&to->journal);
-        view_each_in(&e->view, from, rescue_move, &r);
-    }
+    view_each_in(&e->view, from, rescue_move, &r);
     from->state = PARTITION_RESCUED;
     if (from->closed_clock_ns == 0) {
         from->closed_unix_ns = clock_unix_ns();
@@ -198,37 +267,6 @@ static enum err rescue_one(struct sqlite_engine *e, struct partition *from)
     log_line(LOG_WARN, "storage", "%zu requests moved out of partition %llu", r.count,
              (unsigned long long)from->id);
     return ERR_OK;
-}
-
-/* ---- Opening --------------------------------------------------------------------------------- */
-
-static enum err partition_make(struct sqlite_engine *e, struct partition **out)
-{
-    struct catalog_partition listed = { .state = PARTITION_OPEN,
-                                        .opened_unix_ns = clock_unix_ns(),
-                                        .opened_clock_ns = retention_clock_now(&e->clock) };
-    for (size_t i = 0; i < e->partitions_count; i++)
-        if (e->partitions[i]->id > listed.id)
-            listed.id = e->partitions[i]->id;
-
-    enum err error = ERR_EXISTS;
-    for (int i = 0; i < CREATE_TRIES && error == ERR_EXISTS; i++) {
-        listed.id++;
-        struct partition *p = partition_new(e->directory, e->vfs, &listed);
-        if (p == NULL)
-            return ERR_NOMEM;
-        error = partition_create(p, e->directory, e->durability);
-        if (error == ERR_OK)
-            error = catalog_partition_add(e->catalog, &listed);
-        CRASH_POINT("partition_listed");
-        if (error == ERR_OK)
-            error = engine_partition_add(e, p);
-        if (error == ERR_OK)
-            *out = p;
-        else
-            partition_release(p);
-    }
-    return error;
 }
 
 enum err writer_partition_ensure(struct sqlite_engine *e)
@@ -256,33 +294,16 @@ enum err writer_partition_ensure(struct sqlite_engine *e)
     return w->open == NULL ? ERR_IO : ERR_OK;
 }
 
-/* ---- Rolling and sealing --------------------------------------------------------------------- */
+/* ---- Filling up and sealing ------------------------------------------------------------------ */
 
 static bool partition_is_full(const struct sqlite_engine *e, const struct partition *p)
 {
     if (p->journal.next_group_no == 1)
         return false; /* nothing in it yet */
     uint64_t now = retention_clock_now(&e->clock);
-    return atomic_load(&p->bytes) >= e->partition_bytes_max ||
+    uint64_t bytes = atomic_load(&p->bytes), journal = journal_bytes(&p->journal);
+    return (bytes > journal && bytes - journal >= e->partition_bytes_max) ||
            (now > p->opened_clock_ns && now - p->opened_clock_ns >= e->partition_age_ns);
-}
-
-static void partition_roll(struct sqlite_engine *e)
-{
-    struct writer *w = &e->writer;
-    CRASH_POINT("roll_begun");
-    struct partition *old = w->open, *fresh = NULL;
-    enum err error = partition_make(e, &fresh);
-    if (error != ERR_OK) {
-        writer_write_failed(e, NULL, error);
-        return; /* the old one goes on */
-    }
-    w->open = fresh;
-    atomic_store(&old->is_closed, true);
-    old->closed_unix_ns = clock_unix_ns();
-    old->closed_clock_ns = retention_clock_now(&e->clock);
-    log_line(LOG_INFO, "storage", "partition %llu follows %llu", (unsigned long long)fresh->id,
-             (unsigned long long)old->id);
 }
 
 /* What makes a sealed file whole by itself: nothing in its log, nothing pending. */
@@ -291,7 +312,9 @@ static void partition_seal(struct sqlite_engine *e, struct partition *p)
     if (view_count_in(&e->view, p) > 0 || merge_is_due(e, p))
         return;
     bool has_more = false;
-    enum err error = partition_shrink(p, &has_more);
+    enum err error = journal_discard(&p->journal);
+    if (error == ERR_OK)
+        error = partition_shrink(p, &has_more);
     if (error == ERR_OK && has_more)
         return; /* more of it at the next look */
     CRASH_POINT("seal_shrunk");
@@ -317,19 +340,37 @@ static void partition_seal(struct sqlite_engine *e, struct partition *p)
     partition_close_writer(p);
 }
 
-/* What was the journal is free pages now. At the end nothing needs them; where there are very many, some
- * stay, as nobody likes to wait for an end. */
+/* What was merged is free pages now. At the end nothing needs them, nor journals that nothing is in; where there are
+ * very many pages, some stay, as nobody likes to wait for an end. */
 enum err writer_shrink_open(struct sqlite_engine *e, void *unused)
 {
     (void)unused;
     struct partition *p = e->writer.open;
     bool has_more = p != NULL && p->db.handle != NULL && atomic_load(&e->not_writable) == NULL;
     enum err error = ERR_OK;
+    for (size_t i = 0; i < e->partitions_count && has_more && error == ERR_OK; i++) {
+        p = e->partitions[i];
+        if (p->db.handle != NULL && view_count_in(&e->view, p) == 0)
+            error = journal_discard(&p->journal);
+    }
+    if (error == ERR_OK)
+        p = e->writer.open;
     for (unsigned i = 0; i < SHRINK_STEPS_AT_END && has_more && error == ERR_OK; i++)
         error = partition_shrink(p, &has_more);
     if (error != ERR_OK)
         writer_write_failed(e, p, error);
     return error;
+}
+
+/* A quiet server keeps one small file, and one that is short of room none that it does not need. */
+static void journal_tend(struct sqlite_engine *e, struct partition *p)
+{
+    if (atomic_load(&e->disk.state) != DISK_OK)
+        journal_trim(&p->journal, 0, 0);
+    else if (engine_may_rest(e, e->writer.busy_mono_ns))
+        journal_trim(&p->journal, 1, SEGMENT_BYTES_QUIET);
+    else
+        journal_trim(&p->journal, SEGMENTS_FREE_MOST, UINT64_MAX);
 }
 
 /* Nobody else has it open, so its log can be emptied at any time. */
@@ -349,13 +390,16 @@ void writer_partitions_tend(struct sqlite_engine *e)
     struct writer *w = &e->writer;
     if (atomic_load(&e->not_writable) != NULL || w->open == NULL)
         return;
-    atomic_store(&w->open->bytes, db_bytes(&w->open->db));
+    journal_tend(e, w->open);
+    atomic_store(&w->open->bytes, partition_bytes(w->open));
     if (partition_is_full(e, w->open))
         partition_roll(e);
     for (size_t i = 0; i < e->partitions_count; i++) {
         struct partition *p = e->partitions[i];
-        if (p != w->open && p->state == PARTITION_OPEN && p->db.handle != NULL)
-            partition_seal(e, p);
+        if (p == w->open || p->state != PARTITION_OPEN || p->db.handle == NULL)
+            continue;
+        journal_trim(&p->journal, 0, 0); /* what is free is not used again */
+        partition_seal(e, p);
     }
     catalog_tend(e);
 }

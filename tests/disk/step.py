@@ -407,7 +407,7 @@ def newer(report, original):
             copy.start(wait=False)
             code = copy.process.wait(20)
             said = copy.log_text()
-            report.check(f"a newer {name} is refused, naming both versions", code == EXIT_NEWER and "99" in said and "up to 2" in said and name in said,
+            report.check(f"a newer {name} is refused, naming both versions", code == EXIT_NEWER and "99" in said and "up to 3" in said and name in said,
                          f"exit {code}: {said.strip()[-200:]}")
             code, said = verify(copy)
             report.check(f"verify refuses it too: {name}", code in (1, EXIT_NEWER) and ("99" in said or "newer" in said), f"exit {code}: {said[:200]}")
