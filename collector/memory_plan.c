@@ -100,6 +100,6 @@ void memory_plan_make(uint64_t limit_bytes, struct memory_plan *out)
         .request_bytes_max = (size_t)smaller(limit_bytes / 8, 64 * MIB),
         .queries_bytes = (size_t)(limit_bytes / 5),
         .storage_bytes = (size_t)(limit_bytes / 4),
-        .kept_bytes = (size_t)(limit_bytes / 8),
+        .kept_bytes = (size_t)(limit_bytes / 16),
     };
 }

@@ -22,7 +22,7 @@ struct memory_plan {
     size_t
         storage_bytes; /* 25 %: pending bodies, builders, caches; half as much besides for merges */
     size_t
-        kept_bytes; /* an eighth: freed mappings that wait to be used again (base/page_cache.h) */
+        kept_bytes; /* a sixteenth: freed mappings that wait to be used again (base/page_cache.h) */
                     /* the rest: connections, threads, the allocator's slack */
 };
 
