@@ -508,41 +508,71 @@ static enum err edge_copy(const struct total *e, struct arena *arena, struct edg
     return error == ERR_OK ? histogram_copy(&e->sum.second, arena, &out->server_duration) : error;
 }
 
-static enum err entries_copy(const struct totals *t, struct arena *arena,
-                             struct derived_totals *out)
+/* Who counts waits for a part, not for all: some hundred entries, a part of a millisecond. */
+#define COPY_BUCKETS 256u
+
+/* What is copied, part by part: between two of them entries may come, so that it may have to grow. */
+struct copy {
+    struct derived_totals out;
+    size_t series_capacity, edges_capacity;
+};
+
+static enum err room(struct arena *arena, void **items, size_t size, size_t count, size_t *capacity)
+{
+    if (count < *capacity)
+        return ERR_OK;
+    size_t wanted = 2 * *capacity;
+    void *grown = arena_alloc_array(arena, wanted, size);
+    if (grown == NULL)
+        return arena_failure(arena);
+    memcpy(grown, *items, count * size);
+    *items = grown;
+    *capacity = wanted;
+    return ERR_OK;
+}
+
+static enum err entry_copy(const struct total *x, struct arena *arena, struct copy *c)
+{
+    struct derived_totals *out = &c->out;
+    bool is_series = x->key[0] == KEY_RED;
+    void *items = is_series ? (void *)out->series : (void *)out->edges;
+    if (x->created_unix_ns == 0 || (!is_series && x->key[0] != KEY_EDGE))
+        return ERR_OK; /* nothing was counted in it */
+    enum err e =
+        is_series ? room(arena, &items, sizeof *out->series, out->series_count, &c->series_capacity)
+                  : room(arena, &items, sizeof *out->edges, out->edges_count, &c->edges_capacity);
+    if (e != ERR_OK)
+        return e;
+    if (is_series) {
+        out->series = items;
+        return series_copy(x, arena, &out->series[out->series_count++]);
+    }
+    out->edges = items;
+    return edge_copy(x, arena, &out->edges[out->edges_count++]);
+}
+
+static enum err part_copy(struct totals *t, uint32_t from, struct arena *arena, struct copy *c)
 {
     enum err e = ERR_OK;
-    for (uint32_t i = 0; i < BUCKETS; i++) {
-        for (const struct total *x = t->buckets[i]; x != NULL && e == ERR_OK; x = x->next) {
-            if (x->created_unix_ns == 0)
-                continue; /* nothing was counted in it */
-            if (x->key[0] == KEY_RED)
-                e = series_copy(x, arena, &out->series[out->series_count++]);
-            else if (x->key[0] == KEY_EDGE)
-                e = edge_copy(x, arena, &out->edges[out->edges_count++]);
-        }
-    }
+    (void)pthread_mutex_lock(&t->lock);
+    for (uint32_t i = from; i < from + COPY_BUCKETS; i++)
+        for (const struct total *x = t->buckets[i]; x != NULL && e == ERR_OK; x = x->next)
+            e = entry_copy(x, arena, c);
+    (void)pthread_mutex_unlock(&t->lock);
     return e;
 }
 
-enum err totals_copy(struct totals *t, const struct query_context *q, uint64_t now_mono_ns,
-                     struct derived_totals *out)
+static enum err copy_begin(struct totals *t, struct arena *arena, uint64_t now_mono_ns,
+                           struct copy *c)
 {
-    struct derived_totals copy = { 0 };
-    enum err e = ERR_OK;
+    struct derived_totals *out = &c->out;
     (void)pthread_mutex_lock(&t->lock);
     /* Where nothing comes any more nobody adds: then who asks sees to it that series leave. */
     if (now_mono_ns > t->now_mono_ns)
         t->now_mono_ns = now_mono_ns;
     sweep_when_due(t);
-    copy.series = arena_alloc_array(q->arena, (size_t)t->series_count + 1, sizeof *copy.series);
-    copy.edges = arena_alloc_array(q->arena, (size_t)t->edges_count + 1, sizeof *copy.edges);
-    if (copy.series == NULL || copy.edges == NULL)
-        e = arena_failure(q->arena);
-    if (e == ERR_OK)
-        e = entries_copy(t, q->arena, &copy);
-    memcpy(copy.unpaired, t->unpaired, sizeof copy.unpaired);
-    copy.bounds = (struct derived_bounds){
+    memcpy(out->unpaired, t->unpaired, sizeof out->unpaired);
+    out->bounds = (struct derived_bounds){
         .series = t->series_count,
         .series_max = TOTALS_SERIES_MAX,
         .series_per_service_max = TOTALS_OF_SERVICE_MAX,
@@ -555,9 +585,24 @@ enum err totals_copy(struct totals *t, const struct query_context *q, uint64_t n
         .overflowed_edge_calls = t->overflowed_edge_calls,
         .memory_bytes = t->memory_bytes + t->names.bytes,
     };
+    c->series_capacity = (size_t)t->series_count + 1;
+    c->edges_capacity = (size_t)t->edges_count + 1;
     (void)pthread_mutex_unlock(&t->lock);
+    out->series = arena_alloc_array(arena, c->series_capacity, sizeof *out->series);
+    out->edges = arena_alloc_array(arena, c->edges_capacity, sizeof *out->edges);
+    return out->series == NULL || out->edges == NULL ? arena_failure(arena) : ERR_OK;
+}
+
+enum err totals_copy(struct totals *t, const struct query_context *q, uint64_t now_mono_ns,
+                     struct derived_totals *out)
+{
+    struct copy copy = { 0 };
+    static_assert(BUCKETS % COPY_BUCKETS == 0, "parts are equal");
+    enum err e = copy_begin(t, q->arena, now_mono_ns, &copy);
+    for (uint32_t from = 0; from < BUCKETS && e == ERR_OK; from += COPY_BUCKETS)
+        e = part_copy(t, from, q->arena, &copy);
     if (e == ERR_OK)
-        *out = copy;
+        *out = copy.out;
     return e;
 }
 

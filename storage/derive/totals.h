@@ -5,7 +5,7 @@
  *            here before it is counted under a key of its own; over a bound it is counted under
  *            DERIVED_OVERFLOW_NAME. /metrics is a copy of the entries.
  * Bound      the maxima below; an entry is 500 bytes to 1 KiB with its histograms.
- * Threads    any; one lock, held for a few entries at a time, or for a copy of all (some milliseconds).
+ * Threads    any; one lock, held for a few entries at a time, or for a part of a copy (some hundred entries).
  * Errors     where memory lacks, an entry is not made, and what would be counted in it only here is lost. */
 #ifndef SPINDLE_STORAGE_DERIVE_TOTALS_H
 #define SPINDLE_STORAGE_DERIVE_TOTALS_H
@@ -75,7 +75,8 @@ void totals_show_edge(void *context, struct edge_key *key);
 void totals_add(struct totals *t, const struct tally *tally, uint64_t now_unix_ns,
                 uint64_t now_mono_ns);
 
-/* Copies in the query's arena: its errors. What others know of bounds is left 0; what is idle leaves first. */
+/* Copies in the query's arena: its errors. What others know of bounds is left 0; what is idle leaves first. Each entry is of
+ * one moment; all of them are of some milliseconds, so that who counts is not kept waiting. */
 NODISCARD enum err totals_copy(struct totals *t, const struct query_context *q,
                                uint64_t now_mono_ns, struct derived_totals *out);
 NODISCARD enum err totals_cleaned(struct totals *t, const struct query_context *q,

@@ -371,6 +371,71 @@ static void many_add(struct totals *t, unsigned count, bool is_edge)
     arena_deinit(&arena);
 }
 
+struct copier {
+    struct feed *feed;
+    _Atomic bool is_ending;
+    unsigned copies;
+    bool is_wrong;
+};
+
+/* Each entry is of one moment, and what was there stays: while others add, who copies lets them in between. */
+static void *copy_always(void *context)
+{
+    struct copier *c = context;
+    size_t series_before = 0;
+    uint64_t calls_before = 0;
+    do {
+        struct arena arena;
+        struct derived_totals t;
+        uint64_t calls = 0;
+        arena_init(&arena, (size_t)64 << 20, NULL);
+        const struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
+        c->is_wrong |= totals_copy(&c->feed->totals, &q, 1, &t) != ERR_OK;
+        for (size_t i = 0; !c->is_wrong && i < t.series_count; i++) {
+            calls += t.series[i].calls;
+            c->is_wrong = t.series[i].duration.count != t.series[i].calls;
+        }
+        c->is_wrong |= calls < calls_before || t.series_count < series_before;
+        calls_before = calls;
+        series_before = t.series_count;
+        c->copies++;
+        arena_deinit(&arena);
+    } while (!c->is_ending && !c->is_wrong);
+    return NULL;
+}
+
+static void copies_are_sound_while_others_count(void **state)
+{
+    (void)state;
+    struct feed f;
+    pthread_t thread;
+    feed_init(&f);
+    struct copier c = { .feed = &f };
+    assert_int_equal(pthread_create(&thread, NULL, copy_always, &c), 0);
+    for (uint64_t round = 0; round < 300; round++) {
+        for (unsigned i = 0; i < 10; i++) {
+            char name[] = "operation ......";
+            for (uint64_t n = round * 5 + i, k = 10; k < 16; k++, n /= 26)
+                name[k] = (char)('a' + n % 26);
+            feed_span(&f, 0, "cart", name, 2, 1 + round % 30);
+        }
+        feed_build(&f, 1);
+    }
+    c.is_ending = true;
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(c.copies > 0 && !c.is_wrong);
+    struct arena arena;
+    arena_init(&arena, (size_t)64 << 20, NULL);
+    struct derived_totals t = copy(&f, &arena);
+    uint64_t calls = 0;
+    for (size_t i = 0; i < t.series_count; i++)
+        calls += t.series[i].calls;
+    assert_int_equal(calls, f.spans);
+    assert_int_equal(t.series_count, t.bounds.series);
+    arena_deinit(&arena);
+    feed_deinit(&f);
+}
+
 static void series_and_edges_and_halves_fit_32_mib(void **state)
 {
     (void)state;
@@ -400,6 +465,7 @@ int main(void)
         cmocka_unit_test(services_over_the_bound_are_counted_together),
         cmocka_unit_test(idle_series_leave_and_begin_again),
         cmocka_unit_test(memory_stays_within_the_budget),
+        cmocka_unit_test(copies_are_sound_while_others_count),
         cmocka_unit_test(series_and_edges_and_halves_fit_32_mib),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
