@@ -11,6 +11,7 @@ if(TARGET rowgroup_test)
 endif()
 spindle_test(rowgroup/rowgroup_scan_test.c USES rowgroup_testing proto_testing)
 spindle_test(rowgroup/rowgroup_find_test.c USES rowgroup_testing)
+spindle_test(rowgroup/rowgroup_texts_test.c USES storage)
 spindle_test(rowgroup/trace_filter_test.c USES storage)
 
 spindle_fuzz(rowgroup/rowgroup_fuzz.c USES rowgroup_testing)
