@@ -469,6 +469,36 @@ static void last_entry_goes_bad(void **state)
 
 /* ---- Trace filters --------------------------------------------------------------------------- */
 
+/* SQLite finds nothing wrong with an empty list. */
+static void row_group_list_reads_as_empty(void **state)
+{
+    (void)state;
+    struct store s;
+    struct engine *e = NULL;
+    struct engine_statistics statistics;
+    char path[256];
+    uint8_t empty[DB_PAGE_BYTES] = { 0x0d, 0, 0, 0, 0, DB_PAGE_BYTES >> 8, 0, 0 };
+    store_init(&s, 7);
+    (void)snprintf(path, sizeof path, "%s/p000001.db", s.directory);
+    uint32_t root = row_group_root(&s);
+    assert_int_equal(sqlite_engine_open(&s.options, &e, NULL), ERR_OK);
+    engine_statistics(e, &statistics);
+    assert_int_equal(statistics.partitions_damaged, 0);
+    assert_true(statistics.spans > 0);
+    engine_close(e);
+    log_empty(s.directory, "p000001.db");
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, (long)(root - 1) * (long)DB_PAGE_BYTES, SEEK_SET), 0);
+    assert_int_equal(fwrite(empty, 1, sizeof empty, f), sizeof empty);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(sqlite_engine_open(&s.options, &e, NULL), ERR_OK);
+    engine_statistics(e, &statistics);
+    assert_int_equal(statistics.partitions_damaged, 1);
+    engine_close(e);
+    store_deinit(&s);
+}
+
 static void complaint(void *context, const char *file, const char *what)
 {
     (void)file;
@@ -586,6 +616,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(position_goes_bad),
         cmocka_unit_test(entry_goes_bad),
         cmocka_unit_test(last_entry_goes_bad),
+        cmocka_unit_test(row_group_list_reads_as_empty),
         cmocka_unit_test(filters_go_bad),
     };
     log_set_level((enum log_level)(LOG_ERROR + 1));

@@ -132,6 +132,7 @@ struct load {
     struct sqlite_engine *engine;
     struct group **groups; /* of all partitions, in order */
     size_t count, capacity;
+    uint64_t counted_spans; /* by the operations of the partition at hand */
 };
 
 static enum err load_group(void *context, struct group *take_group, struct bytes requests)
@@ -159,6 +160,7 @@ static enum err load_operation(void *context, struct bytes service, struct bytes
                                uint32_t kind, uint64_t spans)
 {
     struct load *l = context;
+    l->counted_spans += spans;
     return operations_add(&l->engine->operations, service, name, kind, spans);
 }
 
@@ -171,6 +173,20 @@ void engine_partition_damaged(struct sqlite_engine *e, struct partition *p, enum
     metric_add(e->metrics.damaged_partitions, 1);
     log_line(LOG_ERROR, "storage", "partition %llu is damaged: %s: %s", (unsigned long long)p->id,
              p->path, err_text(error));
+}
+
+/* A page of the list that reads as empty hides row groups without an error: but their spans were counted. */
+static void spans_compare(struct load *l, struct partition *p, size_t groups_before)
+{
+    uint64_t rows = 0;
+    for (size_t i = groups_before; i < l->count; i++)
+        rows += l->groups[i]->signal == SIGNAL_TRACES ? l->groups[i]->rows : 0;
+    if (l->counted_spans <= rows)
+        return;
+    log_line(
+        LOG_ERROR, "storage", "partition %llu lists row groups of %llu spans, and counted %llu",
+        (unsigned long long)p->id, (unsigned long long)rows, (unsigned long long)l->counted_spans);
+    engine_partition_damaged(l->engine, p, ERR_CORRUPT);
 }
 
 /* Files of the last minutes are read in any case: they hold the hashes of requests that may come again. */
@@ -188,12 +204,15 @@ static enum err load_partition(struct load *l, struct partition *p)
     size_t groups_before = l->count;
     /* The operations of those that are summarised have been added all together. */
     uint64_t damaged_filters = 0;
+    l->counted_spans = 0;
     const struct partition_visit visit = { l, &e->view.filters, &damaged_filters, load_group,
                                            p->is_summarised ? NULL : load_operation };
     if (error == ERR_OK && is_loaded_from_catalog(e, p)) {
         error = summary_load(e, p, &visit);
     } else if (error == ERR_OK) {
         error = partition_load(p, &visit);
+        if (error == ERR_OK)
+            spans_compare(l, p, groups_before);
         if (error == ERR_OK)
             error = derived_load(e, p);
     }
