@@ -131,6 +131,8 @@ bool stages_derive(const struct stages_work *work)
         e = half_table_init(&d.halves);
     d.intake.admit = totals_admit_series;
     d.intake.admit_service = totals_admit_service;
+    d.intake.admit_again = totals_admit_again;
+    d.intake.admit_changes = totals_changes;
     d.intake.admit_edge = totals_admit_edge;
     d.intake.admit_context = &d.totals;
     d.intake.is_by_trace = true;

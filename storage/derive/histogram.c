@@ -431,33 +431,42 @@ static uint8_t *buckets_put(const struct histogram *h, uint8_t *p)
     return p;
 }
 
-/* The marked buckets of words [from, to], in order; forgets the marks. Returns how many. */
-static uint32_t marks_take(struct histogram_scatter *s, uint32_t from, uint32_t to)
+/* One bucket more in the run whose length stands at `length`; returns where what is written ends. */
+static inline uint8_t *run_longer(uint8_t *length, uint32_t run, uint8_t *p)
 {
-    uint32_t count = 0;
-    for (uint32_t word = from; word <= to; word++) {
-        for (uint64_t left = s->marks[word]; left != 0; left &= left - 1)
-            s->filled[count++] = (uint16_t)(word * 64 + (uint32_t)__builtin_ctzll(left));
-        s->marks[word] = 0;
+    if (run < 0x80) {
+        *length = (uint8_t)run;
+        return p;
     }
-    return count;
+    if (run == 0x80) /* it takes a second byte */
+        memmove(length + 2, length + 1, (size_t)(p++ - length - 1));
+    length[0] = (uint8_t)(run | 0x80);
+    length[1] = (uint8_t)(run >> 7);
+    return p;
 }
 
-/* As buckets_put(), and forgets them. */
-static uint8_t *scatter_put(struct histogram_scatter *s, uint32_t count, uint8_t *p)
+/* As buckets_put(), of the marked buckets in words [from, to], and forgets them. Most runs have one bucket: so their
+ * length is written with the first, and counted up. */
+static uint8_t *scatter_put(struct histogram_scatter *s, uint32_t from, uint32_t to, uint8_t *p)
 {
-    const uint16_t *filled = s->filled;
-    uint32_t next = 0;
-    for (uint32_t i = 0; i < count;) {
-        uint32_t bucket = filled[i], end = i + 1;
-        while (end < count && filled[end] == bucket + (end - i))
-            end++;
-        p = varint_at(p, i == 0 ? zigzag32((int32_t)bucket - 1) : bucket - next);
-        p = varint_at(p, end - i);
-        for (next = bucket; i < end; i++, next++) {
-            p = varint_at(p, s->counts[next]);
-            s->counts[next] = 0;
+    uint32_t next = UINT32_MAX, run = 0;
+    uint8_t *length = NULL;
+    for (uint32_t word = from; word <= to; word++) {
+        for (uint64_t left = s->marks[word]; left != 0; left &= left - 1) {
+            uint32_t bucket = word * 64 + (uint32_t)__builtin_ctzll(left);
+            if (bucket == next) {
+                p = run_longer(length, ++run, p);
+            } else {
+                p = varint_at(p, run == 0 ? zigzag32((int32_t)bucket - 1) : bucket - next);
+                length = p++;
+                *length = 1;
+                run = 1;
+            }
+            p = varint_at(p, s->counts[bucket]);
+            s->counts[bucket] = 0;
+            next = bucket + 1;
         }
+        s->marks[word] = 0;
     }
     return p;
 }
@@ -508,13 +517,15 @@ void histogram_scatter_encode(struct histogram_scatter *s, const struct histogra
     assert(facts->max > 0 && facts->length == 0 && facts->scale == HISTOGRAM_SCALE);
     uint32_t high = (uint32_t)(histogram_bucket(facts->max) + 1);
     uint32_t low = facts->min == 0 ? 0 : (uint32_t)(histogram_bucket(facts->min) + 1);
-    uint32_t filled = marks_take(s, low / 64, high / 64);
+    size_t width = high - low + 1;
+    size_t filled = facts->count < width ? (size_t)facts->count : width;
     size_t mark = out->len;
     buffer_append_byte(out, 0);
-    uint8_t *begin = buffer_reserve(out, (5 + 3 * (size_t)filled) * VARINT_BYTES_MAX);
+    uint8_t *begin = buffer_reserve(out, (5 + 3 * filled) * VARINT_BYTES_MAX);
     if (begin == NULL)
         return;
-    buffer_grew(out, (size_t)(scatter_put(s, filled, facts_put(facts, begin)) - begin));
+    uint8_t *end = scatter_put(s, low / 64, high / 64, facts_put(facts, begin));
+    buffer_grew(out, (size_t)(end - begin));
     length_put(out, mark);
 }
 

@@ -117,7 +117,6 @@ void histogram_encode(const struct histogram *h, struct buffer *out);
 struct histogram_scatter {
     uint32_t counts[HISTOGRAM_BUCKETS]; /* of bucket i - 1 */
     uint64_t marks[HISTOGRAM_BUCKETS / 64 + 1];
-    uint16_t filled[HISTOGRAM_BUCKETS]; /* while encoding */
 };
 static inline void histogram_scatter_count(struct histogram_scatter *s, const int16_t *buckets,
                                            size_t count)

@@ -11,6 +11,11 @@
 #define CONTEXTS_MAX (1u << 20) /* as many as a row group has rows */
 /* Of the arena, between row groups: usual ones take half of it. */
 #define KEEP_BYTES ((size_t)4 << 20)
+/* What is known from one row group to the next, at most: with more, all is forgotten. 5 MiB or so. */
+#define KNOWN_MAX          16384u /* series, nodes, edges, each */
+#define KNOWN_NAMES_MAX    8192u
+#define KNOWN_NAME_LEN_MAX 256u
+#define PASSING            (UINT32_C(1) << 31) /* the number of a name in its group, where it is not kept */
 
 struct intake_name {
     uint64_t hash;
@@ -20,6 +25,9 @@ struct intake_name {
 
 struct intake_slot {
     uint64_t key; /* see slot_key(); 0: free */
+    void *place;  /* of intake_admit_fn */
+    uint64_t changes;
+    uint32_t group; /* that asked for it last */
     uint32_t series;
 };
 
@@ -30,37 +38,65 @@ void intake_init(struct intake *in, size_t bytes_max)
     in->arena.keep_bytes = KEEP_BYTES;
     tally_init(&in->tally, &in->arena, TALLY_MINUTE_NS);
     intern_init(&in->nodes, CONTEXTS_MAX);
+    intern_init(&in->known_names, KNOWN_NAMES_MAX);
     buffer_init(&in->scratch, (size_t)4 << 20);
     buffer_init(&in->cleaned, (size_t)4 << 20);
+    in->group = 1;
 }
 
 void intake_deinit(struct intake *in)
 {
     tally_deinit(&in->tally);
     intern_deinit(&in->nodes);
+    intern_deinit(&in->known_names);
     arena_deinit(&in->arena);
     buffer_deinit(&in->scratch);
     buffer_deinit(&in->cleaned);
     mem_free(in->contexts);
     mem_free(in->names);
+    mem_free(in->name_numbers);
     mem_free(in->slots);
     intake_edges_deinit(in);
     *in = (struct intake){ 0 };
 }
 
-void intake_reset(struct intake *in)
+static bool is_known_kept(const struct intake *in)
+{
+    return in->admit_again != NULL && !in->has_passing_names && in->error == ERR_OK &&
+           in->tally.keys.count <= KNOWN_MAX && in->nodes.count <= KNOWN_MAX &&
+           in->slots_used <= KNOWN_MAX && in->edges_used <= KNOWN_MAX;
+}
+
+static void known_forget(struct intake *in)
 {
     tally_reset(&in->tally);
-    arena_reset(&in->arena);
     intern_reset(&in->nodes);
+    intern_reset(&in->known_names);
+    if (in->slots != NULL)
+        memset(in->slots, 0, (in->slots_mask + 1u) * sizeof *in->slots);
+    in->slots_used = 0;
+    in->has_passing_names = false;
+    intake_edges_forget(in);
+}
+
+void intake_reset(struct intake *in)
+{
+    if (is_known_kept(in))
+        tally_empty(&in->tally);
+    else
+        known_forget(in);
+    arena_reset(&in->arena);
     if (in->contexts_capacity > 0)
         memset(in->contexts, 0, in->contexts_capacity * sizeof *in->contexts);
     if (in->names != NULL)
         memset(in->names, 0, (in->names_mask + 1u) * sizeof *in->names);
-    if (in->slots != NULL)
-        memset(in->slots, 0, (in->slots_mask + 1u) * sizeof *in->slots);
-    in->names_used = in->slots_used = 0;
+    if (in->name_numbers_used > 0)
+        memset(in->name_numbers, 0, in->name_numbers_used * sizeof *in->name_numbers);
+    in->names_used = in->name_numbers_used = 0;
     intake_edges_reset(in);
+    if (in->admit_changes != NULL)
+        in->changes = in->admit_changes(in->admit_context);
+    in->group++;
     in->spans = 0;
     in->error = ERR_OK;
 }
@@ -102,7 +138,8 @@ static void resource_read(struct bytes resource, struct intake_context *c)
     c->environment = bytes_slice(c->environment, 0, CLEAN_NAME_MAX);
 }
 
-static struct intake_context *context_get(struct intake *in, uint32_t number, struct bytes resource)
+static __attribute__((noinline)) struct intake_context *
+context_get(struct intake *in, uint32_t number, struct bytes resource)
 {
     if (number >= in->contexts_capacity) {
         assert(number < CONTEXTS_MAX);
@@ -144,7 +181,7 @@ static struct intake_context *context_get(struct intake *in, uint32_t number, st
 /* ---- Series ---------------------------------------------------------------------------------- */
 
 static enum err series_make(struct intake *in, const struct intake_context *c, struct bytes name,
-                            uint32_t kind, uint32_t status, uint32_t *out)
+                            uint32_t kind, uint32_t status, struct intake_slot *out)
 {
     buffer_reset(&in->cleaned);
     unsigned cleaned = clean_name(name, &in->cleaned);
@@ -160,11 +197,11 @@ static enum err series_make(struct intake *in, const struct intake_context *c, s
     if (e != ERR_OK)
         return e;
     if (in->admit != NULL)
-        in->admit(in->admit_context, name, cleaned, &key);
+        out->place = in->admit(in->admit_context, name, cleaned, &key);
     buffer_reset(&in->scratch);
     red_key_put(&in->scratch, &key);
     e = buffer_error(&in->scratch);
-    return e == ERR_OK ? tally_series(&in->tally, buffer_bytes(&in->scratch), out) : e;
+    return e == ERR_OK ? tally_series(&in->tally, buffer_bytes(&in->scratch), &out->series) : e;
 }
 
 static enum err names_grow(struct intake *in)
@@ -203,6 +240,49 @@ static uint32_t name_number(struct intake *in, struct bytes name)
     return in->names_used;
 }
 
+static bool name_numbers_grow(struct intake *in, uint32_t number)
+{
+    uint32_t capacity = in->name_numbers_capacity == 0 ? 512 : in->name_numbers_capacity;
+    while (capacity <= number)
+        capacity *= 2;
+    uint32_t *grown = mem_realloc(in->name_numbers, capacity * sizeof *grown);
+    if (grown == NULL)
+        return !intake_failed(in, ERR_NOMEM);
+    memset(grown + in->name_numbers_capacity, 0,
+           (capacity - in->name_numbers_capacity) * sizeof *grown);
+    in->name_numbers = grown;
+    in->name_numbers_capacity = capacity;
+    return true;
+}
+
+/* A number that stays for one that is the group's, + 1; 0 after a failure. */
+static uint32_t name_known(struct intake *in, const struct derive_span *s)
+{
+    uint32_t number = s->name_plus_one, known = 0;
+    assert(number < PASSING);
+    if (number >= in->name_numbers_capacity && !name_numbers_grow(in, number))
+        return 0;
+    if (number >= in->name_numbers_used)
+        in->name_numbers_used = number + 1;
+    enum err e = s->name.len > KNOWN_NAME_LEN_MAX ? ERR_TOO_MANY
+                                                  : intern_put(&in->known_names, s->name, &known);
+    if (e != ERR_OK && e != ERR_TOO_MANY) {
+        (void)intake_failed(in, e);
+        return 0;
+    }
+    in->has_passing_names = in->has_passing_names || e != ERR_OK;
+    return in->name_numbers[number] = e == ERR_OK ? known + 1 : number | PASSING;
+}
+
+static inline uint32_t name_of(struct intake *in, const struct derive_span *s)
+{
+    if (s->name_plus_one == 0)
+        return name_number(in, s->name);
+    if (s->name_plus_one < in->name_numbers_used && in->name_numbers[s->name_plus_one] != 0)
+        return in->name_numbers[s->name_plus_one];
+    return name_known(in, s);
+}
+
 /* Nodes are below 2^20, kinds below 8, statuses below 4; never 0, as names count from 1. */
 static uint64_t slot_key(uint32_t node, uint32_t name_plus_one, uint32_t kind, uint32_t status)
 {
@@ -232,24 +312,39 @@ static enum err slots_grow(struct intake *in)
     return ERR_OK;
 }
 
+/* A series that the group has not seen yet, in the slot where it is, or is to be. */
+static __attribute__((noinline)) bool slot_fill(struct intake *in, const struct intake_context *c,
+                                                const struct derive_span *s, uint64_t key,
+                                                struct intake_slot *slot)
+{
+    bool is_known = slot->key == key && in->admit_again != NULL && slot->changes == in->changes;
+    struct intake_slot filled = { .key = key, .changes = in->changes };
+    if (!is_known || !in->admit_again(in->admit_context, in->changes, slot->place)) {
+        if (intake_failed(in, series_make(in, c, s->name, (uint32_t)(key >> 2 & 7),
+                                          (uint32_t)(key & 3), &filled)))
+            return false;
+        in->slots_used += slot->key == 0;
+        *slot = filled;
+    }
+    slot->group = in->group;
+    return true;
+}
+
 /* The series of a span: nearly always one that is known by these very parts. */
-static bool series_find(struct intake *in, const struct intake_context *c,
-                        const struct derive_span *s, uint32_t kind, uint32_t status, uint32_t *out)
+static inline bool series_find(struct intake *in, const struct intake_context *c,
+                               const struct derive_span *s, uint32_t kind, uint32_t status,
+                               uint32_t *out)
 {
     if ((in->slots == NULL || in->slots_used >= in->slots_mask / 2) &&
         intake_failed(in, slots_grow(in)))
         return false;
-    uint32_t name = s->name_plus_one != 0 ? s->name_plus_one : name_number(in, s->name);
+    uint32_t name = name_of(in, s);
     if (name == 0)
         return false;
     uint64_t key = slot_key(c->node, name, kind, status);
     struct intake_slot *slot = &in->slots[slot_of(in->slots, in->slots_mask, key)];
-    if (slot->key == 0) {
-        if (intake_failed(in, series_make(in, c, s->name, kind, status, &slot->series)))
-            return false;
-        slot->key = key;
-        in->slots_used++;
-    }
+    if (slot->group != in->group && !slot_fill(in, c, s, key, slot))
+        return false;
     *out = slot->series;
     return true;
 }
@@ -265,33 +360,45 @@ static struct derived_exemplar exemplar_of(const struct derive_span *s)
     return x;
 }
 
+static __attribute__((noinline)) void point_example(struct tally_point *p,
+                                                    const struct derive_span *s, bool is_failed)
+{
+    struct derived_exemplar x = exemplar_of(s);
+    if (tally_is_slower(&x, &p->slowest))
+        p->slowest = x;
+    if (is_failed && tally_is_later(&x, &p->failed))
+        p->failed = x;
+}
+
 /* UINT32_MAX after a failure, else the series. */
-static uint32_t red_count(struct intake *in, const struct intake_context *c,
-                          const struct derive_span *s, uint64_t weight)
+static inline uint32_t red_count(struct intake *in, const struct intake_context *c,
+                                 const struct derive_span *s, uint64_t weight)
 {
     uint32_t kind = s->kind <= 5 ? s->kind : 0, status = s->status <= 2 ? s->status : 0;
     uint32_t series;
     struct tally_point *p;
     if (!series_find(in, c, s, kind, status, &series) ||
         intake_failed(in, tally_at(&in->tally, series, intake_time(in, s->start_unix_ns), &p)) ||
-        intake_failed(in, tally_duration(&in->tally, p, false, s->duration_ns)))
+        intake_failed(in, tally_duration(&in->tally, &p->first_values, s->duration_ns)))
         return UINT32_MAX;
     p->calls++;
     p->bytes += s->message.len;
     p->estimated_calls = intake_add_saturating(p->estimated_calls, weight);
-    if (s->duration_ns >= p->slowest.duration_ns) {
-        struct derived_exemplar x = exemplar_of(s);
-        if (tally_is_slower(&x, &p->slowest))
-            p->slowest = x;
+    if (status == 2) {
+        p->errors++;
+        p->estimated_errors = intake_add_saturating(p->estimated_errors, weight);
     }
-    if (status != 2)
-        return series;
-    p->errors++;
-    p->estimated_errors = intake_add_saturating(p->estimated_errors, weight);
-    struct derived_exemplar x = exemplar_of(s);
-    if (tally_is_later(&x, &p->failed))
-        p->failed = x;
+    if (status == 2 || s->duration_ns >= p->slowest.duration_ns)
+        point_example(p, s, status == 2);
     return series;
+}
+
+static __attribute__((noinline)) void intake_trace_begin(struct intake *in,
+                                                         const struct derive_span *s)
+{
+    intake_trace_end(in);
+    in->trace.trace_low = s->trace_low;
+    in->trace.trace_high = s->trace_high;
 }
 
 void intake_add(struct intake *in, uint32_t context, struct bytes resource,
@@ -299,19 +406,17 @@ void intake_add(struct intake *in, uint32_t context, struct bytes resource,
 {
     if (in->error != ERR_OK)
         return;
-    struct intake_context *c = context_get(in, context, resource);
+    bool is_known = context < in->contexts_capacity && in->contexts[context].is_known;
+    struct intake_context *c =
+        is_known ? &in->contexts[context] : context_get(in, context, resource);
     if (c == NULL)
         return;
-    if (in->is_by_trace &&
-        (s->trace_low != in->trace.trace_low || s->trace_high != in->trace.trace_high)) {
-        intake_trace_end(in);
-        in->trace.trace_low = s->trace_low;
-        in->trace.trace_high = s->trace_high;
-    }
+    if (s->trace_low != in->trace.trace_low || s->trace_high != in->trace.trace_high)
+        intake_trace_begin(in, s);
     uint64_t weight = s->trace_state.len == 0 ? WEIGHT_ONE : weight_of_trace_state(s->trace_state);
     in->spans++;
     uint32_t series = red_count(in, c, s, weight);
-    if (!in->skips_edges && series != UINT32_MAX && s->kind >= 2 && s->kind <= 5)
+    if (s->kind - 2 <= 3 && !in->skips_edges && series != UINT32_MAX)
         intake_span_edges(in, c, s, series, weight != WEIGHT_ONE);
 }
 

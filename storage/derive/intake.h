@@ -4,6 +4,8 @@
  * Role       takes the spans of one row group, or of the bodies that wait for one, and counts them in a tally
  *            by minute. A name is cleaned and a resource read once each: 800 instructions a span of W1,
  *            1,300 with pairing and what is stored (tests/gates).
+ * Again      who asks is asked once for each new series; where it can say whether its answers still hold, series are
+ *            known from one row group to the next.
  * Ownership  spans are borrowed until intake_reset().
  * Threads    one at a time.
  * Errors     stick: intake_add() does nothing after one, and intake_error() tells. ERR_NOMEM, ERR_TOO_LARGE,
@@ -19,9 +21,13 @@
 
 /* Asked once for each new series: the key to count it under, changed in place where a bound is reached. `raw`
  * is the name before it was cleaned, `cleaned` what was done to it (enum cleaned_reason). The key's name may be
- * changed to one that lives until the next call. */
-typedef void intake_admit_fn(void *context, struct bytes raw, unsigned cleaned,
-                             struct red_key *key);
+ * changed to one that lives until the next call. Returns what intake_admit_again_fn is asked with. */
+typedef void *intake_admit_fn(void *context, struct bytes raw, unsigned cleaned,
+                              struct red_key *key);
+/* A number that changes when an answer of before may be another now. */
+typedef uint64_t intake_changes_fn(void *context);
+/* Asked for each series that is seen again in another row group: false when that number is not `changes` now. */
+typedef bool intake_admit_again_fn(void *context, uint64_t changes, void *place);
 
 /* Of one row group, some 400 bytes each; their histograms come on top, within the arena. */
 #define INTAKE_POINTS_MAX 65536u
@@ -48,12 +54,20 @@ struct intake {
     intake_admit_fn *admit;                 /* NULL: everything is as it is */
     intake_admit_service_fn *admit_service; /* likewise */
     intake_admit_edge_fn *admit_edge;
+    intake_admit_again_fn *admit_again; /* NULL: nothing is known from group to group */
+    intake_changes_fn *admit_changes;
     void *admit_context;
+    uint64_t changes;                /* at the last reset */
+    uint32_t group;                  /* counts resets, from 1 */
     struct intake_context *contexts; /* by the caller's numbers */
     uint32_t contexts_capacity;
     struct intern nodes; /* services (with namespace and environment) and peers, as parts of keys */
     struct intake_name *names; /* of spans whose names come without a number */
     uint32_t names_used, names_mask;
+    struct intern known_names; /* of those with one: it is the group's, and these stay */
+    uint32_t *name_numbers;    /* by the group's: of the known name, + 1 */
+    uint32_t name_numbers_capacity, name_numbers_used;
+    bool has_passing_names;    /* some are not kept: the slots are the group's alone */
     struct intake_slot *slots; /* (node, name, kind, status) to series */
     uint32_t slots_used, slots_mask;
     /* What is known of the edges: halves, edges by numbers of nodes, and of each series the peer that its last span

@@ -13,9 +13,11 @@
 struct intake_edge {
     uint32_t client, server, via, series_plus_one;
     uint8_t type;
+    uint64_t changes; /* when it was asked for */
 };
 
 struct intake_peer {
+    uint32_t group; /* of the last span */
     bool is_known, has_codes;
     bool has_queue; /* a destination is named */
     enum peer_role role;
@@ -46,11 +48,13 @@ void intake_edges_reset(struct intake *in)
     in->callers.count = in->servers.count = 0;
     in->seeks_any = in->seeks_all = false;
     in->trace = (struct intake_trace){ 0 };
+}
+
+void intake_edges_forget(struct intake *in)
+{
     in->edges_used = 0;
     if (in->edges != NULL)
         memset(in->edges, 0, (in->edges_mask + 1u) * sizeof *in->edges);
-    if (in->peers_capacity > 0)
-        memset(in->peers, 0, in->peers_capacity * sizeof *in->peers);
 }
 
 uint32_t intake_node(struct intake *in, const struct derived_node *node)
@@ -66,10 +70,13 @@ uint32_t intake_node(struct intake *in, const struct derived_node *node)
 
 /* ---- Counting -------------------------------------------------------------------------------- */
 
-static bool edges_grow(struct intake *in)
+static inline uint32_t edge_hash(const struct intake_edge *of)
 {
-    if (in->edges != NULL && in->edges_used < in->edges_mask / 2)
-        return true;
+    return of->client * 31 + of->server * 0x9E3779B1u + of->via;
+}
+
+static __attribute__((noinline)) bool edges_grow(struct intake *in)
+{
     uint32_t count = in->edges == NULL ? 256 : 2 * (in->edges_mask + 1);
     struct intake_edge *edges = mem_alloc_array(count, sizeof *edges);
     if (edges == NULL)
@@ -81,7 +88,7 @@ static bool edges_grow(struct intake *in)
     for (uint32_t i = 0; i < old_count; i++) {
         if (old[i].series_plus_one == 0)
             continue;
-        uint32_t at = (old[i].client * 31 + old[i].server * 0x9E3779B1u + old[i].via) & (count - 1);
+        uint32_t at = edge_hash(&old[i]) & (count - 1);
         while (edges[at].series_plus_one != 0)
             at = (at + 1) & (count - 1);
         edges[at] = old[i];
@@ -109,24 +116,33 @@ static bool edge_series_make(struct intake *in, const struct intake_edge *of, ui
            !intake_failed(in, tally_series(&in->tally, buffer_bytes(&in->scratch), out));
 }
 
-static bool edge_series(struct intake *in, struct intake_edge of, uint32_t *out)
+/* One that the group has not asked for, in its place. */
+static __attribute__((noinline)) bool edge_fill(struct intake *in, const struct intake_edge *of,
+                                                struct intake_edge *place)
 {
-    if (!edges_grow(in))
+    uint32_t series;
+    if (!edge_series_make(in, of, &series))
         return false;
-    uint32_t at = (of.client * 31 + of.server * 0x9E3779B1u + of.via) & in->edges_mask;
-    for (; in->edges[at].series_plus_one != 0; at = (at + 1) & in->edges_mask) {
-        const struct intake_edge *e = &in->edges[at];
-        if (e->client == of.client && e->server == of.server && e->via == of.via &&
-            e->type == of.type) {
-            *out = e->series_plus_one - 1;
-            return true;
-        }
-    }
-    if (!edge_series_make(in, &of, out))
+    in->edges_used += place->series_plus_one == 0;
+    *place = *of;
+    place->series_plus_one = series + 1;
+    place->changes = in->changes;
+    return true;
+}
+
+static inline bool edge_series(struct intake *in, const struct intake_edge *of, uint32_t *out)
+{
+    if ((in->edges == NULL || in->edges_used >= in->edges_mask / 2) && !edges_grow(in))
         return false;
-    of.series_plus_one = *out + 1;
-    in->edges[at] = of;
-    in->edges_used++;
+    uint32_t at = edge_hash(of) & in->edges_mask;
+    struct intake_edge *e = &in->edges[at];
+    for (; e->series_plus_one != 0; e = &in->edges[at = (at + 1) & in->edges_mask])
+        if (e->client == of->client && e->server == of->server && e->via == of->via &&
+            e->type == of->type)
+            break;
+    if ((e->series_plus_one == 0 || e->changes != in->changes) && !edge_fill(in, of, e))
+        return false;
+    *out = e->series_plus_one - 1;
     return true;
 }
 
@@ -141,47 +157,57 @@ static struct derived_exemplar exemplar_of(const struct half *h)
     return x;
 }
 
-static void point_example(struct tally_point *p, const struct half *h, bool is_failed)
+static __attribute__((noinline)) void point_example(struct tally_point *p, const struct half *h,
+                                                    bool is_failed)
 {
-    bool may_be_slower = h->duration_ns >= p->slowest.duration_ns;
-    if (!may_be_slower && !is_failed)
-        return;
     struct derived_exemplar x = exemplar_of(h);
-    if (may_be_slower && tally_is_slower(&x, &p->slowest))
+    if (tally_is_slower(&x, &p->slowest))
         p->slowest = x;
     if (is_failed && tally_is_later(&x, &p->failed))
         p->failed = x;
 }
 
-static void edge_count(struct intake *in, uint32_t series, const struct half *client,
-                       const struct half *server)
+/* A call that the teller tells of, a client where there is one. */
+static inline bool edge_count(struct intake *in, uint32_t series, const struct half *teller,
+                              bool is_failed, struct tally_point **out)
 {
-    const struct half *teller = client != NULL ? client : server;
-    bool is_failed = (client != NULL && (client->flags & HALF_ERROR) != 0) ||
-                     (server != NULL && (server->flags & HALF_ERROR) != 0);
     struct tally_point *p;
-    if (intake_failed(in,
-                      tally_at(&in->tally, series, intake_time(in, teller->start_unix_ns), &p)) ||
-        (client != NULL &&
-         intake_failed(in, tally_duration(&in->tally, p, false, client->duration_ns))) ||
-        (server != NULL &&
-         intake_failed(in, tally_duration(&in->tally, p, true, server->duration_ns))))
-        return;
+    if (intake_failed(in, tally_at(&in->tally, series, intake_time(in, teller->start_unix_ns), &p)))
+        return false;
     p->calls++;
-    p->errors += is_failed;
     p->estimated_calls = intake_add_saturating(p->estimated_calls, TALLY_ONE);
-    p->estimated_errors = intake_add_saturating(p->estimated_errors, is_failed ? TALLY_ONE : 0);
-    point_example(p, teller, is_failed);
+    if (is_failed) {
+        p->errors++;
+        p->estimated_errors = intake_add_saturating(p->estimated_errors, TALLY_ONE);
+    }
+    if (is_failed || teller->duration_ns >= p->slowest.duration_ns)
+        point_example(p, teller, is_failed);
+    *out = p;
+    return true;
+}
+
+static inline bool duration_count(struct intake *in, struct tally_values *v, const struct half *h)
+{
+    return !intake_failed(in, tally_duration(&in->tally, v, h->duration_ns));
 }
 
 void intake_edge(struct intake *in, uint32_t client_node, uint32_t server_node,
                  enum connection_type type, uint32_t via, const struct half *client,
                  const struct half *server)
 {
-    struct intake_edge of = { client_node, server_node, via, 0, (uint8_t)type };
+    const struct intake_edge of = {
+        .client = client_node, .server = server_node, .via = via, .type = (uint8_t)type
+    };
+    const struct half *teller = client != NULL ? client : server;
+    bool is_failed =
+        ((client != NULL ? client->flags : 0u) | (server != NULL ? server->flags : 0u)) &
+        HALF_ERROR;
     uint32_t series;
-    if (in->error == ERR_OK && edge_series(in, of, &series))
-        edge_count(in, series, client, server);
+    struct tally_point *p;
+    if (in->error == ERR_OK && edge_series(in, &of, &series) &&
+        edge_count(in, series, teller, is_failed, &p) &&
+        (client == NULL || duration_count(in, &p->first_values, client)) && server != NULL)
+        (void)duration_count(in, &p->second_values, server);
 }
 
 void intake_pair(struct intake *in, const struct half *client, const struct half *server)
@@ -323,7 +349,7 @@ static bool codes_equal(const struct intake_peer *p, const uint64_t *codes, uint
 static bool attributes_equal(const struct intake_peer *p, const struct bytes *attributes,
                              uint32_t count)
 {
-    if (!p->is_known || p->attributes_count != count)
+    if (p->attributes_count != count)
         return false;
     for (uint32_t i = 0; i < count; i++)
         if (!wire_equal(p->attributes[i], attributes[i]))
@@ -346,17 +372,20 @@ static const struct intake_peer *peer_of(struct intake *in, const struct intake_
         return NULL;
     struct intake_peer *p = &in->peers[series];
     uint32_t count = s->attributes_count;
-    if (p->is_known && codes_equal(p, s->attribute_codes, count))
+    bool is_current = p->is_known && p->group == in->group;
+    if (is_current && codes_equal(p, s->attribute_codes, count))
         return p;
     bool is_gathered = s->attributes != NULL && count <= PEER_ATTRIBUTES_MAX;
-    if (is_gathered && attributes_equal(p, s->attributes, count)) {
+    if (is_current && is_gathered && attributes_equal(p, s->attributes, count)) {
         codes_keep(p, s->attribute_codes, count);
         return p;
     }
     struct peer_parts parts = { .present = 0 };
     struct derived_node node;
     peer_read(s, &parts);
-    *p = (struct intake_peer){ .role = peer_role(s->kind, &parts), .node = HALF_NONE };
+    *p = (struct intake_peer){ .group = in->group,
+                               .role = peer_role(s->kind, &parts),
+                               .node = HALF_NONE };
     if (peer_node(p->role, &parts, c->environment, &in->scratch, &node))
         p->node = intake_node(in, &node);
     p->has_queue = p->node != HALF_NONE && (parts.present & 1u << PART_QUEUE) != 0;
@@ -372,15 +401,19 @@ static const struct intake_peer *peer_of(struct intake *in, const struct intake_
 /* Complete alone: nearly always the same database as the last time. */
 static void database_edge(struct intake *in, uint32_t of_series, const struct half *h)
 {
-    struct intake_peer *p = &in->peers[of_series];
-    const struct intake_edge of = { h->node, h->peer, HALF_NONE, 0, CONNECTION_DATABASE };
-    uint32_t series;
-    if (p->edge_plus_one == 0) {
-        if (!edge_series(in, of, &series))
+    struct intake_peer *peer = &in->peers[of_series];
+    struct tally_point *p;
+    if (peer->edge_plus_one == 0) {
+        const struct intake_edge of = {
+            .client = h->node, .server = h->peer, .via = HALF_NONE, .type = CONNECTION_DATABASE
+        };
+        uint32_t series;
+        if (!edge_series(in, &of, &series))
             return;
-        p->edge_plus_one = series + 1;
+        peer->edge_plus_one = series + 1;
     }
-    edge_count(in, p->edge_plus_one - 1, h, NULL);
+    if (edge_count(in, peer->edge_plus_one - 1, h, (h->flags & HALF_ERROR) != 0, &p))
+        (void)duration_count(in, &p->first_values, h);
 }
 
 static void links_add(struct intake *in, const struct derive_span *s, struct half h)

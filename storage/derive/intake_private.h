@@ -52,8 +52,9 @@ void intake_trace_end(struct intake *in);
 /* One half that stays alone. */
 void intake_unpaired(struct intake *in, const struct half *h, enum unpaired_reason reason);
 
-/* Free what is on the heap; forget what was seen. */
+/* Free what is on the heap; forget what was seen of a group; and also what is known of others. */
 void intake_edges_deinit(struct intake *in);
 void intake_edges_reset(struct intake *in);
+void intake_edges_forget(struct intake *in);
 
 #endif

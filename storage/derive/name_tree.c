@@ -120,6 +120,7 @@ static struct name_node *walk_next(const struct name_node *top, struct name_node
 static void subtree_free(struct name_tree *tree, struct name_tree_room *room, struct name_node *top)
 {
     struct name_node *n = top;
+    room->changes++;
     while (n != NULL) {
         if (n->children != NULL) {
             n = n->children;
@@ -171,6 +172,7 @@ static void fold(struct name_tree *tree, struct name_tree_room *room, struct nam
         seen += is_foldable(tree, c) ? c->seen : 0u;
     }
     n->openness++;
+    room->changes++;
     for (struct name_node **at = &n->children; *at != NULL;) {
         struct name_node *c = *at;
         bool is_often = c->seen >= KEEP_SEEN && (uint64_t)c->seen * width >= KEEP_FACTOR * seen;
@@ -269,8 +271,9 @@ static struct name_node *descend(struct name_tree *tree, struct name_tree_room *
     return n;
 }
 
-static void learn(struct name_tree *tree, struct name_tree_room *room, struct bytes name,
-                  struct buffer *out)
+/* Returns the name's own node, where it is in the tree now. */
+static struct name_node *learn(struct name_tree *tree, struct name_tree_room *room,
+                               struct bytes name, struct buffer *out)
 {
     size_t mark = out->len;
     if (tree->root == NULL)
@@ -279,11 +282,11 @@ static void learn(struct name_tree *tree, struct name_tree_room *room, struct by
         bool grows = tree->names < NAME_TREE_NAMES_MAX || tree->stuck_epoch != room->epoch;
         struct name_node *n = descend(tree, room, name, grows, out);
         if (!grows || n == NULL || n->is_name)
-            return;
+            return grows ? n : NULL;
         if (tree->names < NAME_TREE_NAMES_MAX) {
             n->is_name = true;
             tree->names++;
-            return;
+            return n;
         }
         prune(tree, room, n);
         if (!fold_widest(tree, room))
@@ -292,22 +295,50 @@ static void learn(struct name_tree *tree, struct name_tree_room *room, struct by
     }
 }
 
-bool name_tree_find(struct name_tree *tree, struct name_tree_room *room, struct bytes name,
-                    bool is_learning, struct buffer *out)
+static bool is_one_word(struct bytes name)
 {
     struct bytes rest = name, first;
-    size_t mark = out->len;
-    if (!word_next(&rest, 0, &first) || rest.len == 0)
-        return false; /* one word */
-    if (is_learning)
-        learn(tree, room, name, out);
-    else
-        (void)descend(tree, room, name, false, out);
+    return !word_next(&rest, 0, &first) || rest.len == 0;
+}
+
+/* What was appended after `mark` stays where it is another name. */
+static bool is_template(struct bytes name, size_t mark, struct buffer *out)
+{
     struct bytes found = bytes_slice(buffer_bytes(out), mark, SIZE_MAX);
     if (out->error == ERR_OK && found.len > 0 && !bytes_equal(found, name))
         return true;
     out->len = mark;
     return false;
+}
+
+bool name_tree_learn(struct name_tree *tree, struct name_tree_room *room, struct bytes name,
+                     struct buffer *out, struct name_node **out_place)
+{
+    size_t mark = out->len;
+    *out_place = NULL;
+    if (is_one_word(name))
+        return false;
+    *out_place = learn(tree, room, name, out);
+    return is_template(name, mark, out);
+}
+
+bool name_tree_find(struct name_tree *tree, struct name_tree_room *room, struct bytes name,
+                    bool is_learning, struct buffer *out)
+{
+    struct name_node *unused;
+    size_t mark = out->len;
+    if (is_learning)
+        return name_tree_learn(tree, room, name, out, &unused);
+    if (is_one_word(name))
+        return false;
+    (void)descend(tree, room, name, false, out);
+    return is_template(name, mark, out);
+}
+
+void name_tree_note(const struct name_tree_room *room, struct name_node *place)
+{
+    for (struct name_node *n = place; n->parent != NULL; n = n->parent)
+        node_note(n, room->epoch);
 }
 
 /* ---- Restoring ------------------------------------------------------------------------------- */
@@ -345,6 +376,7 @@ void name_tree_restore(struct name_tree *tree, struct name_tree_room *room, stru
     bool is_open = false;
     if (!name_is_template(name) || tree->names >= NAME_TREE_NAMES_MAX)
         return;
+    room->changes++;
     if (tree->root == NULL)
         tree->root = node_make(room, NULL, (struct bytes){ 0 });
     struct name_node *n = tree->root;

@@ -32,12 +32,19 @@ struct name_tree {
 struct name_tree_room {
     size_t bytes, bytes_max;
     uint32_t epoch; /* counts row groups, from 1 */
+    uint64_t
+        changes; /* after which a name that was found may be another's, and its place no more */
 };
 
 /* The template that a name belongs to is appended to `out`: true. False: the name is its own, and nothing was
  * appended. `name` is clean. is_learning: note it, else the tree is only read. */
 bool name_tree_find(struct name_tree *tree, struct name_tree_room *room, struct bytes name,
                     bool is_learning, struct buffer *out);
+/* The same for a name that was learned: its place in the tree, or NULL, in *out_place. */
+bool name_tree_learn(struct name_tree *tree, struct name_tree_room *room, struct bytes name,
+                     struct buffer *out, struct name_node **out_place);
+/* A name of this place is there again, as if it were learned; nothing has changed since. */
+void name_tree_note(const struct name_tree_room *room, struct name_node *place);
 /* Whether there is an open place in a name, as it was counted. */
 bool name_is_template(struct bytes name);
 /* What was learned before: places that are open in a name are open here too; a name without any says nothing. */

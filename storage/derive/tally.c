@@ -18,6 +18,7 @@ void tally_deinit(struct tally *t)
 {
     intern_deinit(&t->keys);
     mem_free((void *)t->last);
+    mem_free(t->ranks);
     mem_free(t->pages);
     mem_free(t->slots);
     *t = (struct tally){ 0 };
@@ -26,6 +27,12 @@ void tally_deinit(struct tally *t)
 void tally_reset(struct tally *t)
 {
     intern_reset(&t->keys);
+    t->ranks_count = 0;
+    tally_empty(t);
+}
+
+void tally_empty(struct tally *t)
+{
     if (t->last != NULL)
         memset((void *)t->last, 0, t->last_capacity * sizeof *t->last);
     if (t->slots != NULL)
@@ -120,7 +127,10 @@ enum err tally_at_slow(struct tally *t, uint32_t series, uint64_t unix_ns, struc
         return e;
     uint32_t number = t->points_count++;
     struct tally_point *p = tally_point(t, number);
-    *p = (struct tally_point){ .start_unix_ns = start, .series = series };
+    *p = (struct tally_point){ .start_unix_ns = start,
+                               .series = series,
+                               .first_values.min = UINT64_MAX,
+                               .second_values.min = UINT64_MAX };
     histogram_init(&p->first, t->arena);
     histogram_init(&p->second, t->arena);
     t->slots[slot] = number + 1;
@@ -147,18 +157,40 @@ enum err tally_values_grow(struct tally *t, struct tally_values *v)
     return ERR_OK;
 }
 
-/* The listed buckets, at the histogram's scale. Its other facts are not touched. */
+/* A histogram with everything but buckets. */
+static struct histogram values_facts(const struct tally_values *v)
+{
+    return (struct histogram){ .count = v->count + v->zero_count,
+                               .zero_count = v->zero_count,
+                               .sum = v->sum,
+                               .min = v->min,
+                               .max = v->max,
+                               .scale = HISTOGRAM_SCALE };
+}
+
+static int32_t lowest_bucket(const struct tally_values *v)
+{
+    int16_t low = INT16_MAX;
+    if (v->zero_count == 0)
+        return histogram_bucket(v->min);
+    for (uint32_t i = 0; i < v->count; i++)
+        low = v->buckets[i] < low ? v->buckets[i] : low;
+    return low;
+}
+
 static enum err values_add(const struct tally_values *v, struct histogram *into)
 {
+    const struct histogram facts = values_facts(v);
     int shift = HISTOGRAM_SCALE - into->scale;
-    int16_t low = INT16_MAX, high = INT16_MIN;
-    for (uint32_t i = 0; i < v->count; i++) {
-        low = v->buckets[i] < low ? v->buckets[i] : low;
-        high = v->buckets[i] > high ? v->buckets[i] : high;
-    }
-    if (v->count == 0)
+    enum err e = histogram_merge(into, &facts);
+    if (e == ERR_OK && v->count > 0)
+        e = histogram_cover(into, lowest_bucket(v) >> shift, histogram_bucket(v->max) >> shift);
+    if (e == ERR_OK && !into->is_wide && into->count <= UINT32_MAX) { /* no sum exceeds 32 bits */
+        uint32_t *counts = into->counts;
+        for (uint32_t i = 0; i < v->count; i++)
+            counts[(v->buckets[i] >> shift) - into->first]++;
         return ERR_OK;
-    enum err e = histogram_cover(into, low >> shift, high >> shift);
+    }
     for (uint32_t i = 0; i < v->count && e == ERR_OK; i++)
         e = histogram_bucket_count(into, v->buckets[i] >> shift);
     return e;
@@ -167,15 +199,16 @@ static enum err values_add(const struct tally_values *v, struct histogram *into)
 enum err tally_histogram_encode(struct histogram *h, struct tally_values *v,
                                 struct histogram_scatter *scatter, struct buffer *out)
 {
-    if (v->count != 0 && h->length == 0 && h->scale == HISTOGRAM_SCALE) {
+    if (v->count != 0 && h->count == 0) {
+        const struct histogram facts = values_facts(v);
         histogram_scatter_count(scatter, v->buckets, v->count);
-        histogram_scatter_encode(scatter, h, out);
+        histogram_scatter_encode(scatter, &facts, out);
         return buffer_error(out);
     }
-    enum err e = values_add(v, h); /* counted here, and added from elsewhere */
+    enum err e = values_add(v, h); /* counted here, and added from elsewhere; or zeros alone */
     if (e != ERR_OK)
         return e;
-    *v = (struct tally_values){ 0 };
+    *v = (struct tally_values){ .min = UINT64_MAX };
     histogram_encode(h, out);
     return buffer_error(out);
 }
@@ -250,19 +283,6 @@ static int ranked_compare(const void *a, const void *b)
     return bytes_compare(x->key, y->key);
 }
 
-struct placed {
-    uint64_t start;
-    uint32_t rank, number;
-};
-
-static int placed_compare(const void *a, const void *b)
-{
-    const struct placed *x = a, *y = b;
-    if (x->rank != y->rank)
-        return x->rank < y->rank ? -1 : 1;
-    return (x->start > y->start) - (x->start < y->start);
-}
-
 /* What was added from one sum is in order already. */
 static void sort(void *items, size_t count, size_t size, int (*compare)(const void *, const void *))
 {
@@ -274,27 +294,56 @@ static void sort(void *items, size_t count, size_t size, int (*compare)(const vo
         qsort(items, count, size, compare);
 }
 
-enum err tally_sorted(const struct tally *t, struct tally_point ***out)
+static enum err ranks_make(struct tally *t)
+{
+    uint32_t count = t->keys.count;
+    if (t->ranks != NULL && t->ranks_count == count)
+        return ERR_OK;
+    struct ranked *ranked = arena_alloc(t->arena, ((size_t)count + 1) * sizeof *ranked);
+    uint32_t *ranks = ranked == NULL ? NULL : mem_alloc(((size_t)count + 1) * sizeof *ranks);
+    if (ranks == NULL)
+        return ranked == NULL ? arena_failure(t->arena) : ERR_NOMEM;
+    for (uint32_t i = 0; i < count; i++)
+        ranked[i] = (struct ranked){ tally_key(t, i), i };
+    sort(ranked, count, sizeof *ranked, ranked_compare);
+    for (uint32_t i = 0; i < count; i++)
+        ranks[ranked[i].series] = i;
+    mem_free(t->ranks);
+    t->ranks = ranks;
+    t->ranks_count = count;
+    return ERR_OK;
+}
+
+static int start_compare(const void *a, const void *b)
+{
+    const struct tally_point *x = *(struct tally_point *const *)a;
+    const struct tally_point *y = *(struct tally_point *const *)b;
+    return (x->start_unix_ns > y->start_unix_ns) - (x->start_unix_ns < y->start_unix_ns);
+}
+
+/* By rank first, counting; most have one point each. */
+enum err tally_sorted(struct tally *t, struct tally_point ***out)
 {
     uint32_t series = t->keys.count, points = t->points_count;
-    struct ranked *ranked = arena_alloc(t->arena, ((size_t)series + 1) * sizeof *ranked);
-    uint32_t *ranks = arena_alloc(t->arena, ((size_t)series + 1) * sizeof *ranks);
-    struct placed *placed = arena_alloc(t->arena, ((size_t)points + 1) * sizeof *placed);
+    enum err e = ranks_make(t);
+    if (e != ERR_OK)
+        return e;
+    uint32_t *begins = arena_alloc_array(t->arena, (size_t)series + 2, sizeof *begins);
     struct tally_point **sorted = arena_alloc(t->arena, ((size_t)points + 1) * sizeof *sorted);
-    if (ranked == NULL || ranks == NULL || placed == NULL || sorted == NULL)
+    if (begins == NULL || sorted == NULL)
         return arena_failure(t->arena);
-    for (uint32_t i = 0; i < series; i++)
-        ranked[i] = (struct ranked){ tally_key(t, i), i };
-    sort(ranked, series, sizeof *ranked, ranked_compare);
-    for (uint32_t i = 0; i < series; i++)
-        ranks[ranked[i].series] = i;
-    for (uint32_t i = 0; i < points; i++) {
-        const struct tally_point *p = tally_point(t, i);
-        placed[i] = (struct placed){ p->start_unix_ns, ranks[p->series], i };
-    }
-    sort(placed, points, sizeof *placed, placed_compare);
     for (uint32_t i = 0; i < points; i++)
-        sorted[i] = tally_point(t, placed[i].number);
+        begins[t->ranks[tally_point(t, i)->series] + 2]++;
+    for (uint32_t rank = 2; rank <= series; rank++)
+        begins[rank] += begins[rank - 1];
+    for (uint32_t i = 0; i < points; i++) { /* begins[rank + 1] moves to where the rank ends */
+        struct tally_point *p = tally_point(t, i);
+        sorted[begins[t->ranks[p->series] + 1]++] = p;
+    }
+    for (uint32_t rank = 0; rank < series; rank++)
+        if (begins[rank + 1] - begins[rank] > 1)
+            sort(sorted + begins[rank], begins[rank + 1] - begins[rank], sizeof *sorted,
+                 start_compare);
     *out = sorted;
     return ERR_OK;
 }

@@ -25,22 +25,24 @@
 /* Estimates are counted in parts of 2^-16, so that sums do not depend on their order. */
 #define TALLY_ONE (UINT64_C(1) << 16)
 
-/* Durations of a point whose buckets are not in its histogram, but whose other facts are: in the arena. */
+/* Durations of a point that are not in its histogram yet. In the arena: the buckets of those that are not 0. */
 struct tally_values {
     int16_t *buckets; /* [capacity], at HISTOGRAM_SCALE */
     uint32_t count, capacity;
+    uint64_t sum, min, max; /* as of a histogram */
+    uint64_t zero_count;
 };
 
 /* What each span touches lies together, in front. */
 struct tally_point {
     uint64_t start_unix_ns; /* a multiple of the step */
     uint32_t series;
-    struct tally_values first_values;
     uint64_t calls, estimated_calls; /* estimates: in parts of TALLY_ONE; saturating */
     uint64_t bytes;
-    struct histogram first;          /* of spans: duration; of edges: client's */
+    struct tally_values first_values;
     struct derived_exemplar slowest; /* the longest */
     struct tally_values second_values;
+    struct histogram first;  /* of spans: duration; of edges: client's */
     struct histogram second; /* of edges: server's */
     uint64_t errors, estimated_errors;
     struct derived_exemplar failed; /* the latest to start that failed */
@@ -52,6 +54,8 @@ struct tally {
     struct intern keys;
     struct tally_point **last; /* [keys.count]: the point that was asked for last, or NULL */
     uint32_t last_capacity;
+    uint32_t *ranks; /* [ranks_count]: of each key in order; made when there are more keys */
+    uint32_t ranks_count;
     struct tally_point **pages; /* of TALLY_PAGE points each, so that points do not move */
     uint32_t points_count, pages_capacity;
     uint32_t *slots; /* open addressing by (series, start): number of the point + 1 */
@@ -63,6 +67,8 @@ void tally_init(struct tally *t, struct arena *arena, uint64_t step_ns);
 void tally_deinit(struct tally *t);
 /* Empty again, with the memory of the tables, but without the arena's, which may be reset. */
 void tally_reset(struct tally *t);
+/* The same, but keys keep their numbers. */
+void tally_empty(struct tally *t);
 
 /* The number of a key, added when it is new. */
 NODISCARD enum err tally_series(struct tally *t, struct bytes key, uint32_t *out_series);
@@ -89,19 +95,23 @@ NODISCARD enum err tally_values_grow(struct tally *t,
 /* Count a duration in the point's first or second histogram. Its bucket is only listed: the histograms of a row
  * group are many and small, so that a window for each would be more to clear and to look through than there are
  * durations. */
-NODISCARD static inline enum err tally_duration(struct tally *t, struct tally_point *p,
-                                                bool is_second, uint64_t duration_ns)
+NODISCARD static inline enum err tally_duration(struct tally *t, struct tally_values *v,
+                                                uint64_t duration_ns)
 {
-    struct tally_values *v = is_second ? &p->second_values : &p->first_values;
-    if (duration_ns != 0) {
-        if (v->count == v->capacity) {
-            enum err e = tally_values_grow(t, v);
-            if (e != ERR_OK)
-                return e;
-        }
-        v->buckets[v->count++] = (int16_t)histogram_bucket(duration_ns);
+    if (v->count == v->capacity) {
+        enum err e = tally_values_grow(t, v);
+        if (e != ERR_OK)
+            return e;
     }
-    histogram_note(is_second ? &p->second : &p->first, duration_ns);
+    if (duration_ns != 0)
+        v->buckets[v->count++] = (int16_t)histogram_bucket(duration_ns);
+    else
+        v->zero_count++;
+    v->sum = v->sum > UINT64_MAX - duration_ns ? UINT64_MAX : v->sum + duration_ns;
+    if (duration_ns < v->min)
+        v->min = duration_ns;
+    if (duration_ns > v->max)
+        v->max = duration_ns;
     return ERR_OK;
 }
 /* Append the stored form of a histogram with the durations that are listed beside it. scatter: empty before and
@@ -116,7 +126,7 @@ bool tally_is_slower(const struct derived_exemplar *a, const struct derived_exem
 bool tally_is_later(const struct derived_exemplar *a, const struct derived_exemplar *than);
 
 /* All points ordered by key, then start, in the arena: [points_count]. */
-NODISCARD enum err tally_sorted(const struct tally *t, struct tally_point ***out);
+NODISCARD enum err tally_sorted(struct tally *t, struct tally_point ***out);
 
 /* Append the stored form. Its smallest and largest starts (0 and 0 when empty). ERR_NOMEM, the arena's, the
  * buffer's. */

@@ -63,9 +63,10 @@ static enum err point_put(struct buffer *out, struct histogram_scatter *s, struc
 {
     bool is_estimated =
         p->estimated_calls != whole(p->calls) || p->estimated_errors != whole(p->errors);
-    unsigned flags =
-        (is_estimated ? POINT_ESTIMATED : 0u) | (p->second.count > 0 ? POINT_SECOND : 0u) |
-        (p->slowest.is_set ? POINT_SLOWEST : 0u) | (p->failed.is_set ? POINT_FAILED : 0u);
+    bool has_second = p->second.count + p->second_values.count + p->second_values.zero_count > 0;
+    unsigned flags = (is_estimated ? POINT_ESTIMATED : 0u) | (has_second ? POINT_SECOND : 0u) |
+                     (p->slowest.is_set ? POINT_SLOWEST : 0u) |
+                     (p->failed.is_set ? POINT_FAILED : 0u);
     varint_put(out, steps);
     varint_put(out, p->calls);
     varint_put(out, p->errors);
@@ -76,7 +77,7 @@ static enum err point_put(struct buffer *out, struct histogram_scatter *s, struc
         varint_put(out, p->estimated_errors);
     }
     enum err e = durations_put(out, s, &p->first, &p->first_values, format);
-    if (e == ERR_OK && p->second.count > 0)
+    if (e == ERR_OK && has_second)
         e = durations_put(out, s, &p->second, &p->second_values, format);
     if (e != ERR_OK)
         return e;

@@ -60,6 +60,7 @@ static size_t total_bytes(const struct total *e)
 
 static void total_free(struct totals *t, struct total *e)
 {
+    t->names.changes++;
     name_tree_deinit(&e->names, &t->names);
     histogram_deinit(&e->sum.first);
     histogram_deinit(&e->sum.second);
@@ -106,8 +107,10 @@ static uint32_t *count_of(struct totals *t, struct bytes key)
 static struct total *total_make(struct totals *t, struct bytes key, uint64_t hash)
 {
     struct total *e = shelf_zalloc(sizeof *e + key.len);
-    if (e == NULL)
+    if (e == NULL) {
+        t->names.changes++; /* what is counted elsewhere now is to ask again */
         return NULL;
+    }
     struct total **bucket = &t->buckets[hash & (BUCKETS - 1)];
     e->next = *bucket;
     e->hash = hash;
@@ -253,16 +256,19 @@ static struct total *series_entry(struct totals *t, const struct red_key *key, s
     return e;
 }
 
-/* What the rules say of a name, and then what was learned: the key's name is changed, and why is returned. */
+/* What the rules say of a name, and then what was learned: the key's name is changed, and why is returned.
+ * out_place: the name is to be learned, and where it is; else NULL. */
 static unsigned name_rule(struct totals *t, struct total *of, struct bytes raw, unsigned cleaned,
-                          struct red_key *key, bool is_learning, struct buffer *text,
+                          struct red_key *key, struct name_node **out_place, struct buffer *text,
                           unsigned *out_rule)
 {
     *out_rule = name_rules_find(t->rules, raw, &key->name);
     if (*out_rule != 0)
         return CLEANED_RULE;
     buffer_reset(text);
-    if (of == NULL || !name_tree_find(&of->names, &t->names, key->name, is_learning, text))
+    if (of == NULL ||
+        !(out_place != NULL ? name_tree_learn(&of->names, &t->names, key->name, text, out_place)
+                            : name_tree_find(&of->names, &t->names, key->name, false, text)))
         return cleaned;
     key->name = buffer_bytes(text);
     return cleaned | CLEANED_LEARNED;
@@ -276,13 +282,14 @@ static bool is_overflow(const struct red_key *key, unsigned reasons)
            ((reasons & CLEANED_LEARNED) != 0 && !name_template_says_something(key->name));
 }
 
-void totals_admit_series(void *context, struct bytes raw, unsigned cleaned, struct red_key *key)
+void *totals_admit_series(void *context, struct bytes raw, unsigned cleaned, struct red_key *key)
 {
     struct totals *t = context;
+    struct name_node *place = NULL;
     unsigned rule = 0;
     (void)pthread_mutex_lock(&t->lock);
     struct total *of = service_entry(t, key), *e = NULL;
-    unsigned reasons = name_rule(t, of, raw, cleaned, key, true, &t->name, &rule);
+    unsigned reasons = name_rule(t, of, raw, cleaned, key, &place, &t->name, &rule);
     if (!is_overflow(key, reasons))
         e = series_entry(t, key, of, true, true);
     if (e == NULL) {
@@ -293,20 +300,42 @@ void totals_admit_series(void *context, struct bytes raw, unsigned cleaned, stru
     if (e != NULL)
         example_note(e, raw, reasons, rule);
     (void)pthread_mutex_unlock(&t->lock);
+    return place;
 }
 
-void totals_show_series(void *context, struct bytes raw, unsigned cleaned, struct red_key *key)
+uint64_t totals_changes(void *context)
+{
+    struct totals *t = context;
+    (void)pthread_mutex_lock(&t->lock);
+    uint64_t changes = t->names.changes;
+    (void)pthread_mutex_unlock(&t->lock);
+    return changes;
+}
+
+bool totals_admit_again(void *context, uint64_t changes, void *place)
+{
+    struct totals *t = context;
+    (void)pthread_mutex_lock(&t->lock);
+    bool is_same = t->names.changes == changes;
+    if (is_same && place != NULL)
+        name_tree_note(&t->names, place);
+    (void)pthread_mutex_unlock(&t->lock);
+    return is_same;
+}
+
+void *totals_show_series(void *context, struct bytes raw, unsigned cleaned, struct red_key *key)
 {
     struct totals_reader *r = context;
     struct totals *t = r->totals;
     unsigned rule = 0;
     (void)pthread_mutex_lock(&t->lock);
     struct total *of = service_entry(t, key);
-    unsigned reasons = name_rule(t, of, raw, cleaned, key, false, &r->name, &rule);
+    unsigned reasons = name_rule(t, of, raw, cleaned, key, NULL, &r->name, &rule);
     if (is_overflow(key, reasons) ||
         (!series_has_room(t, of) && series_entry(t, key, of, true, false) == NULL))
         key->name = other;
     (void)pthread_mutex_unlock(&t->lock);
+    return NULL;
 }
 
 /* Over the bound only services keep their names, of which there are few. */

@@ -54,9 +54,12 @@ struct totals_reader {
 NODISCARD enum err totals_init(struct totals *t);
 void totals_deinit(struct totals *t);
 
-/* What the builder's intake asks: context is the struct totals. What is new and within the bounds is noted. */
+/* What the builder's intake asks: context is the struct totals. What is new and within the bounds is noted. Answers
+ * hold until the changes, as totals_changes() says. */
 void totals_admit_service(void *context, struct derived_node *service);
-void totals_admit_series(void *context, struct bytes raw, unsigned cleaned, struct red_key *key);
+void *totals_admit_series(void *context, struct bytes raw, unsigned cleaned, struct red_key *key);
+bool totals_admit_again(void *context, uint64_t changes, void *place);
+uint64_t totals_changes(void *context);
 void totals_admit_edge(void *context, struct edge_key *key);
 
 /* After a start, of a series that was counted before it: what was learned of its service's names is known again. */
@@ -68,7 +71,7 @@ bool totals_restore_kept(struct totals *t, const struct red_key *key, bool may_m
 /* The same for queries: context is a struct totals_reader. Nothing is noted, so what is new is counted apart until
  * the builder has seen it, unless a bound is reached. */
 void totals_show_service(void *context, struct derived_node *service);
-void totals_show_series(void *context, struct bytes raw, unsigned cleaned, struct red_key *key);
+void *totals_show_series(void *context, struct bytes raw, unsigned cleaned, struct red_key *key);
 void totals_show_edge(void *context, struct edge_key *key);
 
 /* Count what a row group added, once it is stored; entries that have been idle for idle_ns leave. */

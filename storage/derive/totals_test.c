@@ -25,6 +25,8 @@ static void feed_init(struct feed *f)
     intake_init(&f->intake, (size_t)256 << 20);
     f->intake.admit = totals_admit_series;
     f->intake.admit_service = totals_admit_service;
+    f->intake.admit_again = totals_admit_again;
+    f->intake.admit_changes = totals_changes;
     f->intake.admit_edge = totals_admit_edge;
     f->intake.admit_context = &f->totals;
     arena_init(&f->texts, (size_t)256 << 20, NULL);
@@ -360,9 +362,11 @@ static void many_add(struct totals *t, unsigned count, bool is_edge)
         assert_int_equal(tally_at(&tally, series, TALLY_HOUR_NS, &p), ERR_OK);
         for (unsigned k = 0; k < 64; k++) {
             p->calls++;
-            assert_int_equal(tally_duration(&tally, p, false, 1000000 + k * 230000), ERR_OK);
+            assert_int_equal(tally_duration(&tally, &p->first_values, 1000000 + k * 230000),
+                             ERR_OK);
             if (is_edge)
-                assert_int_equal(tally_duration(&tally, p, true, 900000 + k * 210000), ERR_OK);
+                assert_int_equal(tally_duration(&tally, &p->second_values, 900000 + k * 210000),
+                                 ERR_OK);
         }
     }
     totals_add(t, &tally, 1000, 1);

@@ -66,6 +66,8 @@ static void building_init(struct derived *d, struct budget *background)
     delta_init(&d->delta);
     d->intake.admit = totals_admit_series;
     d->intake.admit_service = totals_admit_service;
+    d->intake.admit_again = totals_admit_again;
+    d->intake.admit_changes = totals_changes;
     d->intake.admit_edge = totals_admit_edge;
     d->intake.admit_context = &d->totals;
     d->intake.is_by_trace = true;

@@ -351,7 +351,7 @@ static void edge_fill_one(const struct collect *c, struct bytes key,
     }
 }
 
-static enum err edges_fill(struct collect *c, const struct tally *t, struct edge_result *out)
+static enum err edges_fill(struct collect *c, struct tally *t, struct edge_result *out)
 {
     struct arena *arena = c->q->arena;
     struct tally_point **points = NULL;
