@@ -454,6 +454,8 @@ static uint8_t *scatter_put(struct histogram_scatter *s, uint32_t from, uint32_t
     for (uint32_t word = from; word <= to; word++) {
         for (uint64_t left = s->marks[word]; left != 0; left &= left - 1) {
             uint32_t bucket = word * 64 + (uint32_t)__builtin_ctzll(left);
+            uint32_t count = s->counts[bucket];
+            s->counts[bucket] = 0;
             if (bucket == next) {
                 p = run_longer(length, ++run, p);
             } else {
@@ -462,8 +464,7 @@ static uint8_t *scatter_put(struct histogram_scatter *s, uint32_t from, uint32_t
                 *length = 1;
                 run = 1;
             }
-            p = varint_at(p, s->counts[bucket]);
-            s->counts[bucket] = 0;
+            p = varint_at(p, count);
             next = bucket + 1;
         }
         s->marks[word] = 0;

@@ -12,10 +12,17 @@
 /* Of the arena, between row groups: usual ones take half of it. */
 #define KEEP_BYTES ((size_t)4 << 20)
 /* What is known from one row group to the next, at most: with more, all is forgotten. 5 MiB or so. */
-#define KNOWN_MAX          16384u /* series, nodes, edges, each */
-#define KNOWN_NAMES_MAX    8192u
-#define KNOWN_NAME_LEN_MAX 256u
-#define PASSING            (UINT32_C(1) << 31) /* the number of a name in its group, where it is not kept */
+#define KNOWN_MAX              16384u /* series, nodes, edges, each */
+#define KNOWN_NAMES_MAX        8192u
+#define KNOWN_NAME_LEN_MAX     256u
+#define KNOWN_RESOURCES_MAX    1024u
+#define KNOWN_RESOURCE_LEN_MAX 4096u
+#define PASSING                (UINT32_C(1) << 31) /* the number of a name in its group, where it is not kept */
+
+struct intake_resource {
+    uint64_t changes; /* when its service was asked for */
+    uint32_t node;
+};
 
 struct intake_name {
     uint64_t hash;
@@ -39,6 +46,7 @@ void intake_init(struct intake *in, size_t bytes_max)
     tally_init(&in->tally, &in->arena, TALLY_MINUTE_NS);
     intern_init(&in->nodes, CONTEXTS_MAX);
     intern_init(&in->known_names, KNOWN_NAMES_MAX);
+    intern_init(&in->resources, KNOWN_RESOURCES_MAX);
     buffer_init(&in->scratch, (size_t)4 << 20);
     buffer_init(&in->cleaned, (size_t)4 << 20);
     in->group = 1;
@@ -49,6 +57,8 @@ void intake_deinit(struct intake *in)
     tally_deinit(&in->tally);
     intern_deinit(&in->nodes);
     intern_deinit(&in->known_names);
+    intern_deinit(&in->resources);
+    mem_free(in->resource_nodes);
     arena_deinit(&in->arena);
     buffer_deinit(&in->scratch);
     buffer_deinit(&in->cleaned);
@@ -64,7 +74,8 @@ static bool is_known_kept(const struct intake *in)
 {
     return in->admit_again != NULL && !in->has_passing_names && in->error == ERR_OK &&
            in->tally.keys.count <= KNOWN_MAX && in->nodes.count <= KNOWN_MAX &&
-           in->slots_used <= KNOWN_MAX && in->edges_used <= KNOWN_MAX;
+           in->slots_used <= KNOWN_MAX && in->edges_used <= KNOWN_MAX &&
+           in->resources.count < KNOWN_RESOURCES_MAX;
 }
 
 static void known_forget(struct intake *in)
@@ -72,6 +83,7 @@ static void known_forget(struct intake *in)
     tally_reset(&in->tally);
     intern_reset(&in->nodes);
     intern_reset(&in->known_names);
+    intern_reset(&in->resources);
     if (in->slots != NULL)
         memset(in->slots, 0, (in->slots_mask + 1u) * sizeof *in->slots);
     in->slots_used = 0;
@@ -101,6 +113,37 @@ void intake_reset(struct intake *in)
     in->error = ERR_OK;
 }
 
+/* ---- Slots ----------------------------------------------------------------------------------- */
+
+/* Nodes are below 2^20, kinds below 8, statuses below 4; never 0, as names count from 1. */
+static uint64_t slot_key(uint32_t node, uint32_t name_plus_one, uint32_t kind, uint32_t status)
+{
+    return (uint64_t)name_plus_one << 32 | (uint64_t)node << 5 | kind << 2 | status;
+}
+
+static uint32_t slot_of(const struct intake_slot *slots, uint32_t mask, uint64_t key)
+{
+    uint32_t at = (uint32_t)wire_fold(key, UINT64_C(0x9E3779B97F4A7C15)) & mask;
+    while (slots[at].key != key && slots[at].key != 0)
+        at = (at + 1) & mask;
+    return at;
+}
+
+static enum err slots_grow(struct intake *in)
+{
+    uint32_t count = in->slots == NULL ? 512 : 2 * (in->slots_mask + 1);
+    struct intake_slot *slots = mem_alloc_array(count, sizeof *slots);
+    if (slots == NULL)
+        return ERR_NOMEM;
+    for (uint32_t i = 0; in->slots != NULL && i <= in->slots_mask; i++)
+        if (in->slots[i].key != 0)
+            slots[slot_of(slots, count - 1, in->slots[i].key)] = in->slots[i];
+    mem_free(in->slots);
+    in->slots = slots;
+    in->slots_mask = count - 1;
+    return ERR_OK;
+}
+
 /* ---- Resources ------------------------------------------------------------------------------- */
 
 static void text_take(const struct otlp_key_value *kv, struct bytes *out)
@@ -113,29 +156,64 @@ static void text_take(const struct otlp_key_value *kv, struct bytes *out)
         *out = value.bytes;
 }
 
-static void resource_read(struct bytes resource, struct intake_context *c)
+static void resource_read(struct bytes resource, struct derived_node *out)
 {
     struct otlp_repeated attributes = otlp_repeated(resource, OTLP_RESOURCE_ATTRIBUTES);
     struct bytes message, old_environment = { 0 };
+    *out = (struct derived_node){ .kind = NODE_SERVICE };
     while (otlp_repeated_next(&attributes, &message)) {
         struct otlp_key_value kv;
         otlp_key_value_read(message, &kv);
-        if (c->service.len == 0 && bytes_equal_text(kv.key, "service.name"))
-            text_take(&kv, &c->service);
+        if (out->name.len == 0 && bytes_equal_text(kv.key, "service.name"))
+            text_take(&kv, &out->name);
         else if (bytes_equal_text(kv.key, "service.namespace"))
-            text_take(&kv, &c->namespace);
+            text_take(&kv, &out->namespace);
         else if (bytes_equal_text(kv.key, "deployment.environment.name"))
-            text_take(&kv, &c->environment);
+            text_take(&kv, &out->environment);
         else if (bytes_equal_text(kv.key, "deployment.environment"))
             text_take(&kv, &old_environment);
     }
-    if (c->environment.len == 0)
-        c->environment = old_environment;
-    if (c->service.len == 0)
-        c->service = BYTES_LITERAL(SERVICE_UNKNOWN);
-    c->service = bytes_slice(c->service, 0, CLEAN_NAME_MAX);
-    c->namespace = bytes_slice(c->namespace, 0, CLEAN_NAME_MAX);
-    c->environment = bytes_slice(c->environment, 0, CLEAN_NAME_MAX);
+    if (out->environment.len == 0)
+        out->environment = old_environment;
+    if (out->name.len == 0)
+        out->name = BYTES_LITERAL(SERVICE_UNKNOWN);
+    out->name = bytes_slice(out->name, 0, CLEAN_NAME_MAX);
+    out->namespace = bytes_slice(out->namespace, 0, CLEAN_NAME_MAX);
+    out->environment = bytes_slice(out->environment, 0, CLEAN_NAME_MAX);
+}
+
+/* The node of a resource that another group had too; HALF_NONE: it had not. */
+static uint32_t resource_known(const struct intake *in, struct bytes resource)
+{
+    uint32_t number = in->admit_again == NULL ? UINT32_MAX : intern_find(&in->resources, resource);
+    if (number == UINT32_MAX || in->resource_nodes[number].changes != in->changes)
+        return HALF_NONE;
+    return in->resource_nodes[number].node;
+}
+
+static void resource_keep(struct intake *in, struct bytes resource, uint32_t node)
+{
+    uint32_t number = 0;
+    if (in->admit_again == NULL || resource.len > KNOWN_RESOURCE_LEN_MAX)
+        return;
+    if (in->resource_nodes == NULL)
+        in->resource_nodes = mem_alloc_array(KNOWN_RESOURCES_MAX, sizeof *in->resource_nodes);
+    /* Where there is no room, it is read again in the next group. */
+    if (in->resource_nodes != NULL && intern_put(&in->resources, resource, &number) == ERR_OK)
+        in->resource_nodes[number] = (struct intake_resource){ in->changes, node };
+}
+
+/* Its node, asked for; HALF_NONE after a failure. */
+static uint32_t resource_add(struct intake *in, struct bytes resource)
+{
+    struct derived_node node;
+    resource_read(resource, &node);
+    if (in->admit_service != NULL)
+        in->admit_service(in->admit_context, &node);
+    uint32_t number = intake_node(in, &node);
+    if (number != HALF_NONE)
+        resource_keep(in, resource, number);
+    return number;
 }
 
 static __attribute__((noinline)) struct intake_context *
@@ -159,21 +237,21 @@ context_get(struct intake *in, uint32_t number, struct bytes resource)
     struct intake_context *c = &in->contexts[number];
     if (c->is_known)
         return c;
-    *c = (struct intake_context){ 0 };
-    resource_read(resource, c);
-    struct derived_node node = { .kind = NODE_SERVICE,
-                                 .name = c->service,
-                                 .namespace = c->namespace,
-                                 .environment = c->environment };
-    if (in->admit_service != NULL)
-        in->admit_service(in->admit_context, &node);
-    c->service = node.name;
-    c->namespace = node.namespace;
-    c->environment = node.environment;
-    c->user = HALF_NONE;
-    c->node = intake_node(in, &node);
+    if (in->slots == NULL && intake_failed(in, slots_grow(in)))
+        return NULL;
+    *c = (struct intake_context){ .user = HALF_NONE };
+    c->node = resource_known(in, resource);
+    if (c->node == HALF_NONE)
+        c->node = resource_add(in, resource);
     if (c->node == HALF_NONE)
         return NULL;
+    struct derived_node node;
+    bool is_read = node_key_read(intern_get(&in->nodes, c->node), &node);
+    assert(is_read);
+    (void)is_read;
+    c->service = node.name; /* of the nodes, which do not move */
+    c->namespace = node.namespace;
+    c->environment = node.environment;
     c->is_known = true;
     return c;
 }
@@ -278,44 +356,15 @@ static inline uint32_t name_of(struct intake *in, const struct derive_span *s)
 {
     if (s->name_plus_one == 0)
         return name_number(in, s->name);
-    if (s->name_plus_one < in->name_numbers_used && in->name_numbers[s->name_plus_one] != 0)
-        return in->name_numbers[s->name_plus_one];
-    return name_known(in, s);
-}
-
-/* Nodes are below 2^20, kinds below 8, statuses below 4; never 0, as names count from 1. */
-static uint64_t slot_key(uint32_t node, uint32_t name_plus_one, uint32_t kind, uint32_t status)
-{
-    return (uint64_t)name_plus_one << 32 | (uint64_t)node << 5 | kind << 2 | status;
-}
-
-static uint32_t slot_of(const struct intake_slot *slots, uint32_t mask, uint64_t key)
-{
-    uint32_t at = (uint32_t)wire_fold(key, UINT64_C(0x9E3779B97F4A7C15)) & mask;
-    while (slots[at].key != key && slots[at].key != 0)
-        at = (at + 1) & mask;
-    return at;
-}
-
-static enum err slots_grow(struct intake *in)
-{
-    uint32_t count = in->slots == NULL ? 512 : 2 * (in->slots_mask + 1);
-    struct intake_slot *slots = mem_alloc_array(count, sizeof *slots);
-    if (slots == NULL)
-        return ERR_NOMEM;
-    for (uint32_t i = 0; in->slots != NULL && i <= in->slots_mask; i++)
-        if (in->slots[i].key != 0)
-            slots[slot_of(slots, count - 1, in->slots[i].key)] = in->slots[i];
-    mem_free(in->slots);
-    in->slots = slots;
-    in->slots_mask = count - 1;
-    return ERR_OK;
+    uint32_t number =
+        s->name_plus_one < in->name_numbers_capacity ? in->name_numbers[s->name_plus_one] : 0;
+    return number != 0 ? number : name_known(in, s);
 }
 
 /* A series that the group has not seen yet, in the slot where it is, or is to be. */
 static __attribute__((noinline)) bool slot_fill(struct intake *in, const struct intake_context *c,
                                                 const struct derive_span *s, uint64_t key,
-                                                struct intake_slot *slot)
+                                                struct intake_slot *slot, uint32_t *out)
 {
     bool is_known = slot->key == key && in->admit_again != NULL && slot->changes == in->changes;
     struct intake_slot filled = { .key = key, .changes = in->changes };
@@ -327,7 +376,8 @@ static __attribute__((noinline)) bool slot_fill(struct intake *in, const struct 
         *slot = filled;
     }
     slot->group = in->group;
-    return true;
+    *out = slot->series;
+    return in->slots_used < in->slots_mask / 2 || !intake_failed(in, slots_grow(in));
 }
 
 /* The series of a span: nearly always one that is known by these very parts. */
@@ -335,16 +385,13 @@ static inline bool series_find(struct intake *in, const struct intake_context *c
                                const struct derive_span *s, uint32_t kind, uint32_t status,
                                uint32_t *out)
 {
-    if ((in->slots == NULL || in->slots_used >= in->slots_mask / 2) &&
-        intake_failed(in, slots_grow(in)))
-        return false;
     uint32_t name = name_of(in, s);
     if (name == 0)
         return false;
     uint64_t key = slot_key(c->node, name, kind, status);
     struct intake_slot *slot = &in->slots[slot_of(in->slots, in->slots_mask, key)];
-    if (slot->group != in->group && !slot_fill(in, c, s, key, slot))
-        return false;
+    if (slot->group != in->group)
+        return slot_fill(in, c, s, key, slot, out);
     *out = slot->series;
     return true;
 }

@@ -61,6 +61,8 @@ struct intake {
     uint32_t group;                  /* counts resets, from 1 */
     struct intake_context *contexts; /* by the caller's numbers */
     uint32_t contexts_capacity;
+    struct intern resources;                /* that are known, and their services: */
+    struct intake_resource *resource_nodes; /* [resources.count] */
     struct intern nodes; /* services (with namespace and environment) and peers, as parts of keys */
     struct intake_name *names; /* of spans whose names come without a number */
     uint32_t names_used, names_mask;

@@ -167,28 +167,25 @@ static __attribute__((noinline)) void point_example(struct tally_point *p, const
         p->failed = x;
 }
 
-/* A call that the teller tells of, a client where there is one. */
-static inline bool edge_count(struct intake *in, uint32_t series, const struct half *teller,
-                              bool is_failed, struct tally_point **out)
+/* A call, by the span that tells of it: a client's where there is one. NULL after a failure. */
+static inline struct tally_point *edge_count(struct intake *in, uint32_t series,
+                                             uint64_t start_unix_ns, bool is_failed)
 {
     struct tally_point *p;
-    if (intake_failed(in, tally_at(&in->tally, series, intake_time(in, teller->start_unix_ns), &p)))
-        return false;
+    if (intake_failed(in, tally_at(&in->tally, series, intake_time(in, start_unix_ns), &p)))
+        return NULL;
     p->calls++;
     p->estimated_calls = intake_add_saturating(p->estimated_calls, TALLY_ONE);
     if (is_failed) {
         p->errors++;
         p->estimated_errors = intake_add_saturating(p->estimated_errors, TALLY_ONE);
     }
-    if (is_failed || teller->duration_ns >= p->slowest.duration_ns)
-        point_example(p, teller, is_failed);
-    *out = p;
-    return true;
+    return p;
 }
 
-static inline bool duration_count(struct intake *in, struct tally_values *v, const struct half *h)
+static inline bool duration_count(struct intake *in, struct tally_values *v, uint64_t duration_ns)
 {
-    return !intake_failed(in, tally_duration(&in->tally, v, h->duration_ns));
+    return !intake_failed(in, tally_duration(&in->tally, v, duration_ns));
 }
 
 void intake_edge(struct intake *in, uint32_t client_node, uint32_t server_node,
@@ -203,11 +200,16 @@ void intake_edge(struct intake *in, uint32_t client_node, uint32_t server_node,
         ((client != NULL ? client->flags : 0u) | (server != NULL ? server->flags : 0u)) &
         HALF_ERROR;
     uint32_t series;
-    struct tally_point *p;
-    if (in->error == ERR_OK && edge_series(in, &of, &series) &&
-        edge_count(in, series, teller, is_failed, &p) &&
-        (client == NULL || duration_count(in, &p->first_values, client)) && server != NULL)
-        (void)duration_count(in, &p->second_values, server);
+    if (in->error != ERR_OK || !edge_series(in, &of, &series))
+        return;
+    struct tally_point *p = edge_count(in, series, teller->start_unix_ns, is_failed);
+    if (p == NULL)
+        return;
+    if (is_failed || teller->duration_ns >= p->slowest.duration_ns)
+        point_example(p, teller, is_failed);
+    if ((client == NULL || duration_count(in, &p->first_values, client->duration_ns)) &&
+        server != NULL)
+        (void)duration_count(in, &p->second_values, server->duration_ns);
 }
 
 void intake_pair(struct intake *in, const struct half *client, const struct half *server)
@@ -253,12 +255,20 @@ static bool halves_grow(struct intake *in, struct intake_halves *h)
     return true;
 }
 
-static void half_add(struct intake *in, struct intake_halves *to, const struct half *half)
+/* NULL after a failure. */
+static inline struct half *half_new(struct intake *in, struct intake_halves *to)
 {
     if (to->count == to->capacity && !halves_grow(in, to))
-        return;
+        return NULL;
     to->state[to->count] = 0;
-    to->list[to->count++] = *half;
+    return &to->list[to->count++];
+}
+
+static void half_add(struct intake *in, struct intake_halves *to, const struct half *half)
+{
+    struct half *h = half_new(in, to);
+    if (h != NULL)
+        *h = *half;
 }
 
 static void server_add(struct intake *in, const struct half *h)
@@ -365,8 +375,8 @@ static void codes_keep(struct intake_peer *p, const uint64_t *codes, uint32_t co
 }
 
 /* Whom the span names. Spans of a series nearly always name the same one as the last. */
-static const struct intake_peer *peer_of(struct intake *in, const struct intake_context *c,
-                                         const struct derive_span *s, uint32_t series)
+static struct intake_peer *peer_of(struct intake *in, const struct intake_context *c,
+                                   const struct derive_span *s, uint32_t series)
 {
     if (!peers_reserve(in, series))
         return NULL;
@@ -398,22 +408,47 @@ static const struct intake_peer *peer_of(struct intake *in, const struct intake_
     return in->error == ERR_OK ? p : NULL;
 }
 
-/* Complete alone: nearly always the same database as the last time. */
-static void database_edge(struct intake *in, uint32_t of_series, const struct half *h)
+static inline void half_fill(struct half *h, const struct intake_context *c,
+                             const struct derive_span *s, uint64_t span, uint32_t peer,
+                             uint32_t flags)
 {
-    struct intake_peer *peer = &in->peers[of_series];
-    struct tally_point *p;
+    *h = (struct half){
+        .trace_high = s->trace_high,
+        .trace_low = s->trace_low,
+        .span = span,
+        .own_high = s->trace_high,
+        .own_low = s->trace_low,
+        .own = s->span_id,
+        .start_unix_ns = s->start_unix_ns,
+        .duration_ns = s->duration_ns,
+        .node = c->node,
+        .peer = peer,
+        .flags = flags,
+    };
+}
+
+/* Complete alone: nearly always the same database as the last time. */
+static inline void database_edge(struct intake *in, const struct intake_context *c,
+                                 const struct derive_span *s, struct intake_peer *peer)
+{
+    bool is_failed = s->status == 2;
     if (peer->edge_plus_one == 0) {
         const struct intake_edge of = {
-            .client = h->node, .server = h->peer, .via = HALF_NONE, .type = CONNECTION_DATABASE
+            .client = c->node, .server = peer->node, .via = HALF_NONE, .type = CONNECTION_DATABASE
         };
         uint32_t series;
         if (!edge_series(in, &of, &series))
             return;
         peer->edge_plus_one = series + 1;
     }
-    if (edge_count(in, peer->edge_plus_one - 1, h, (h->flags & HALF_ERROR) != 0, &p))
-        (void)duration_count(in, &p->first_values, h);
+    struct tally_point *p = edge_count(in, peer->edge_plus_one - 1, s->start_unix_ns, is_failed);
+    if (p == NULL || !duration_count(in, &p->first_values, s->duration_ns))
+        return;
+    if (is_failed || s->duration_ns >= p->slowest.duration_ns) {
+        struct half h;
+        half_fill(&h, c, s, s->span_id, peer->node, 0);
+        point_example(p, &h, is_failed);
+    }
 }
 
 static void links_add(struct intake *in, const struct derive_span *s, struct half h)
@@ -453,61 +488,64 @@ static void root_edge(struct intake *in, struct intake_context *c, const struct 
         intake_edge(in, client, c->node, CONNECTION_VIRTUAL, HALF_NONE, NULL, h);
 }
 
+static void message_edges(struct intake *in, const struct intake_context *c,
+                          const struct derive_span *s, const struct intake_peer *peer,
+                          uint32_t flags)
+{
+    struct half h;
+    bool is_sent = peer->role == PEER_SEND;
+    flags |= HALF_MESSAGING | (peer->has_queue ? HALF_NAMED : 0u) | (is_sent ? 0u : HALF_SERVER);
+    half_fill(&h, c, s, s->span_id, peer->node, flags);
+    if (is_sent && peer->has_queue)
+        intake_edge(in, c->node, h.peer, CONNECTION_MESSAGING, HALF_NONE, &h, NULL);
+    else if (peer->has_queue)
+        intake_edge(in, h.peer, c->node, CONNECTION_MESSAGING, HALF_NONE, NULL, &h);
+    if (is_sent) {
+        half_add(in, &in->callers, &h);
+        return;
+    }
+    if (s->links_count > 0)
+        links_add(in, s, h);
+    h.span = s->parent_id;
+    if (s->kind == 5 && s->parent_id != 0)
+        server_add(in, &h);
+}
+
 void intake_span_edges(struct intake *in, struct intake_context *c, const struct derive_span *s,
                        uint32_t series, bool is_sampled)
 {
-    /* Of a server's peer its parent tells, where it has one; and most servers have. */
-    static const struct intake_peer told = { .role = PEER_SERVE, .node = HALF_NONE };
-    bool is_told = s->kind == 2 && s->parent_id != 0;
-    const struct intake_peer *peer = is_told ? &told : peer_of(in, c, s, series);
-    if (peer == NULL || peer->role == PEER_NONE)
+    uint32_t flags = (s->status == 2 ? HALF_ERROR : 0u) | (is_sampled ? HALF_SAMPLED : 0u);
+    struct half *h;
+    if (s->kind == 2 && s->parent_id != 0) {
+        /* Of a server's peer its parent tells, where it has one; and most servers have. */
+        in->seeks_any = in->seeks_any || !in->is_by_trace;
+        in->seeks_all = in->seeks_all || !in->is_by_trace;
+        h = half_new(in, &in->servers);
+        if (h != NULL)
+            half_fill(h, c, s, s->parent_id, HALF_NONE, flags | HALF_SERVER);
         return;
-    struct half h = {
-        .trace_high = s->trace_high,
-        .trace_low = s->trace_low,
-        .span = s->span_id,
-        .own_high = s->trace_high,
-        .own_low = s->trace_low,
-        .own = s->span_id,
-        .start_unix_ns = s->start_unix_ns,
-        .duration_ns = s->duration_ns,
-        .node = c->node,
-        .peer = peer->node,
-        .flags = (s->status == 2 ? HALF_ERROR : 0u) | (is_sampled ? HALF_SAMPLED : 0u),
-    };
-    if (peer->role == PEER_SEND || peer->role == PEER_RECEIVE)
-        h.flags |= HALF_MESSAGING | (peer->has_queue ? HALF_NAMED : 0u);
-    switch (peer->role) {
+    }
+    struct intake_peer *peer = peer_of(in, c, s, series);
+    switch (peer == NULL ? PEER_NONE : peer->role) {
     case PEER_NONE:
         break;
     case PEER_DATABASE:
-        database_edge(in, series, &h);
-        break;
-    case PEER_SEND:
-        if (peer->has_queue)
-            intake_edge(in, c->node, h.peer, CONNECTION_MESSAGING, HALF_NONE, &h, NULL);
-        half_add(in, &in->callers, &h);
+        database_edge(in, c, s, peer);
         break;
     case PEER_CALL:
-        half_add(in, &in->callers, &h);
+        h = half_new(in, &in->callers);
+        if (h != NULL)
+            half_fill(h, c, s, s->span_id, peer->node, flags);
         break;
+    case PEER_SEND:
     case PEER_RECEIVE:
-        if (peer->has_queue)
-            intake_edge(in, h.peer, c->node, CONNECTION_MESSAGING, HALF_NONE, NULL, &h);
-        h.flags |= HALF_SERVER;
-        if (s->links_count > 0)
-            links_add(in, s, h);
-        h.span = s->parent_id;
-        if (s->kind == 5 && s->parent_id != 0)
-            server_add(in, &h);
+        message_edges(in, c, s, peer, flags);
         break;
-    case PEER_SERVE:
-        h.flags |= HALF_SERVER;
-        h.span = s->parent_id;
-        if (s->parent_id == 0)
-            root_edge(in, c, &h);
-        else
-            server_add(in, &h);
+    case PEER_SERVE: {
+        struct half root;
+        half_fill(&root, c, s, 0, peer->node, flags | HALF_SERVER);
+        root_edge(in, c, &root);
         break;
+    }
     }
 }

@@ -24,7 +24,8 @@ static inline bool intake_failed(struct intake *in, enum err e)
 
 static inline uint64_t intake_add_saturating(uint64_t a, uint64_t b)
 {
-    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+    uint64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
 }
 
 /* Spans with made-up times would make a point each: over a bound they are counted in the minute 0. */

@@ -10,7 +10,9 @@
 
 void tally_init(struct tally *t, struct arena *arena, uint64_t step_ns)
 {
-    *t = (struct tally){ .arena = arena, .step_ns = step_ns };
+    *t = (struct tally){ .arena = arena,
+                         .step_ns = step_ns,
+                         .width_ns = step_ns == 0 ? UINT64_MAX : step_ns };
     intern_init(&t->keys, TALLY_SERIES_MAX);
 }
 

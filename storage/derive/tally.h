@@ -50,7 +50,8 @@ struct tally_point {
 
 struct tally {
     struct arena *arena;
-    uint64_t step_ns; /* 0: all points begin at 0 */
+    uint64_t step_ns;  /* 0: all points begin at 0 */
+    uint64_t width_ns; /* the same, or without end */
     struct intern keys;
     struct tally_point **last; /* [keys.count]: the point that was asked for last, or NULL */
     uint32_t last_capacity;
@@ -80,7 +81,7 @@ NODISCARD static inline enum err tally_at(struct tally *t, uint32_t series, uint
 {
     assert(series < t->keys.count);
     struct tally_point *p = t->last[series];
-    if (p == NULL || (t->step_ns != 0 && unix_ns - p->start_unix_ns >= t->step_ns))
+    if (p == NULL || unix_ns - p->start_unix_ns >= t->width_ns)
         return tally_at_slow(t, series, unix_ns, out);
     *out = p;
     return ERR_OK;
