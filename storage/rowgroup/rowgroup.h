@@ -31,16 +31,13 @@ struct rowgroup_builder;
  * (0, 1, ... below the rows) have equal resources. */
 typedef void rowgroup_span_fn(void *context, uint32_t number, struct bytes resource,
                               const struct derive_span *span);
-/* It has seen them all; encoding them, which takes a while, begins. */
-typedef void rowgroup_walked_fn(void *context);
 
 struct rowgroup_options {
     enum signal signal;
     const struct hash_key *content_key; /* for telling equal items from different ones; borrowed */
     int zstd_level;                     /* 0: 1; negative: nothing is compressed */
     rowgroup_span_fn *on_span;          /* NULL: nobody looks */
-    rowgroup_walked_fn *on_walked;      /* likewise */
-    void *on_span_context;              /* of both */
+    void *on_span_context;
 };
 
 /* A distinct (service, name, kind) of the group: the catalogue's input. */

@@ -678,8 +678,6 @@ enum err rowgroup_builder_finish(struct rowgroup_builder *b, rowgroup_is_stored_
         e = builder_walk_rows(b, rows);
     if (e != ERR_OK)
         return e;
-    if (b->options.on_walked != NULL)
-        b->options.on_walked(b->options.on_span_context);
     b->summary.rows = rows;
     b->summary.duplicates = b->count - rows;
     if (rows == 0)

@@ -4,7 +4,7 @@
  * Building runs beside the writer's commits; only the finished group passes through the writer, in
  * the one transaction that takes its entries out of the journal. The builder alone takes from the
  * chains, so what it has looked at is still their beginning when the group is written. What the group adds to the
- * rollups is counted on a thread beside (counter.h). */
+ * rollups is counted as its spans are walked over. */
 #include "base/crash_point.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -331,7 +331,6 @@ struct build {
     struct pending **aside;
     const char **aside_reasons;
     uint64_t found_stored;
-    enum err counted; /* what counting the group for rollups said */
 };
 
 /* The disk, the heap or the clock: the same entry may do better later. Anything else is in the
@@ -396,10 +395,9 @@ static enum err group_finish(struct sqlite_engine *e, struct build *b)
 
 /* What the group adds to the rollups. Spans are worth more than what is counted of them: where counting takes more
  * memory than it may, they are stored without it. */
-static enum err group_count(struct sqlite_engine *e, struct build *b)
+static enum err group_count(struct sqlite_engine *e, struct retirement *r)
 {
-    struct retirement *r = &b->retirement;
-    enum err error = b->counted;
+    enum err error = derived_build_end(e, r);
     assert(error != ERR_OK || r->signal != SIGNAL_TRACES ||
            e->derived.intake.spans == r->summary.rows);
     /* Of fewer requests it may have room, and when others give back what they took. */
@@ -436,16 +434,15 @@ static enum err group_build(struct sqlite_engine *e, struct build *b)
     r->derived = NULL;
     if (next_aside == r->entries.count || rowgroup_builder_rows(b->builder) == 0)
         return ERR_OK;
-    counter_begin(&e->builder.counter, r);
+    derived_build_begin(&e->derived);
     enum err error = group_finish(e, b);
-    b->counted = counter_end(&e->builder.counter);
     if (error == ERR_OK)
         error = buffer_error(&b->group);
     if (error != ERR_OK)
         return error;
     r->group = buffer_bytes(&b->group);
     r->has_group = r->summary.rows > 0;
-    return group_count(e, b);
+    return group_count(e, r);
 }
 
 /* Which entries cannot be built even alone? */
@@ -514,9 +511,8 @@ static enum err builder_borrow(struct sqlite_engine *e, enum signal signal,
     struct rowgroup_builder **kept = &e->builder.rowgroup_builders[signal];
     struct rowgroup_options options = { .signal = signal,
                                         .content_key = &e->content_key,
-                                        .on_span = counter_on_span,
-                                        .on_walked = counter_on_walked,
-                                        .on_span_context = &e->builder.counter };
+                                        .on_span = derived_on_span,
+                                        .on_span_context = &e->derived };
     enum err error = *kept == NULL ? rowgroup_builder_open(&options, kept) : ERR_OK;
     if (error == ERR_OK)
         *out = *kept;
@@ -532,10 +528,8 @@ static bool builders_drop(struct sqlite_engine *e)
         rowgroup_builder_close(e->builder.rowgroup_builders[s]);
         e->builder.rowgroup_builders[s] = NULL;
     }
-    if (had_any) {
-        counter_rest(&e->builder.counter);
+    if (had_any)
         derived_build_rest(&e->derived);
-    }
     return had_any;
 }
 
@@ -750,14 +744,12 @@ enum err builder_init(struct sqlite_engine *e)
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&b->changed, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
-    counter_init(&b->counter, e);
     b->built_mono_ns = clock_mono_ns();
     return span_filter_init(&b->recent, clock_unix_ns());
 }
 
 enum err builder_start(struct sqlite_engine *e)
 {
-    counter_start(&e->builder.counter);
     if (pthread_create(&e->builder.thread, NULL, builder_main, e) != 0)
         return ERR_NOMEM;
     (void)pthread_setname_np(e->builder.thread, "builder");
@@ -776,7 +768,6 @@ void builder_stop(struct sqlite_engine *e)
         (void)pthread_join(b->thread, NULL);
         b->is_started = false;
     }
-    counter_stop(&b->counter);
 }
 
 void builder_deinit(struct sqlite_engine *e)
@@ -784,6 +775,5 @@ void builder_deinit(struct sqlite_engine *e)
     (void)pthread_mutex_destroy(&e->builder.lock);
     (void)pthread_cond_destroy(&e->builder.changed);
     (void)builders_drop(e);
-    counter_deinit(&e->builder.counter);
     span_filter_deinit(&e->builder.recent);
 }

@@ -32,7 +32,6 @@
 #define SPINDLE_STORAGE_SQLITE_ENGINE_PRIVATE_H
 
 #include "base/budget.h"
-#include "storage/sqlite/counter.h"
 #include "storage/sqlite/dedup.h"
 #include "storage/sqlite/derived.h"
 #include "storage/sqlite/disk_guard.h"
@@ -179,7 +178,6 @@ struct builder {
     enum err flush_result;
     /* The builder's own. */
     struct span_filter recent;
-    struct counter counter;
     struct rowgroup_builder *rowgroup_builders[SIGNAL_COUNT];
     uint64_t built_mono_ns;
 };
