@@ -308,14 +308,15 @@ static uint32_t name_number(struct intake *in, struct bytes name)
     if ((in->names == NULL || in->names_used >= in->names_mask / 2) &&
         intake_failed(in, names_grow(in)))
         return 0;
+    in->has_passing_names = true;
     uint64_t hash = wire_hash(name);
     uint32_t at = (uint32_t)hash & in->names_mask;
     for (; in->names[at].number_plus_one != 0; at = (at + 1) & in->names_mask)
         if (in->names[at].hash == hash && bytes_equal(in->names[at].name, name))
             return in->names[at].number_plus_one;
-    in->names[at] =
-        (struct intake_name){ .hash = hash, .name = name, .number_plus_one = ++in->names_used };
-    return in->names_used;
+    uint32_t number = ++in->names_used | PASSING;
+    in->names[at] = (struct intake_name){ .hash = hash, .name = name, .number_plus_one = number };
+    return number;
 }
 
 static bool name_numbers_grow(struct intake *in, uint32_t number)

@@ -2,7 +2,9 @@
 /* totals_test.c - bounds hold whatever is sent, nothing is lost by them, and what is idle leaves. */
 #include "storage/derive/totals.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
+#include "base/random.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,9 +41,9 @@ static void feed_deinit(struct feed *f)
     arena_deinit(&f->texts);
 }
 
-/* A span of a service (service.name only). */
-static void feed_span(struct feed *f, uint32_t context, const char *service, const char *name,
-                      uint32_t kind, uint64_t trace)
+/* A span of a service (service.name only). number: of the name in its group, + 1; 0: it has none. */
+static void feed_numbered(struct feed *f, uint32_t context, const char *service, const char *name,
+                          uint32_t number, uint32_t kind, uint64_t trace)
 {
     uint8_t resource[128] = { 0x0A, 0, 0x0A, 12 };
     size_t len = strlen(service);
@@ -60,8 +62,15 @@ static void feed_span(struct feed *f, uint32_t context, const char *service, con
                              .span_id = 1 + f->spans++,
                              .start_unix_ns = TALLY_HOUR_NS,
                              .duration_ns = 1000 + trace * trace * 2500,
-                             .kind = kind };
+                             .kind = kind,
+                             .name_plus_one = number };
     intake_add(&f->intake, context, r, &s);
+}
+
+static void feed_span(struct feed *f, uint32_t context, const char *service, const char *name,
+                      uint32_t kind, uint64_t trace)
+{
+    feed_numbered(f, context, service, name, 0, kind, trace);
 }
 
 static void feed_build(struct feed *f, uint64_t mono_ns)
@@ -460,6 +469,85 @@ static void series_and_edges_and_halves_fit_32_mib(void **state)
     totals_deinit(&t);
 }
 
+/* ---- What is known from group to group ------------------------------------------------------- */
+
+static unsigned known;
+
+static bool again_counted(void *context, uint64_t changes, void *place)
+{
+    bool is_known = totals_admit_again(context, changes, place);
+    known += is_known;
+    return is_known;
+}
+
+enum { GROUPS = 80, OF_GROUP = 60 };
+
+/* Names that stay, names that make templates, and names that come once. */
+static void name_make(struct random *r, char *out, size_t size)
+{
+    uint64_t kind = random_below(r, 4);
+    if (kind < 2)
+        (void)snprintf(out, size, "work %c", (char)('a' + random_below(r, 20)));
+    else
+        (void)snprintf(out, size, "%s /users/%c%c", kind == 2 ? "GET" : "PUT",
+                       (char)('a' + random_below(r, 24)), (char)('a' + random_below(r, 24)));
+}
+
+static void group_feed(struct feed *feeds[2], struct random *r, bool is_numbered)
+{
+    static const char *const services[] = { "one", "two", "three", "seldom" };
+    static char names[OF_GROUP][40];
+    for (uint32_t i = 0; i < OF_GROUP; i++)
+        name_make(r, names[i], sizeof names[i]);
+    for (uint32_t i = 1; i < OF_GROUP; i++) /* equal names have equal numbers */
+        for (uint32_t k = 0; k < i; k++)
+            if (strcmp(names[i], names[k]) == 0)
+                (void)snprintf(names[i], sizeof names[i], "other %u of it", i);
+    uint32_t shift = (uint32_t)random_below(r, 4);
+    for (unsigned i = 0; i < 3 * OF_GROUP; i++) {
+        uint32_t name = (uint32_t)random_below(r, OF_GROUP),
+                 kind = 1 + (uint32_t)random_below(r, 3);
+        unsigned service = random_below(r, 400) == 0 ? 3 : (unsigned)random_below(r, 3);
+        for (unsigned k = 0; k < 2; k++)
+            feed_numbered(feeds[k], (service + shift) % 4, services[service], names[name],
+                          is_numbered ? name + 1 : 0, kind, i);
+    }
+}
+
+/* Group by group the same bytes as when everything is asked for anew, while names become templates and series leave. */
+static void what_is_known_changes_nothing(void **state)
+{
+    (void)state;
+    static struct feed warm, cold;
+    struct feed *feeds[2] = { &warm, &cold };
+    struct random r;
+    random_init(&r, 17);
+    feed_init(&warm);
+    feed_init(&cold);
+    warm.intake.admit_again = again_counted;
+    cold.intake.admit_again = NULL;
+    cold.intake.admit_changes = NULL;
+    known = 0;
+    for (uint64_t group = 1; group <= GROUPS; group++) {
+        struct buffer stored[2];
+        struct tally_span span;
+        group_feed(feeds, &r, group % 31 != 0);
+        for (unsigned k = 0; k < 2; k++) {
+            feeds[k]->totals.idle_ns = 8 * NS_PER_S;
+            buffer_init(&stored[k], (size_t)64 << 20);
+            assert_int_equal(tally_encode(&feeds[k]->intake.tally, &stored[k], &span), ERR_OK);
+            feed_build(feeds[k], group * NS_PER_S);
+        }
+        assert_true(bytes_equal(buffer_bytes(&stored[0]), buffer_bytes(&stored[1])));
+        buffer_deinit(&stored[0]);
+        buffer_deinit(&stored[1]);
+    }
+    print_message("%u series were known\n", known);
+    assert_true(known > 100);
+    feed_deinit(&warm);
+    feed_deinit(&cold);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -468,6 +556,7 @@ int main(void)
         cmocka_unit_test(names_are_learned_before_the_bound),
         cmocka_unit_test(services_over_the_bound_are_counted_together),
         cmocka_unit_test(idle_series_leave_and_begin_again),
+        cmocka_unit_test(what_is_known_changes_nothing),
         cmocka_unit_test(memory_stays_within_the_budget),
         cmocka_unit_test(copies_are_sound_while_others_count),
         cmocka_unit_test(series_and_edges_and_halves_fit_32_mib),
