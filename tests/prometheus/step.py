@@ -32,8 +32,9 @@ VARIABLES = ("instance", "environment", "service", "client", "server")
 # In a minute of the demo: nothing is given up as unpaired, and an error in the operations shown is not certain.
 MAY_BE_EMPTY = {"Halves without a partner", "Errors"}
 ITEMS = "spindle_otlp_items_stored_total"
-# Of at most 160 buckets, over thirteen doublings or more: a bucket is 9 % wide, and Prometheus interpolates in it.
-NATIVE_WIDTH = 0.09
+# Of Spindle's own percentiles. A native histogram has at most 160 buckets, so that over thirteen doublings one of them is 9 %
+# wide, and Prometheus interpolates in it: both values have to lie in the bucket that has the rank.
+BOUND = 0.0055
 UNIT_OF_THE_COLLECTOR = re.compile("traces_span_metrics_duration_milliseconds use base unit")
 ACK = "spindle_ack_duration_seconds"
 
@@ -126,6 +127,23 @@ def near(a, b, share):
     return abs(a - b) <= share * max(abs(a), abs(b))
 
 
+def rank_bucket(histogram, q):
+    """The bucket of a native histogram in which the value of this rank lies, as Prometheus itself has it."""
+    left = q * float(histogram["count"])
+    for _, low, high, count in histogram["buckets"]:
+        left -= float(count)
+        if left <= 1e-9 * float(histogram["count"]):
+            return float(low), float(high)
+    raise ValueError(histogram)
+
+
+def agree(bucket, asked, ours):
+    """Prometheus' value and Spindle's are of one bucket, no wider than a tenth."""
+    low, high = bucket
+    slack = 1 + 1e-9
+    return high <= low * 1.1 and low / slack <= asked <= high * slack and low * (1 - BOUND) <= ours <= high * (1 + BOUND)
+
+
 def check_pages(report, server):
     page = server.get("/metrics")[1]
     code, said = promtool_metrics(page)
@@ -202,8 +220,11 @@ def check_equal_to_api(report, name, prometheus, server):
     q = f"histogram_quantile(0.95, sum by (le) (traces_span_metrics_duration_milliseconds_bucket{{{of}}}))"
     if name == "native":
         q = f"histogram_quantile(0.95, sum(traces_span_metrics_duration_milliseconds{{{of}}}))"
-        report.check(f"{name}: p95 is ours within a bucket", near(prometheus.value(q), ours["p95"] / 1e6, NATIVE_WIDTH),
-                     f"{prometheus.value(q):.3f} ms, Spindle says {ours['p95'] / 1e6:.3f} ms")
+        have = prometheus.value(q)
+        bucket = rank_bucket(prometheus.query(f"sum(traces_span_metrics_duration_milliseconds{{{of}}})")[0]["histogram"][1], 0.95)
+        report.check(f"{name}: p95 and ours are of one bucket", agree(bucket, have, ours["p95"] / 1e6),
+                     f"{have:.3f} ms, Spindle says {ours['p95'] / 1e6:.3f} ms, bucket {bucket}")
+        report.check(f"{name}: a p95 of the next bucket is refused", not agree(bucket, have, bucket[1] * (bucket[1] / bucket[0]) * (1 + BOUND)))
     else:
         bounds = [0, 2, 4, 6, 8, 10, 50, 100, 200, 400, 800, 1000, 1400, 2000, 5000, 10000, 15000]
         lower = max(b for b in bounds if b < ours["p95"] / 1e6 * 1.0055)
@@ -232,9 +253,12 @@ def check_edges_equal(report, name, prometheus, server):
                  f"{sum(failed.values()):.0f} of {sum(calls.values()):.0f}")
     if name == "native":
         p95 = asked(f"histogram_quantile(0.95, {by} (traces_service_graph_request_server_seconds))")
-        wrong = {key: (p95.get(key), wanted) for key, e in ours.items() if (seen := e.get("server", e)) and seen["n"] >= 20
-                 and not near(p95.get(key, 0), wanted := seen["p95"] / 1e9, NATIVE_WIDTH)}
-        report.check(f"{name}: p95 of each edge is ours within a bucket", not wrong, str(wrong))
+        buckets = {(r["metric"]["client"], r["metric"]["server"], r["metric"].get("connection_type", "")): rank_bucket(r["histogram"][1], 0.95)
+                   for r in prometheus.query(f"{by} (traces_service_graph_request_server_seconds)")}
+        shown = {key: e.get("server", e) for key, e in ours.items()}
+        wrong = {key: (p95.get(key), e["p95"], buckets.get(key)) for key, e in shown.items()
+                 if key not in buckets or not agree(buckets[key], p95[key], e["p95"] / 1e9)}
+        report.check(f"{name}: p95 of each edge and ours are of one bucket", not wrong and len(buckets) >= 20, str(wrong))
 
 
 def check_asked_by_others(report, name, prometheus, middle, after, seconds):
