@@ -399,6 +399,7 @@ void writer_partitions_tend(struct sqlite_engine *e)
         if (p == w->open || p->state != PARTITION_OPEN || p->db.handle == NULL)
             continue;
         journal_trim(&p->journal, 0, 0); /* what is free is not used again */
+        atomic_store(&p->bytes, partition_bytes(p));
         partition_seal(e, p);
     }
     catalog_tend(e);
