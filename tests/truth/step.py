@@ -36,7 +36,7 @@ from topology import WINDOW_NS, Case  # noqa: E402
 from truth import BOUND, Truth  # noqa: E402
 
 MINUTE_NS = 60_000_000_000
-PATIENCE_S = 15  # a half that came less than this ago is in no answer
+PATIENCE_S = 15  # a half that came less than this ago is in no answer; counted in whole seconds, so up to one more
 POINTS = ["group_committed", "group_visible", "build_begun", "retire_begun", "retire_group_written", "retire_committed", "retire_visible",
           "build_finished"]
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -301,7 +301,7 @@ class Demo:
         ended = time.monotonic()
         report.check("the demo ended well", code == 0, f"{self.seconds} s")
         settle(self.server)
-        time.sleep(max(0, PATIENCE_S + 1 - (time.monotonic() - ended)))
+        time.sleep(max(0, PATIENCE_S + 2 - (time.monotonic() - ended)))
         truth, asker = json.load(open(self.file.name)), Asker(self.server)
         report.check("the demo's book is whole", truth["is_exact"], f"{truth['spans_acknowledged']} spans, {truth['traces']} traces")
         answer = asker.ask("/map?from=now-60m")
@@ -426,7 +426,7 @@ def run_cases(report, options):
         crashes = feed(report, server, cases, rng)
         fed = time.monotonic()
         settle(server)
-        time.sleep(max(0, PATIENCE_S + 1 - (time.monotonic() - fed)))
+        time.sleep(max(0, PATIENCE_S + 2 - (time.monotonic() - fed)))
         asked = time.monotonic()
         asker = Asker(server)
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
