@@ -184,8 +184,9 @@ static void answers_stay_the_same(void **state)
         "SELECT a.span_id, b.span_id FROM spans a LEFT JOIN spans b ON b.span_id = "
         "a.parent_span_id "
         "AND (a.attributes ->> 'v' %s) ORDER BY 1, 2",
-        "SELECT span_id FROM spans WHERE resource_attributes ->> '$.\"service.name\"' = 'cart' AND "
-        "attributes ->> '$.v' %s ORDER BY 1",
+        ("SELECT span_id FROM spans WHERE resource_attributes ->> '$.\"service.name\"' = 'cart' "
+         "AND "
+         "attributes ->> '$.v' %s ORDER BY 1"),
     };
     static const char *const values[] = { "5",     "1",     "0",          "'5'",     "'x'",
                                           "2",     "'1'",   "'second'",   "'true'",  "'it''s'",
