@@ -35,7 +35,8 @@ static inline __attribute__((always_inline)) enum err texts_append(struct texts 
         if (e != ERR_OK)
             return e;
     }
-    wire_copy(t->data + t->len, v.data, v.len);
+    if (v.len > 0) /* where all are empty there is no memory */
+        wire_copy(t->data + t->len, v.data, v.len);
     t->len += (uint32_t)v.len;
     if (t->has_ends)
         t->ends[t->count] = t->len;
@@ -53,7 +54,7 @@ static inline uint32_t texts_end(const struct texts *t, uint32_t number)
 static inline struct bytes texts_get(const struct texts *t, uint32_t number)
 {
     uint32_t begin = texts_end(t, number);
-    return bytes_of(t->data + begin, texts_end(t, number + 1) - begin);
+    return bytes_of(t->data == NULL ? NULL : t->data + begin, texts_end(t, number + 1) - begin);
 }
 
 #endif

@@ -402,7 +402,9 @@ void group_writer_texts(struct group_writer *w, uint32_t column, const struct te
         part_of_texts(w, texts, first, count, false, is_random);
         part_of_texts(w, texts, first, count, true, is_random);
     } else { /* they lie together as they are */
-        part_add(w, bytes_of(texts->data + begin, at - begin), is_random);
+        part_add(
+            w, texts->data == NULL ? bytes_of(NULL, 0) : bytes_of(texts->data + begin, at - begin),
+            is_random);
         part_add(w, bytes_of(NULL, 0), is_random);
     }
 }
