@@ -297,23 +297,33 @@ static enum err entries_retire(struct partition *p, const struct retirement *r)
 }
 
 /* As it would stand in the journal, compressed anew. */
+enum err partition_entry_of(const struct pending *entry, struct buffer *compressed,
+                            struct journal_entry *out)
+{
+    enum err e = journal_body_compress(entry->body, compressed);
+    if (e != ERR_OK)
+        return e;
+    *out = (struct journal_entry){
+        .sequence = entry->sequence,
+        .signal = entry->signal,
+        .codec = CODEC_ZSTD,
+        .items = entry->items,
+        .arrival_unix_ns = entry->arrival_unix_ns,
+        .body_bytes = entry->body.len,
+        .request_hash = entry->request_hash,
+        .stored = buffer_bytes(compressed),
+    };
+    return ERR_OK;
+}
+
 static enum err entry_set_aside(struct partition *p, const struct pending *entry,
                                 const char *reason)
 {
     struct buffer compressed;
+    struct journal_entry copy;
     buffer_init(&compressed, SIZE_MAX);
-    enum err e = journal_body_compress(entry->body, &compressed);
+    enum err e = partition_entry_of(entry, &compressed, &copy);
     if (e == ERR_OK) {
-        struct journal_entry copy = {
-            .sequence = entry->sequence,
-            .signal = entry->signal,
-            .codec = CODEC_ZSTD,
-            .items = entry->items,
-            .arrival_unix_ns = entry->arrival_unix_ns,
-            .body_bytes = entry->body.len,
-            .request_hash = entry->request_hash,
-            .stored = buffer_bytes(&compressed),
-        };
         copy.checksum = journal_checksum(&copy);
         e = journal_set_aside(&p->journal, &copy, reason);
     }

@@ -81,6 +81,10 @@ NODISCARD enum err partition_load(struct partition *p, const struct partition_vi
 NODISCARD enum err partition_load_operations(struct partition *p,
                                              const struct partition_visit *visit);
 
+/* A pending body as the journal takes it, compressed in the buffer, which it borrows. The codec's errors. */
+NODISCARD enum err partition_entry_of(const struct pending *entry, struct buffer *compressed,
+                                      struct journal_entry *out);
+
 /* What the builder made of the oldest pending entries of a signal. */
 struct retirement {
     enum signal signal;

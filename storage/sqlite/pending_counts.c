@@ -95,11 +95,10 @@ static enum err encode(struct pending_counts *p)
     return ERR_OK;
 }
 
-/* ERR_BUSY: another counts, and goes on counting. */
-static enum err lock_soon(struct pending_counts *p, const struct query_context *q)
+enum err pending_lock_soon(pthread_mutex_t *lock, const struct query_context *q)
 {
     uint64_t until_mono_ns = clock_mono_ns() + PENDING_COUNTS_WAIT_NS;
-    while (pthread_mutex_trylock(&p->lock) != 0) {
+    while (pthread_mutex_trylock(lock) != 0) {
         enum err e = query_check(q);
         if (e != ERR_OK)
             return e;
@@ -116,7 +115,7 @@ enum err pending_counts_read(struct pending_counts *p, const struct pending_rang
 {
     if (range->count == 0)
         return ERR_OK;
-    enum err e = lock_soon(p, q);
+    enum err e = pending_lock_soon(&p->lock, q);
     if (e != ERR_OK)
         return e;
     uint64_t first = range->first->serial;

@@ -41,6 +41,10 @@ void pending_counts_init(struct pending_counts *p, struct totals *totals, size_t
 /* Safe on a zeroed one. */
 void pending_counts_deinit(struct pending_counts *p);
 
+/* Take a lock that another may hold while it counts or pairs. ERR_BUSY: it goes on for longer than
+ * PENDING_COUNTS_WAIT_NS; query_check()'s. */
+NODISCARD enum err pending_lock_soon(pthread_mutex_t *lock, const struct query_context *q);
+
 /* Given what the bodies add, by minutes; empty where they add nothing. */
 typedef enum err pending_counts_fn(void *context, struct bytes stored);
 /* All of `range`, the pending bodies of a snapshot of spans. ERR_BUSY: it cannot be had of these, count them apart; nothing

@@ -4,7 +4,6 @@
 #include "base/clock.h"
 
 #include <assert.h>
-#include <time.h>
 
 #define NOTHING_KEPT UINT64_MAX
 
@@ -207,21 +206,6 @@ static bool is_refused(const struct pending_edges *p, const struct pending_edges
            p->refused_serial == serial_of(query->range) && query->range->count >= p->refused_count;
 }
 
-/* ERR_BUSY: another pairs, and goes on. */
-static enum err lock_soon(struct pending_edges *p, const struct query_context *q)
-{
-    uint64_t until_mono_ns = clock_mono_ns() + PENDING_COUNTS_WAIT_NS;
-    while (pthread_mutex_trylock(&p->lock) != 0) {
-        enum err e = query_check(q);
-        if (e != ERR_OK)
-            return e;
-        if (clock_mono_ns() >= until_mono_ns)
-            return ERR_BUSY;
-        (void)nanosleep(&(struct timespec){ .tv_nsec = NS_PER_MS / 4 }, NULL);
-    }
-    return ERR_OK;
-}
-
 static enum err read_locked(struct pending_edges *p, const struct pending_edges_query *query,
                             const struct query_context *q)
 {
@@ -253,7 +237,7 @@ enum err pending_edges_read(struct pending_edges *p, const struct pending_edges_
                             const struct query_context *q, pending_counts_fn *on_counts,
                             void *context)
 {
-    enum err e = lock_soon(p, q);
+    enum err e = pending_lock_soon(&p->lock, q);
     if (e == ERR_OK) {
         e = read_locked(p, query, q);
         if (e == ERR_OK)

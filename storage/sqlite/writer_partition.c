@@ -192,17 +192,8 @@ static void rescue_write(void *context, struct pending *entry)
     struct rescue *r = context;
     if (r->error != ERR_OK)
         return;
-    struct buffer *compressed = &r->engine->writer.compressed;
-    r->error = journal_body_compress(entry->body, compressed);
-    struct journal_entry row = {
-        .signal = entry->signal,
-        .codec = CODEC_ZSTD,
-        .items = entry->items,
-        .arrival_unix_ns = entry->arrival_unix_ns,
-        .body_bytes = entry->body.len,
-        .request_hash = entry->request_hash,
-        .stored = buffer_bytes(compressed),
-    };
+    struct journal_entry row;
+    r->error = partition_entry_of(entry, &r->engine->writer.compressed, &row);
     if (r->error == ERR_OK)
         r->error = journal_group_add(&r->to->journal, &row);
     r->count++;
