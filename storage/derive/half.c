@@ -206,9 +206,11 @@ static void entry_add(struct applying *a, const struct half *h, bool is_paired)
         return;
     }
     struct half_entry *e = &t->entries[at];
-    *e = (struct half_entry){
-        .half = *h, .arrival_unix_ns = t->now_unix_ns, .newer = HALF_NONE, .is_paired = is_paired
-    };
+    *e = (struct half_entry){ .half = *h,
+                              .arrival_unix_ns = t->now_unix_ns,
+                              .stored_unix_ns = t->now_unix_ns,
+                              .newer = HALF_NONE,
+                              .is_paired = is_paired };
     e->half.node = node;
     e->half.peer = peer;
     t->waiting_servers += half_side(h) != 0; /* servers that are paired do not stay */
@@ -312,6 +314,17 @@ void half_table_apply(struct half_table *t, const struct half_changes *c)
         entry_add(&a, &c->waits[i], false);
     for (size_t i = 0; i < c->pairs_count; i++)
         entry_add(&a, &c->pairs[i], true);
+}
+
+uint64_t half_table_oldest(const struct half_table *t)
+{
+    uint64_t oldest = UINT64_MAX;
+    if (t->waiting.count > 0)
+        oldest = t->entries[t->waiting.first].stored_unix_ns; /* as they arrived */
+    for (uint32_t at = t->paired.first; at != HALF_NONE; at = t->entries[at].after)
+        if (t->entries[at].stored_unix_ns < oldest)
+            oldest = t->entries[at].stored_unix_ns;
+    return oldest;
 }
 
 /* ---- Stored form ----------------------------------------------------------------------------- */

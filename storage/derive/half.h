@@ -5,7 +5,7 @@
  *            half, under its parent's or its link's. They come in any order, in any batch, minutes apart. What is
  *            not complete when its row group is built waits here, and, by the entries that are stored with
  *            the group, is found again after a start.
- * Bound      HALVES_MAX entries of about 110 bytes. Halves wait HALF_LIFETIME_NS; the newest HALVES_PAIRED_MAX
+ * Bound      HALVES_MAX entries of 120 bytes. Halves wait HALF_LIFETIME_NS; the newest HALVES_PAIRED_MAX
  *            callers that were paired stay, for the other calls that they may have made.
  * Work       peers choose the keys, and may choose one for all: those of a key and a side hang together under
  *            the newest, which alone is in a bucket, and buckets are chosen by a secret. So what is done to
@@ -18,7 +18,7 @@
 #include "storage/derived.h"
 
 #define HALVES_MAX 65536u
-/* Of these, callers that have met a server: 1.8 MiB, which stay resident when everything is quiet. */
+/* Of these, callers that have met a server: 1.9 MiB, which stay resident when everything is quiet. */
 #define HALVES_PAIRED_MAX 16384u
 #define HALF_LIFETIME_NS                                                                           \
     (UINT64_C(900) * 1000000000) /* by arrival, that is: by the group's building */
@@ -48,7 +48,8 @@ struct half {
 
 struct half_entry {
     struct half half;
-    uint64_t arrival_unix_ns;
+    uint64_t arrival_unix_ns; /* in the list it is in */
+    uint64_t stored_unix_ns;  /* when the row group was built that it is stored with */
     uint32_t next_in_bucket; /* of the newest of a key and a side; the others are not in a bucket */
     uint32_t newer, older;   /* of equal key and side; HALF_NONE */
     uint32_t before, after;  /* in the list it is in, by arrival */
@@ -125,6 +126,9 @@ NODISCARD enum err half_table_copy(const struct half_table *t, struct arena *are
 /* One that goes on by itself, of a table or of such a copy; to be given back with half_table_deinit(). The errors of
  * half_table_init(). */
 NODISCARD enum err half_table_clone(const struct half_table *t, struct half_table *out);
+/* When the oldest row group was built with which an entry is stored: changes of before are of no use. UINT64_MAX: the
+ * table is empty. Looks through the paired callers. */
+uint64_t half_table_oldest(const struct half_table *t);
 /* Memory that it has touched. */
 size_t half_table_bytes(const struct half_table *t);
 

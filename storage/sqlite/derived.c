@@ -144,6 +144,24 @@ static enum err rows_reserve(struct sqlite_engine *e, size_t more)
     return error;
 }
 
+/* Which rows of halves are of no use any more. A table that is full forgets halves long before they are old. */
+static void halves_void(struct derived *d, uint64_t built_unix_ns)
+{
+    struct derived_delta *delta = &d->delta;
+    uint64_t now = built_unix_ns, kept_from = 0;
+    if (now < d->halves.now_unix_ns)
+        now = d->halves.now_unix_ns;
+    if (now > HALF_LIFETIME_NS)
+        kept_from = now - HALF_LIFETIME_NS;
+    if (d->halves_bytes >= DERIVED_HALVES_BYTES) {
+        uint64_t oldest = half_table_oldest(&d->halves);
+        if (oldest > kept_from)
+            kept_from = oldest < now ? oldest : now;
+    }
+    delta->halves_unix_ns = now;
+    delta->halves_void_unix_ns = kept_from;
+}
+
 /* What the group changes, and its paired callers, which are most of it and can go sooner, apart. */
 static enum err halves_encode(struct derived *d, const struct partition *p)
 {
@@ -166,6 +184,7 @@ static enum err halves_encode(struct derived *d, const struct partition *p)
         count -= d->pairs.counts[i];
         delta->pairs_void++;
     }
+    halves_void(d, changes.built_unix_ns);
     enum err e = buffer_error(&delta->halves);
     return e == ERR_OK ? buffer_error(&delta->pairs) : e;
 }
@@ -224,8 +243,12 @@ void derived_build_stored(struct sqlite_engine *e, const struct retirement *r)
 {
     if (r->derived == NULL || !r->derived->is_used)
         return;
-    totals_add(&e->derived.totals, &e->derived.intake.tally, r->built_unix_ns, clock_mono_ns());
-    pairs_stored(&e->derived, r->entries.first->partition);
+    struct derived *d = &e->derived;
+    totals_add(&d->totals, &d->intake.tally, r->built_unix_ns, clock_mono_ns());
+    if (d->halves_bytes >= DERIVED_HALVES_BYTES)
+        d->halves_bytes = 0;
+    d->halves_bytes += d->delta.halves.len + d->delta.pairs.len;
+    pairs_stored(d, r->entries.first->partition);
 }
 
 /* ---- Writer ---------------------------------------------------------------------------------- */
@@ -272,16 +295,15 @@ static enum err half_insert(struct db *db, int64_t id, uint64_t built_unix_ns,
     return e;
 }
 
-/* Paired callers of row `id` stand in row -id. What is older than a half waits is of no use, nor paired callers
- * that the table has no room for any more. */
-static enum err halves_insert(struct partition *p, const struct derived_delta *d,
-                              uint64_t built_unix_ns)
+/* Paired callers of row `id` stand in row -id. What is older than what the table holds is of no use, nor paired callers
+ * that it has no room for any more. */
+static enum err halves_insert(struct partition *p, const struct derived_delta *d)
 {
     struct db *db = &p->db;
     sqlite3_stmt *s = NULL;
-    enum err e = half_insert(db, d->id, built_unix_ns, &d->halves);
+    enum err e = half_insert(db, d->id, d->halves_unix_ns, &d->halves);
     if (e == ERR_OK && d->pairs.len > 0)
-        e = half_insert(db, -d->id, built_unix_ns, &d->pairs);
+        e = half_insert(db, -d->id, d->halves_unix_ns, &d->pairs);
     if (e == ERR_OK)
         e = db_prepare(db, "DELETE FROM half WHERE id = ?1", &s);
     size_t count = d->pairs_before->partition == p ? d->pairs_void : 0;
@@ -294,7 +316,7 @@ static enum err halves_insert(struct partition *p, const struct derived_delta *d
     if (e == ERR_OK)
         e = db_prepare(db, "DELETE FROM half WHERE built_unix_ns < ?1", &s);
     if (e == ERR_OK) {
-        db_bind_u64(s, 1, built_unix_ns > HALF_LIFETIME_NS ? built_unix_ns - HALF_LIFETIME_NS : 0);
+        db_bind_u64(s, 1, d->halves_void_unix_ns);
         e = db_run(db, s);
     }
     (void)sqlite3_finalize(s);
@@ -323,7 +345,7 @@ enum err derived_store(struct partition *p, struct derived_delta *d, uint64_t bu
         return ERR_OK;
     enum err e = row_insert(&p->db, 0, built_unix_ns, &d->span, &d->minutes, NULL, NULL, &d->id);
     if (e == ERR_OK)
-        e = halves_insert(p, d, built_unix_ns);
+        e = halves_insert(p, d);
     if (e == ERR_OK && d->merged_in == p)
         e = rows_replace(p, d, built_unix_ns);
     return e;

@@ -64,6 +64,9 @@ struct derived_pairs {
     uint64_t count; /* of callers, in all rows */
 };
 
+/* Rows of halves may come to so many bytes until it is looked which have none in the table any more. */
+#define DERIVED_HALVES_BYTES ((uint64_t)4 << 20)
+
 /* What a retirement adds. */
 struct derived_delta {
     bool is_used; /* false: nothing to store */
@@ -73,6 +76,9 @@ struct derived_delta {
     /* In the same transaction: of this partition's rows of paired callers the oldest so many are void. */
     const struct derived_pairs *pairs_before;
     size_t pairs_void;
+    /* And of its rows of halves those built before this. */
+    uint64_t halves_void_unix_ns;
+    uint64_t halves_unix_ns; /* of the new rows: when the group is built, and not before the last */
     /* And these rows become one. */
     struct partition *merged_in; /* NULL: no merge */
     int64_t merged_ids[DERIVED_MERGE_ROWS];
@@ -107,6 +113,7 @@ struct derived {
     struct intake intake;
     struct derived_delta delta;
     struct derived_pairs pairs;
+    uint64_t halves_bytes; /* stored since rows without a half in the table were removed */
     uint64_t merge_from_generation; /* what was to be merged did not fit: not before this row */
 };
 

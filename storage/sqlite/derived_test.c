@@ -6,8 +6,10 @@
 #include "base/random.h"
 #include "proto/pb_writer.h"
 #include "storage/derive/tally.h"
+#include "storage/sqlite/engine_private.h"
 #include "storage/testing/ledger.h"
 #include "storage/testing/scratch.h"
+#include "storage/testing/send.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -711,6 +713,67 @@ static void verifying_reads_the_catalogue(void **state)
     store_deinit(&s);
 }
 
+/* ---- Halves ---------------------------------------------------------------------------------- */
+
+enum { LONE_BODY = 1024, LONE_BODIES = 12, LONE_GROUPS = 9 };
+
+/* Callers of whom no callee comes. */
+static void lone_callers_send(struct store *s, uint64_t number)
+{
+    struct buffer b;
+    buffer_init(&b, 1 << 20);
+    size_t group = pb_begin(&b, OTLP_DATA_RESOURCE_GROUPS);
+    size_t scope = pb_begin(&b, OTLP_GROUP_SCOPE_GROUPS);
+    for (unsigned i = 0; i < LONE_BODY; i++) {
+        uint8_t id[16] = { 1 };
+        store_le64(id + 8, number * LONE_BODY + i + 1);
+        size_t span = pb_begin(&b, OTLP_SCOPE_ITEMS);
+        pb_bytes(&b, 1, bytes_of(id, 16));
+        pb_bytes(&b, 2, bytes_of(id + 8, 8));
+        pb_bytes(&b, 5, BYTES_LITERAL("call"));
+        pb_uint(&b, 6, 3);
+        pb_fixed64(&b, 7, 20000 * TALLY_DAY_NS + i);
+        pb_fixed64(&b, 8, 20000 * TALLY_DAY_NS + i + 1000);
+        pb_end(&b, span);
+    }
+    pb_end(&b, scope);
+    pb_end(&b, group);
+    const struct hash128 request = { number + 1, 77 };
+    assert_int_equal(send_body(s->engine, SIGNAL_TRACES, buffer_bytes(&b), LONE_BODY, request),
+                     ERR_OK);
+    buffer_deinit(&b);
+}
+
+/* Of halves as much is stored as the table holds, and not all that came in the time that they may wait. */
+static void lone_callers_do_not_fill_the_disk(void **state)
+{
+    (void)state;
+    struct store s;
+    char path[160];
+    store_init(&s, 9);
+    s.options.builder_rows = 1 << 18;
+    s.options.builder_age_ns = 3600 * NS_PER_S;
+    reopen(&s);
+    (void)snprintf(path, sizeof path, "%s/p000001.db", s.directory);
+    int64_t most = 0;
+    for (uint64_t g = 0; g < LONE_GROUPS; g++) {
+        struct derived *d = &sqlite_engine_from(s.engine)->derived;
+        d->halves_bytes += DERIVED_HALVES_BYTES; /* the builder rests: time to look */
+        for (uint64_t i = 0; i < LONE_BODIES; i++)
+            lone_callers_send(&s, g * LONE_BODIES + i);
+        assert_int_equal(engine_settle(s.engine), ERR_OK);
+        int64_t rows = integer(path, "SELECT count(*) FROM half");
+        most = rows > most ? rows : most;
+    }
+    /* So many fill the table, one is old since this group came, and the new one. */
+    assert_in_range(most, 5, HALVES_MAX / (LONE_BODY * LONE_BODIES) + 3);
+    uint32_t waiting = sqlite_engine_from(s.engine)->derived.halves.waiting.count;
+    assert_int_equal(waiting, HALVES_MAX);
+    reopen(&s);
+    assert_int_equal(sqlite_engine_from(s.engine)->derived.halves.waiting.count, waiting);
+    store_deinit(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -725,6 +788,7 @@ int main(void)
         cmocka_unit_test(days_that_do_not_fit_are_merged_with_fewer),
         cmocka_unit_test(templates_outlive_a_restart),
         cmocka_unit_test(verifying_reads_the_catalogue),
+        cmocka_unit_test(lone_callers_do_not_fill_the_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

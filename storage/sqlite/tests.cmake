@@ -17,7 +17,7 @@ spindle_test(sqlite/pending_edges_test.c USES storage proto_testing SOURCES test
 spindle_test(sqlite/view_test.c USES storage proto_testing)
 spindle_test(sqlite/retention_test.c USES storage SOURCES ${ENGINE_TESTING} testing/send.c LIBS PkgConfig::SQLITE3
     TIMEOUT 120)
-spindle_test(sqlite/derived_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3
+spindle_test(sqlite/derived_test.c USES storage SOURCES ${ENGINE_TESTING} testing/send.c LIBS PkgConfig::SQLITE3
     TIMEOUT 120)
 spindle_test(sqlite/disk_guard_test.c USES storage SOURCES ${ENGINE_TESTING} TIMEOUT 60)
 spindle_test(sqlite/rest_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 120)
