@@ -113,8 +113,9 @@ static enum err run_init(struct run *r)
 {
     struct arena *arena = &r->in->arena;
     size_t waiting = r->table->waiting.count, nodes = r->table->nodes.count;
-    r->taken = arena_alloc(arena, (waiting + 1) * sizeof *r->taken);
-    r->met = arena_alloc(arena, (waiting + 1) * sizeof *r->met);
+    size_t callers = r->in->callers.count, servers = r->in->servers.count;
+    r->taken = arena_alloc(arena, ((callers < waiting ? callers : waiting) + 1) * sizeof *r->taken);
+    r->met = arena_alloc(arena, ((servers < waiting ? servers : waiting) + 1) * sizeof *r->met);
     r->pairs = arena_alloc(arena, (HALF_PAIRS_KEPT + 1) * sizeof *r->pairs);
     r->p->marks = arena_alloc_array(arena, (size_t)r->table->used + 1, 1);
     r->p->node_numbers = arena_alloc(arena, (nodes + 1) * sizeof *r->p->node_numbers);

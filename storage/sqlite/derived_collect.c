@@ -51,11 +51,20 @@ static struct derived_window window_of(const struct derived_range *r)
 
 /* ---- Summing up ------------------------------------------------------------------------------ */
 
+static struct pending_edges_query edges_query(const struct collect *c)
+{
+    return (struct pending_edges_query){ .range = &c->snapshot.pending,
+                                         .aside = &c->snapshot.aside,
+                                         .generation = c->generation,
+                                         .halves = c->has_halves ? &c->halves : NULL,
+                                         .patience_ns = c->patience_ns };
+}
+
 /* The table of halves is copied only where nobody has it yet. */
 static bool needs_halves(const struct collect *c)
 {
-    return c->snapshot.aside.count > 0 || c->is_kept_no_more ||
-           !pending_edges_are_kept(&c->engine->pending_edges, c->generation, &c->snapshot.pending);
+    const struct pending_edges_query query = edges_query(c);
+    return c->is_kept_no_more || !pending_edges_are_kept(&c->engine->pending_edges, &query);
 }
 
 static enum err snapshot_take(struct collect *c)
@@ -548,78 +557,71 @@ static enum err pieces_add(struct collect *c)
 
 /* Bodies that wait for their row group are counted as it will count them, by minutes, and stored in a
  * moment's buffer: so that what maps and sums up stored keys does it here too. */
-static enum err edges_add(struct collect *c, struct intake *intake)
-{
-    struct pairing pairing;
-    uint64_t now = clock_unix_ns();
-    enum err e = pairing_run(intake, &c->halves, 0, &pairing);
-    if (e == ERR_OK && now >= c->patience_ns)
-        e = pairing_count_waiting(intake, &c->halves, &pairing, now - c->patience_ns);
-    /* What is pending came seconds ago. */
-    if (e == ERR_OK && c->patience_ns == 0)
-        e = pairing_count_new(intake, &pairing);
-    return e;
-}
-
 static enum err counts_add(void *context, struct bytes stored)
 {
     struct collect *c = context;
     return stored_add(c, stored, c->window.min, c->window.end, 0, 0);
 }
 
-/* Pending bodies are counted once for all questions. ERR_BUSY: this one has to do it by itself. */
-static enum err shared_add(struct collect *c)
+/* Pending bodies are paired once for all questions, or, while another pairs and where it does not fit, for this one. */
+static enum err edges_add(struct collect *c)
 {
-    if (!c->wants_edges)
-        return pending_counts_read(&c->engine->pending_counts, &c->snapshot.pending, c->q,
-                                   counts_add, c);
-    if (c->snapshot.aside.count > 0)
-        return ERR_BUSY; /* they pair with the others */
-    const struct pending_edges_query query = { .range = &c->snapshot.pending,
-                                               .generation = c->generation,
-                                               .halves = c->has_halves ? &c->halves : NULL,
-                                               .patience_ns = c->patience_ns };
-    enum err e = pending_edges_read(&c->engine->pending_edges, &query, c->q, counts_add, c);
+    struct sqlite_engine *engine = c->engine;
+    const struct pending_edges_query query = edges_query(c);
+    enum err e = pending_edges_read(&engine->pending_edges, &query, c->q, counts_add, c);
     c->is_kept_no_more = e == ERR_NOT_FOUND;
+    if (e != ERR_BUSY)
+        return e;
+    struct pending_edges own;
+    pending_edges_init(&own, &engine->derived.totals, c->q->arena->limit_bytes,
+                       c->q->arena->budget);
+    e = pending_edges_read(&own, &query, c->q, counts_add, c);
+    if (e == ERR_BUSY)
+        e = own.refused_error;
+    pending_edges_deinit(&own);
     return e;
 }
 
-static enum err pending_add(struct collect *c)
+static enum err bodies_add(struct intake *intake, const struct pending_range *range,
+                           const struct query_context *q)
 {
-    /* Those set aside, never many, are counted for each. */
-    enum err shared = shared_add(c);
+    const struct pending *entry = range->first;
+    enum err e = ERR_OK;
+    for (size_t i = 0; e == ERR_OK && i < range->count; i++, entry = entry->next) {
+        e = query_check(q);
+        if (e == ERR_OK)
+            intake_add_body(intake, entry->body);
+    }
+    return e == ERR_OK ? intake_error(intake) : e;
+}
+
+/* The same of series, but that bodies which were set aside, never many, are counted for each question. */
+static enum err series_add(struct collect *c)
+{
+    enum err shared =
+        pending_counts_read(&c->engine->pending_counts, &c->snapshot.pending, c->q, counts_add, c);
     if (shared != ERR_BUSY && (shared != ERR_OK || c->snapshot.aside.count == 0))
         return shared;
     struct intake intake;
     struct buffer stored;
+    struct tally_span span;
     struct totals_reader reader = { .totals = &c->engine->derived.totals };
     buffer_init(&reader.name, 4096);
     intake_init(&intake, c->q->arena->limit_bytes);
-    intake.skips_edges = !c->wants_edges;
+    intake.arena.budget = c->q->arena->budget;
+    intake.skips_edges = true;
     intake.admit = totals_show_series;
     intake.admit_service = totals_show_service;
     intake.admit_edge = totals_show_edge;
     intake.admit_context = &reader;
-    buffer_init(&stored, c->q->arena->limit_bytes);
-    enum err e = ERR_OK;
-    const struct pending_range *ranges[] = { &c->snapshot.aside, &c->snapshot.pending };
-    for (size_t r = 0; r < (shared == ERR_OK ? 1 : 2); r++) {
-        const struct pending *entry = ranges[r]->first;
-        for (size_t i = 0; e == ERR_OK && i < ranges[r]->count; i++, entry = entry->next) {
-            e = query_check(c->q);
-            if (e == ERR_OK)
-                intake_add_body(&intake, entry->body);
-        }
-    }
-    struct tally_span span;
-    if (e == ERR_OK)
-        e = intake_error(&intake);
-    if (e == ERR_OK && c->wants_edges)
-        e = edges_add(c, &intake);
+    buffer_init_charged(&stored, c->q->arena->limit_bytes, c->q->arena->budget);
+    enum err e = bodies_add(&intake, &c->snapshot.aside, c->q);
+    if (e == ERR_OK && shared == ERR_BUSY)
+        e = bodies_add(&intake, &c->snapshot.pending, c->q);
     if (e == ERR_OK && intake.tally.points_count > 0)
         e = tally_encode(&intake.tally, &stored, &span);
     if (e == ERR_OK && intake.tally.points_count > 0)
-        e = stored_add(c, buffer_bytes(&stored), c->window.min, c->window.end, 0, 0);
+        e = counts_add(c, buffer_bytes(&stored));
     buffer_deinit(&stored);
     buffer_deinit(&reader.name);
     intake_deinit(&intake);
@@ -640,7 +642,7 @@ static enum err collect_once(struct collect *c)
         return e;
     e = pieces_add(c);
     if (e == ERR_OK)
-        e = pending_add(c);
+        e = c->wants_edges ? edges_add(c) : series_add(c);
     if (e == ERR_OK)
         e = services_tell(c);
     snapshot_release(&c->snapshot);

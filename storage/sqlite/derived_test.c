@@ -717,33 +717,6 @@ static void verifying_reads_the_catalogue(void **state)
 
 enum { LONE_BODY = 1024, LONE_BODIES = 12, LONE_GROUPS = 9 };
 
-/* Callers of whom no callee comes. */
-static void lone_callers_send(struct store *s, uint64_t number)
-{
-    struct buffer b;
-    buffer_init(&b, 1 << 20);
-    size_t group = pb_begin(&b, OTLP_DATA_RESOURCE_GROUPS);
-    size_t scope = pb_begin(&b, OTLP_GROUP_SCOPE_GROUPS);
-    for (unsigned i = 0; i < LONE_BODY; i++) {
-        uint8_t id[16] = { 1 };
-        store_le64(id + 8, number * LONE_BODY + i + 1);
-        size_t span = pb_begin(&b, OTLP_SCOPE_ITEMS);
-        pb_bytes(&b, 1, bytes_of(id, 16));
-        pb_bytes(&b, 2, bytes_of(id + 8, 8));
-        pb_bytes(&b, 5, BYTES_LITERAL("call"));
-        pb_uint(&b, 6, 3);
-        pb_fixed64(&b, 7, 20000 * TALLY_DAY_NS + i);
-        pb_fixed64(&b, 8, 20000 * TALLY_DAY_NS + i + 1000);
-        pb_end(&b, span);
-    }
-    pb_end(&b, scope);
-    pb_end(&b, group);
-    const struct hash128 request = { number + 1, 77 };
-    assert_int_equal(send_body(s->engine, SIGNAL_TRACES, buffer_bytes(&b), LONE_BODY, request),
-                     ERR_OK);
-    buffer_deinit(&b);
-}
-
 /* Of halves as much is stored as the table holds, and not all that came in the time that they may wait. */
 static void lone_callers_do_not_fill_the_disk(void **state)
 {
@@ -760,7 +733,7 @@ static void lone_callers_do_not_fill_the_disk(void **state)
         struct derived *d = &sqlite_engine_from(s.engine)->derived;
         d->halves_bytes += DERIVED_HALVES_BYTES; /* the builder rests: time to look */
         for (uint64_t i = 0; i < LONE_BODIES; i++)
-            lone_callers_send(&s, g * LONE_BODIES + i);
+            assert_int_equal(send_lone_callers(s.engine, g * LONE_BODIES + i, LONE_BODY), ERR_OK);
         assert_int_equal(engine_settle(s.engine), ERR_OK);
         int64_t rows = integer(path, "SELECT count(*) FROM half");
         most = rows > most ? rows : most;

@@ -5,12 +5,14 @@
 
 #include <assert.h>
 
-#define NOTHING_KEPT UINT64_MAX
+#define NOTHING_KEPT   UINT64_MAX
+#define PAIRED_AT_ONCE 4096 /* spans; some 700 KB */
 
-void pending_edges_init(struct pending_edges *p, struct totals *totals, size_t limit_bytes)
+void pending_edges_init(struct pending_edges *p, struct totals *totals, size_t limit_bytes,
+                        struct budget *budget)
 {
     *p = (struct pending_edges){ .reader = { .totals = totals }, .generation = NOTHING_KEPT };
-    budget_init(&p->budget, limit_bytes, NULL);
+    budget_init(&p->budget, limit_bytes, budget);
     (void)pthread_mutex_init(&p->lock, NULL);
     buffer_init(&p->reader.name, 4096);
 }
@@ -50,11 +52,12 @@ void pending_edges_deinit(struct pending_edges *p)
 
 /* It does not fit, and whoever asks for as much need not try. */
 static enum err refuse(struct pending_edges *p, const struct pending_edges_query *query,
-                       size_t count)
+                       enum err error)
 {
     p->refused_generation = query->generation;
     p->refused_serial = serial_of(query->range);
-    p->refused_count = count;
+    p->refused_count = query->range->count;
+    p->refused_error = error;
     p->has_refused = true;
     forget(p);
     return ERR_BUSY;
@@ -91,7 +94,7 @@ static enum err begin(struct pending_edges *p, const struct pending_edges_query 
     buffer_init_charged(&p->waiting, limit, &p->budget);
     p->is_begun = true;
     p->begun++;
-    p->count = p->stored_count = p->waiting_count = 0;
+    p->count = p->aside_count = p->stored_count = p->waiting_count = 0;
     p->has_stored = p->has_waiting = false;
     atomic_store(&p->first_serial, serial_of(query->range));
     atomic_store(&p->generation, query->generation);
@@ -133,27 +136,37 @@ static enum err intake_pair(struct pending_edges *p)
     return e;
 }
 
-/* Those of the range that are not counted yet. */
-static enum err count_rest(struct pending_edges *p, const struct pending_edges_query *query,
-                           const struct query_context *q)
+/* Those of the range that are not among the first *counted. */
+static enum err range_count(struct pending_edges *p, const struct pending_range *range,
+                            size_t *counted, const struct query_context *q)
 {
-    const struct pending *entry = query->range->first;
-    enum err e = ERR_OK;
+    const struct pending *entry = range->first;
+    enum err e = ERR_OK, last = ERR_OK;
     size_t count = 0;
-    for (; count < query->range->count; count++, entry = entry->next) {
-        if (count < p->count)
+    for (; e == ERR_OK && count < range->count; count++, entry = entry->next) {
+        if (count < *counted)
             continue;
         e = query_check(q);
         if (e != ERR_OK)
             break; /* what was counted stays */
         intake_add_body(&p->intake, entry->body);
+        if (p->intake.spans >= PAIRED_AT_ONCE)
+            e = intake_pair(p);
     }
-    if (count <= p->count)
-        return e;
-    if (intake_pair(p) != ERR_OK)
-        return refuse(p, query, count);
-    p->count = count;
-    return e;
+    if (count > *counted)
+        last = intake_pair(p);
+    *counted = count;
+    return last == ERR_OK ? e : last;
+}
+
+/* All that are not counted yet. */
+static enum err rest_count(struct pending_edges *p, const struct pending_edges_query *query,
+                           const struct query_context *q)
+{
+    size_t aside = p->aside_count;
+    enum err e = range_count(p, query->aside, &aside, q);
+    p->aside_count = aside;
+    return e == ERR_OK ? range_count(p, query->range, &p->count, q) : e;
 }
 
 static enum err encode(struct tally *t, struct buffer *out)
@@ -187,17 +200,11 @@ static enum err waiting_encode(struct pending_edges *p, uint64_t patience_ns)
 
 /* ---- Asking ---------------------------------------------------------------------------------- */
 
-static bool is_same(const struct pending_edges *p, uint64_t generation,
-                    const struct pending_range *range)
+bool pending_edges_are_kept(const struct pending_edges *p, const struct pending_edges_query *query)
 {
-    return atomic_load(&p->generation) == generation &&
-           atomic_load(&p->first_serial) == serial_of(range);
-}
-
-bool pending_edges_are_kept(const struct pending_edges *p, uint64_t generation,
-                            const struct pending_range *range)
-{
-    return is_same(p, generation, range);
+    return atomic_load(&p->generation) == query->generation &&
+           atomic_load(&p->first_serial) == serial_of(query->range) &&
+           atomic_load(&p->aside_count) == query->aside->count;
 }
 
 static bool is_refused(const struct pending_edges *p, const struct pending_edges_query *query)
@@ -210,27 +217,27 @@ static enum err read_locked(struct pending_edges *p, const struct pending_edges_
                             const struct query_context *q)
 {
     enum err e = ERR_OK;
-    bool is_kept = is_same(p, query->generation, query->range);
+    bool is_kept = pending_edges_are_kept(p, query);
     if (is_refused(p, query) || (is_kept && p->count > query->range->count))
         return ERR_BUSY; /* it does not fit; or the snapshot is older than another's */
     if (!is_kept && query->halves == NULL)
         return ERR_BUSY;
-    if (!is_kept) {
+    if (!is_kept)
         e = begin(p, query);
-        if (e != ERR_OK || !halves_charge(p))
-            return refuse(p, query, query->range->count);
-    }
-    e = count_rest(p, query, q);
+    if (e == ERR_OK && !is_kept && !halves_charge(p))
+        e = ERR_BUDGET;
+    if (e == ERR_OK)
+        e = rest_count(p, query, q);
     if (e == ERR_OK && (!p->has_stored || p->stored_count != p->count)) {
         e = encode(&p->tally, &p->stored);
         p->has_stored = e == ERR_OK;
         p->stored_count = p->count;
-        if (e != ERR_OK)
-            return refuse(p, query, p->count);
     }
-    if (e == ERR_OK && waiting_encode(p, query->patience_ns) != ERR_OK)
-        return refuse(p, query, p->count);
-    return e;
+    if (e == ERR_OK)
+        e = waiting_encode(p, query->patience_ns);
+    if (e == ERR_OK || e == ERR_CANCELLED || e == ERR_DEADLINE)
+        return e;
+    return refuse(p, query, e);
 }
 
 enum err pending_edges_read(struct pending_edges *p, const struct pending_edges_query *query,

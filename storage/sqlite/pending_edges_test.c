@@ -106,7 +106,7 @@ static void some_send(struct store *s, uint32_t from, uint32_t to)
 static uint64_t answer(struct engine *e, uint64_t patience_ns, struct buffer *out)
 {
     struct arena arena;
-    arena_init(&arena, (size_t)64 << 20, NULL);
+    arena_init(&arena, (size_t)25 << 20, NULL); /* as a query of a server with 256 MiB */
     struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
     const struct edge_query query = { .range = { 0, UINT64_MAX / 2, TALLY_MINUTE_NS },
                                       .patience_ns = patience_ns,
@@ -254,6 +254,30 @@ static void without_room_each_pairs_by_itself(void **state)
     store_deinit(&s);
 }
 
+/* The room that an engine of 128 MiB gives it is enough for a table in which no place is free, beside many bodies. */
+static void a_full_table_fits(void **state)
+{
+    (void)state;
+    struct store s;
+    struct buffer kept, apart;
+    buffer_init(&kept, SIZE_MAX);
+    buffer_init(&apart, SIZE_MAX);
+    store_init(&s, 12);
+    struct sqlite_engine *e = sqlite_engine_from(s.engine);
+    e->pending_edges.budget.limit_bytes = ((size_t)128 << 20) / PENDING_EDGES_SHARE;
+    for (uint64_t i = 0; i < 70; i++)
+        assert_int_equal(send_lone_callers(s.engine, i, 1000), ERR_OK);
+    assert_int_equal(engine_settle(s.engine), ERR_OK);
+    assert_int_equal(e->derived.halves.waiting.count, HALVES_MAX);
+    for (uint64_t i = 70; i < 100; i++)
+        assert_int_equal(send_lone_callers(s.engine, i, 1000), ERR_OK);
+    (void)both_say_the_same(&s, 0, &kept, &apart);
+    assert_true(e->pending_edges.is_begun && !e->pending_edges.has_refused);
+    store_deinit(&s);
+    buffer_deinit(&kept);
+    buffer_deinit(&apart);
+}
+
 struct asker {
     struct engine *engine;
     _Atomic bool is_ending;
@@ -312,6 +336,7 @@ int main(void)
         cmocka_unit_test(kept_pairs_are_those_of_all),
         cmocka_unit_test(bodies_are_paired_once),
         cmocka_unit_test(without_room_each_pairs_by_itself),
+        cmocka_unit_test(a_full_table_fits),
         cmocka_unit_test(nothing_is_missed_while_groups_are_built),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

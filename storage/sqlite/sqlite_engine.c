@@ -523,8 +523,8 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
     group_cache_init(&e->group_cache, e->memory_bytes / GROUP_CACHE_SHARE);
     pending_counts_init(&e->pending_counts, &e->derived.totals,
                         e->memory_bytes / PENDING_COUNTS_SHARE);
-    pending_edges_init(&e->pending_edges, &e->derived.totals,
-                       e->memory_bytes / PENDING_EDGES_SHARE);
+    pending_edges_init(&e->pending_edges, &e->derived.totals, e->memory_bytes / PENDING_EDGES_SHARE,
+                       NULL);
     metrics_register(e, o->metrics);
 }
 
