@@ -94,7 +94,8 @@ static enum err begin(struct pending_edges *p, const struct pending_edges_query 
     buffer_init_charged(&p->waiting, limit, &p->budget);
     p->is_begun = true;
     p->begun++;
-    p->count = p->aside_count = p->stored_count = p->waiting_count = 0;
+    p->count = p->stored_count = p->waiting_count = 0;
+    atomic_store(&p->aside_count, 0);
     p->has_stored = p->has_waiting = false;
     atomic_store(&p->first_serial, serial_of(query->range));
     atomic_store(&p->generation, query->generation);
