@@ -190,6 +190,8 @@ static enum err segment_new(struct journal *j, uint64_t bytes_least)
     wanted = wanted > j->segment_bytes_most ? j->segment_bytes_most : wanted;
     wanted = wanted < SEGMENT_BYTES_FIRST ? SEGMENT_BYTES_FIRST : wanted;
     wanted = wanted < bytes_least ? bytes_least : wanted;
+    if (j->next_number == UINT32_MAX) /* its file would not be listed */
+        return ERR_FULL;
     enum err e = segment_place_of(j->db, &place);
     if (e == ERR_OK)
         e = segment_make(&place, s.number, wanted, &s.file);

@@ -13,7 +13,7 @@
  * Invariants
  *   J1  a sequence belongs to one acknowledged entry; entries of a signal are retired in rising order.
  *   J2  no segment is written over before the commit is durable by which all in it are retired.
- *   J3  what a write that failed left behind is written over, or void by the number at which the next segment
+ *   J3  what a write that failed left behind is written over, or void by the numbers at which the next segment
  *       begins; it is never taken for a group that was acknowledged. */
 #ifndef SPINDLE_STORAGE_SQLITE_JOURNAL_H
 #define SPINDLE_STORAGE_SQLITE_JOURNAL_H

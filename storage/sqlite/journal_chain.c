@@ -79,18 +79,36 @@ static bool is_end_of_copy(const struct chain_visit *v, uint64_t first_sequence)
            first_sequence > v->next_sequence;
 }
 
-/* below: the number of the next segment's first group; what says it has that or a higher one is left of a write
- * that failed. */
+/* next: of the segment that was begun after this one; NULL: none was. What says that it is a group whose number or
+ * sequences are that segment's is left of a write that failed: its numbers were given again. Both are asked, as what
+ * had such a number may have left the journal, and its segment been begun anew. */
+static struct segment_range range_of(const struct chain_visit *v, const struct chain_segment *s,
+                                     const struct segment_header *next)
+{
+    struct segment_range r = { .group_no = s->header.first_group_no,
+                               .group_no_end = SEGMENT_NUMBERS_END,
+                               .sequence = s->header.first_sequence,
+                               .sequence_end = SEGMENT_NUMBERS_END };
+    if (next != NULL) {
+        r.group_no_end = next->first_group_no;
+        r.sequence_end = next->first_sequence;
+    }
+    r.sequence = r.sequence < v->seen_sequence ? v->seen_sequence : r.sequence;
+    return r;
+}
+
 static void groups_visit(struct chain_visit *v, struct bytes segment, struct chain_segment *s,
-                         uint64_t below)
+                         const struct segment_header *after)
 {
     struct segment_group g, next;
-    uint64_t least = s->header.first_group_no;
-    bool has = segment_group_find(segment, &s->header, SEGMENT_PAGE_BYTES, least, below, &g);
+    struct segment_range range = range_of(v, s, after);
+    bool has = segment_group_find(segment, &s->header, SEGMENT_PAGE_BYTES, &range, &g);
     while (has && !v->is_stopped) {
         uint64_t end = g.at + segment_pages(g.bytes);
-        bool has_next = segment_group_find(segment, &s->header, end, g.group_no + 1, below, &next);
-        if (!has_next && below == UINT64_MAX && !segment_group_is_whole(segment, &s->header, &g))
+        range.group_no = g.group_no + 1;
+        range.sequence = g.first_sequence + g.count;
+        bool has_next = segment_group_find(segment, &s->header, end, &range, &next);
+        if (!has_next && after == NULL && !segment_group_is_whole(segment, &s->header, &g))
             return; /* torn */
         if (is_end_of_copy(v, g.first_sequence) ||
             (v->ends_at_gap && g.group_no > v->known_group_no &&
@@ -101,6 +119,7 @@ static void groups_visit(struct chain_visit *v, struct bytes segment, struct cha
         group_visit(v, segment, &s->header, &g);
         s->end = end;
         s->last_sequence = g.first_sequence + g.count - 1;
+        v->seen_sequence = range.sequence;
         g = next;
         has = has_next;
     }
@@ -136,7 +155,7 @@ static int begun_order(const void *a, const void *b)
 }
 
 static enum err segment_visit(const struct segment_place *place, struct chain_visit *v,
-                              struct chain_segment *s, uint64_t below)
+                              struct chain_segment *s, const struct segment_header *after)
 {
     struct segment_file f;
     uint8_t *bytes = NULL;
@@ -149,7 +168,7 @@ static enum err segment_visit(const struct segment_place *place, struct chain_vi
         sequence_reached(v, s->header.first_sequence);
         if (s->header.first_group_no > v->next_group_no)
             v->next_group_no = s->header.first_group_no;
-        groups_visit(v, bytes_of(bytes, (size_t)f.bytes), s, below);
+        groups_visit(v, bytes_of(bytes, (size_t)f.bytes), s, after);
     }
     mem_free(bytes);
     segment_close(&f);
@@ -168,7 +187,7 @@ enum err chain_read(const struct segment_place *place, struct chain_visit *v)
         e = ERR_NOMEM;
     v->next_sequence = v->horizon + 1;
     v->next_group_no = v->next_serial = v->next_number = 1;
-    v->unread = 0;
+    v->seen_sequence = v->unread = 0;
     v->is_stopped = false;
     for (size_t i = 0; e == ERR_OK && i < listed; i++) {
         bool is_segment = false;
@@ -184,8 +203,8 @@ enum err chain_read(const struct segment_place *place, struct chain_visit *v)
     if (count > 0)
         qsort(all, count, sizeof *all, begun_order);
     for (size_t i = 0; e == ERR_OK && i < count && !v->is_stopped; i++) {
-        uint64_t below = i + 1 < count ? all[i + 1].header.first_group_no : UINT64_MAX;
-        e = segment_visit(place, v, &all[i], below);
+        const struct segment_header *after = i + 1 < count ? &all[i + 1].header : NULL;
+        e = segment_visit(place, v, &all[i], after);
         if (e == ERR_OK && v->on_segment != NULL)
             e = v->on_segment(v->context, &all[i]);
     }

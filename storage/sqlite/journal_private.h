@@ -39,6 +39,7 @@ struct chain_visit {
     uint64_t next_sequence, next_group_no, next_serial; /* after all that was seen */
     uint32_t next_number;                               /* of a file, after all that there are */
     uint64_t unread;                                    /* sequences that nothing is known of */
+    uint64_t seen_sequence;                             /* behind the last group that was visited */
     bool is_stopped;
 };
 NODISCARD enum err chain_read(const struct segment_place *place, struct chain_visit *v);

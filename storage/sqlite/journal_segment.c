@@ -47,7 +47,8 @@ static bool header_read(const uint8_t *in, struct segment_header *out)
                                     .serial = load_le64(in + 24),
                                     .first_group_no = load_le64(in + 32),
                                     .first_sequence = load_le64(in + 40) };
-    return true;
+    return out->serial < SEGMENT_NUMBERS_END && out->first_group_no < SEGMENT_NUMBERS_END &&
+           out->first_sequence < SEGMENT_NUMBERS_END;
 }
 
 /* One of the two may be damaged. Where they differ, beginning the file anew was cut short: what the older one was
@@ -155,12 +156,19 @@ static bool group_read(struct bytes segment, const struct segment_header *h, uin
            out->bytes <= segment.len - at && out->count > 0 && head_at(out->count) <= out->bytes;
 }
 
+static bool group_is_within(const struct segment_group *g, const struct segment_range *r)
+{
+    return g->group_no >= r->group_no && g->group_no < r->group_no_end &&
+           g->first_sequence >= r->sequence && g->first_sequence < r->sequence_end &&
+           g->count <= r->sequence_end - g->first_sequence;
+}
+
 bool segment_group_find(struct bytes segment, const struct segment_header *h, uint64_t from,
-                        uint64_t least, uint64_t below, struct segment_group *out)
+                        const struct segment_range *within, struct segment_group *out)
 {
     for (uint64_t at = from; at + SEGMENT_GROUP_BYTES <= segment.len; at += SEGMENT_PAGE_BYTES) {
         struct segment_group g;
-        if (!group_read(segment, h, at, &g) || g.group_no < least || g.group_no >= below)
+        if (!group_read(segment, h, at, &g) || !group_is_within(&g, within))
             continue;
         *out = g;
         return true;
@@ -254,7 +262,7 @@ static bool number_of(const char *file, const char *name, uint32_t *out)
         return false;
     errno = 0;
     number = strtoul(file + len + 2, &end, 10);
-    if (errno != 0 || *end != '\0' || number > UINT32_MAX)
+    if (errno != 0 || *end != '\0' || number >= UINT32_MAX)
         return false;
     *out = (uint32_t)number;
     return true;

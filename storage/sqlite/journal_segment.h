@@ -19,6 +19,9 @@ enum { SEGMENT_PAGE_BYTES = 4096, SEGMENT_GROUP_BYTES = 64, SEGMENT_ENTRY_BYTES 
 
 /* ---- Bytes ----------------------------------------------------------------------------------- */
 
+/* Numbers of groups, sequences and serials stay far below what wraps around, or is negative to SQLite. */
+#define SEGMENT_NUMBERS_END (UINT64_C(1) << 62)
+
 /* What the first page says, twice. */
 struct segment_header {
     uint64_t bytes;  /* of the file */
@@ -46,9 +49,14 @@ void segment_entry_write(uint8_t *group, uint32_t index, const struct journal_en
 /* Write the group's header and all hashes: its place is known only now. */
 void segment_group_seal(uint8_t *group, const struct segment_header *segment,
                         const struct segment_group *g);
-/* The first group at `from` or behind it whose number is in [least, below). False: there is none. */
+/* What a group has to be in to count: its number, and all its sequences. */
+struct segment_range {
+    uint64_t group_no, group_no_end;
+    uint64_t sequence, sequence_end;
+};
+/* The first group at `from` or behind it that is in the range. False: there is none. */
 bool segment_group_find(struct bytes segment, const struct segment_header *h, uint64_t from,
-                        uint64_t least, uint64_t below, struct segment_group *out);
+                        const struct segment_range *within, struct segment_group *out);
 /* ERR_CORRUPT: nothing is known of it. *out_is_intact: its body has its checksum too. */
 NODISCARD enum err segment_entry_read(struct bytes segment, const struct segment_header *h,
                                       const struct segment_group *g, uint32_t index,

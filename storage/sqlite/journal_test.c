@@ -532,6 +532,37 @@ static void what_is_left_over_never_counts(void **state)
     fixture_deinit(&f);
 }
 
+/* A write of many entries was cut short; its numbers were given again in another file, and that has been used again
+ * since. So no file begins with these numbers any more, and what the write left is void all the same. */
+static void what_a_torn_write_left_never_counts(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct file file;
+    enum { LARGE = 100 << 10 };
+    fixture_init(&f, NULL);
+    group_add(&f, 2);
+    group_add(&f, 40);
+    file_load(&f, 1, &file);
+    file.bytes[(size_t)2 * SEGMENT_PAGE_BYTES + SEGMENT_GROUP_BYTES +
+               (size_t)40 * SEGMENT_ENTRY_BYTES + 9000] ^= 1;
+    file_store(&file, file.bytes, file.len);
+    fixture_close(&f);
+    fixture_open(&f);
+    assert_int_equal(f.journal.next_sequence, 3);
+    assert_int_equal(group_try(&f, 2, LARGE), ERR_OK); /* finds room in a new file only */
+    retire(&f, SIGNAL_TRACES, 3);
+    retire(&f, SIGNAL_LOGS, 4);
+    assert_int_equal(group_try(&f, 2, LARGE), ERR_OK);
+    assert_int_equal(f.journal.segments_recycled, 1);
+    assert_int_equal(f.journal.segments_made, 1);
+    struct seen s = entries_of(&f, LARGE);
+    is_clean(&s, 2);
+    assert_true(s.has[5] && s.has[6]);
+    mem_free(file.bytes);
+    fixture_deinit(&f);
+}
+
 /* ---- A disk that fails ------------------------------------------------------------------------- */
 
 static void failed_writes_leave_nothing_in_doubt(void **state)
@@ -704,6 +735,7 @@ int main(void)
         cmocka_unit_test(a_tail_is_torn_anywhere),
         cmocka_unit_test(a_file_is_lost),
         cmocka_unit_test(what_is_left_over_never_counts),
+        cmocka_unit_test(what_a_torn_write_left_never_counts),
         cmocka_unit_test(failed_writes_leave_nothing_in_doubt),
         cmocka_unit_test(a_missing_sync_is_noticed),
         cmocka_unit_test(a_full_disk_is_said),
