@@ -84,6 +84,15 @@ NODISCARD enum err rowgroup_builder_finish(struct rowgroup_builder *b,
                                            rowgroup_is_stored_fn *is_stored, void *context,
                                            struct buffer *out,
                                            struct rowgroup_summary *out_summary);
+/* The same in two steps, so that another thread may take the second: put the items in order and their values in columns,
+ * on_span included, some two thirds of the work; then encode and compress the columns, once. */
+NODISCARD enum err rowgroup_builder_arrange(struct rowgroup_builder *b,
+                                            rowgroup_is_stored_fn *is_stored, void *context);
+NODISCARD enum err rowgroup_builder_encode(struct rowgroup_builder *b, struct buffer *out,
+                                           struct rowgroup_summary *out_summary);
+/* Of spans that were arranged: is one with these IDs among them? Any thread, while another encodes. */
+bool rowgroup_builder_has(const struct rowgroup_builder *b, const struct trace_id *trace_id,
+                          const struct span_id *span_id);
 void rowgroup_builder_reset(struct rowgroup_builder *b); /* keeps memory and compression contexts */
 void rowgroup_builder_close(struct rowgroup_builder *b);
 

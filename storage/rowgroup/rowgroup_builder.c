@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bodies are only cut into items when they are added; all else happens in
- * rowgroup_builder_finish(), which walks each item once, in its final order, so that nothing has to
- * be permuted but the items: where each is, and what it is ordered by.
+ * rowgroup_builder_arrange(), which walks each item once, in its final order, so that nothing has to
+ * be permuted but the items: where each is, and what it is ordered by; and in rowgroup_builder_encode(), which
+ * reads columns and no items.
  *
  * Invariants
  *   B1  rows are ordered by trace ID, then start (log records: by time), then arrival
@@ -655,15 +656,13 @@ static enum err rows_place(struct rowgroup_builder *b, const struct sort_entry *
     return ERR_OK;
 }
 
-enum err rowgroup_builder_finish(struct rowgroup_builder *b, rowgroup_is_stored_fn *is_stored,
-                                 void *context, struct buffer *out,
-                                 struct rowgroup_summary *out_summary)
+enum err rowgroup_builder_arrange(struct rowgroup_builder *b, rowgroup_is_stored_fn *is_stored,
+                                  void *context)
 {
     b->summary = (struct rowgroup_summary){ .start_min_unix_ns = UINT64_MAX };
     b->duration_max = 0;
     b->status_seen = 0;
     columns_reset(&b->columns, b->options.signal);
-    group_writer_reset(&b->writer);
     if (b->columns.error != ERR_OK)
         return b->columns.error;
 
@@ -682,8 +681,39 @@ enum err rowgroup_builder_finish(struct rowgroup_builder *b, rowgroup_is_stored_
     b->summary.duplicates = b->count - rows;
     if (rows == 0)
         b->summary.start_min_unix_ns = 0;
+    return ERR_OK;
+}
+
+bool rowgroup_builder_has(const struct rowgroup_builder *b, const struct trace_id *trace_id,
+                          const struct span_id *span_id)
+{
+    const struct item wanted = { .trace_high = load_be64(trace_id->b),
+                                 .trace_low = load_be64(trace_id->b + 8),
+                                 .span_id = load_le64(span_id->b) };
+    assert(b->options.signal == SIGNAL_TRACES);
+    uint32_t low = 0, high = b->summary.rows;
+    while (low < high) { /* the first row of this trace or a later one */
+        uint32_t middle = low + (high - low) / 2;
+        const struct item *item = &b->rows[middle];
+        if (item->trace_high < wanted.trace_high ||
+            (item->trace_high == wanted.trace_high && item->trace_low < wanted.trace_low))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < b->summary.rows && same_run(SIGNAL_TRACES, &b->rows[low], &wanted); low++)
+        if (b->rows[low].span_id == wanted.span_id)
+            return true;
+    return false;
+}
+
+enum err rowgroup_builder_encode(struct rowgroup_builder *b, struct buffer *out,
+                                 struct rowgroup_summary *out_summary)
+{
+    enum err e = ERR_OK;
+    group_writer_reset(&b->writer);
     if (b->options.signal == SIGNAL_TRACES)
-        e = operations_collect(b, rows);
+        e = operations_collect(b, b->summary.rows);
     else
         log_traces_collect(b);
     buffer_reset(&b->filter);
@@ -696,6 +726,14 @@ enum err rowgroup_builder_finish(struct rowgroup_builder *b, rowgroup_is_stored_
     b->summary.trace_filter = buffer_bytes(&b->filter);
     *out_summary = b->summary;
     return ERR_OK;
+}
+
+enum err rowgroup_builder_finish(struct rowgroup_builder *b, rowgroup_is_stored_fn *is_stored,
+                                 void *context, struct buffer *out,
+                                 struct rowgroup_summary *out_summary)
+{
+    enum err e = rowgroup_builder_arrange(b, is_stored, context);
+    return e == ERR_OK ? rowgroup_builder_encode(b, out, out_summary) : e;
 }
 
 struct hash128 rowgroup_content_hash(const struct hash_key *key, enum signal signal,

@@ -61,16 +61,27 @@ static void delta_reset(struct derived_delta *d)
 
 static void building_init(struct derived *d, struct budget *background)
 {
-    intake_init(&d->intake, INTAKE_BYTES_MAX);
-    d->intake.arena.budget = background;
-    delta_init(&d->delta);
-    d->intake.admit = totals_admit_series;
-    d->intake.admit_service = totals_admit_service;
-    d->intake.admit_again = totals_admit_again;
-    d->intake.admit_changes = totals_changes;
-    d->intake.admit_edge = totals_admit_edge;
-    d->intake.admit_context = &d->totals;
-    d->intake.is_by_trace = true;
+    for (int i = 0; i < DERIVED_BUILDS; i++) {
+        struct intake *in = &d->builds[i].intake;
+        intake_init(in, INTAKE_BYTES_MAX);
+        in->arena.budget = background;
+        in->admit = totals_admit_series;
+        in->admit_service = totals_admit_service;
+        in->admit_again = totals_admit_again;
+        in->admit_changes = totals_changes;
+        in->admit_edge = totals_admit_edge;
+        in->admit_context = &d->totals;
+        in->is_by_trace = true;
+        delta_init(&d->builds[i].delta);
+    }
+}
+
+static void building_deinit(struct derived *d)
+{
+    for (int i = 0; i < DERIVED_BUILDS; i++) {
+        intake_deinit(&d->builds[i].intake);
+        delta_deinit(&d->builds[i].delta);
+    }
 }
 
 enum err derived_init(struct derived *d, size_t memory_bytes, struct budget *background)
@@ -93,8 +104,7 @@ void derived_deinit(struct derived *d)
     derived_sums_deinit(&d->sums);
     half_table_deinit(&d->halves);
     totals_deinit(&d->totals);
-    intake_deinit(&d->intake);
-    delta_deinit(&d->delta);
+    building_deinit(d);
     mem_free(d->rows);
     d->rows = NULL;
     d->rows_count = d->rows_capacity = 0;
@@ -104,23 +114,30 @@ void derived_deinit(struct derived *d)
 
 void derived_build_rest(struct derived *d)
 {
-    struct budget *background = d->intake.arena.budget;
-    intake_deinit(&d->intake);
-    delta_deinit(&d->delta);
+    struct budget *background = d->builds[0].intake.arena.budget;
+    building_deinit(d);
     building_init(d, background);
 }
 
-void derived_build_begin(struct derived *d)
+size_t derived_build_bytes(const struct derived *d)
 {
-    intake_reset(&d->intake);
-    delta_reset(&d->delta);
+    size_t bytes = 0;
+    for (int i = 0; i < DERIVED_BUILDS; i++)
+        bytes += d->builds[i].intake.arena.held_bytes;
+    return bytes;
+}
+
+void derived_build_begin(struct derived_build *b)
+{
+    intake_reset(&b->intake);
+    delta_reset(&b->delta);
 }
 
 void derived_on_span(void *context, uint32_t number, struct bytes resource,
                      const struct derive_span *span)
 {
-    struct derived *d = context;
-    intake_add(&d->intake, number, resource, span);
+    struct derived_build *b = context;
+    intake_add(&b->intake, number, resource, span);
 }
 
 /* Room for the new row, so that publishing cannot fail. Rows are added by retirements alone, which the builder
@@ -145,9 +162,9 @@ static enum err rows_reserve(struct sqlite_engine *e, size_t more)
 }
 
 /* Which rows of halves are of no use any more. A table that is full forgets halves long before they are old. */
-static void halves_void(struct derived *d, uint64_t built_unix_ns)
+static void halves_void(const struct derived *d, struct derived_delta *delta,
+                        uint64_t built_unix_ns)
 {
-    struct derived_delta *delta = &d->delta;
     uint64_t now = built_unix_ns, kept_from = 0;
     if (now < d->halves.now_unix_ns)
         now = d->halves.now_unix_ns;
@@ -163,9 +180,9 @@ static void halves_void(struct derived *d, uint64_t built_unix_ns)
 }
 
 /* What the group changes, and its paired callers, which are most of it and can go sooner, apart. */
-static enum err halves_encode(struct derived *d, const struct partition *p)
+static enum err halves_encode(struct derived *d, struct derived_delta *delta,
+                              const struct partition *p)
 {
-    struct derived_delta *delta = &d->delta;
     struct half_changes changes = delta->pairing.changes;
     const struct half_changes pairs = { .pairs = changes.pairs,
                                         .pairs_count = changes.pairs_count,
@@ -184,16 +201,15 @@ static enum err halves_encode(struct derived *d, const struct partition *p)
         count -= d->pairs.counts[i];
         delta->pairs_void++;
     }
-    halves_void(d, changes.built_unix_ns);
+    halves_void(d, delta, changes.built_unix_ns);
     enum err e = buffer_error(&delta->halves);
     return e == ERR_OK ? buffer_error(&delta->pairs) : e;
 }
 
 /* The void rows are gone, and there is one more. */
-static void pairs_stored(struct derived *d, struct partition *p)
+static void pairs_stored(struct derived_pairs *l, const struct derived_delta *delta,
+                         struct partition *p)
 {
-    struct derived_pairs *l = &d->pairs;
-    const struct derived_delta *delta = &d->delta;
     size_t gone = l->partition == p ? delta->pairs_void : l->rows;
     l->partition = p;
     if (gone == 0 && l->rows == DERIVED_PAIRS_ROWS)
@@ -215,40 +231,42 @@ enum err derived_reserve(struct sqlite_engine *e)
     return rows_reserve(e, 1 + DERIVED_RETIREMENT_ROWS);
 }
 
-enum err derived_build_end(struct sqlite_engine *e, struct retirement *r)
+enum err derived_build_end(struct sqlite_engine *e, struct derived_build *b, struct retirement *r)
 {
     struct derived *d = &e->derived;
+    struct partition *p = r->entries.first->partition;
     r->derived = NULL;
     if (r->signal != SIGNAL_TRACES)
         return ERR_OK;
-    enum err error = intake_error(&d->intake);
+    enum err error = intake_error(&b->intake);
     if (error == ERR_OK)
         error = rows_reserve(e, DERIVED_RETIREMENT_ROWS);
     if (error == ERR_OK)
-        error = pairing_run(&d->intake, &d->halves, r->built_unix_ns, &d->delta.pairing);
+        error = pairing_run(&b->intake, &d->halves, r->built_unix_ns, &b->delta.pairing);
     if (error == ERR_OK)
-        error = derived_merge_plan(e, r->entries.first->partition, &d->delta);
+        error = derived_merge_plan(e, p, &b->delta);
     if (error == ERR_OK)
-        error = tally_encode(&d->intake.tally, &d->delta.minutes, &d->delta.span);
+        error = tally_encode(&b->intake.tally, &b->delta.minutes, &b->delta.span);
     if (error == ERR_OK)
-        error = halves_encode(d, r->entries.first->partition);
+        error = halves_encode(d, &b->delta, p);
     if (error != ERR_OK)
         return error;
-    d->delta.is_used = d->intake.spans > 0;
-    r->derived = &d->delta;
+    b->delta.is_used = b->intake.spans > 0;
+    r->derived = &b->delta;
     return ERR_OK;
 }
 
-void derived_build_stored(struct sqlite_engine *e, const struct retirement *r)
+void derived_build_stored(struct sqlite_engine *e, const struct derived_build *b,
+                          const struct retirement *r)
 {
     if (r->derived == NULL || !r->derived->is_used)
         return;
     struct derived *d = &e->derived;
-    totals_add(&d->totals, &d->intake.tally, r->built_unix_ns, clock_mono_ns());
+    totals_add(&d->totals, &b->intake.tally, r->built_unix_ns, clock_mono_ns());
     if (d->halves_bytes >= DERIVED_HALVES_BYTES)
         d->halves_bytes = 0;
-    d->halves_bytes += d->delta.halves.len + d->delta.pairs.len;
-    pairs_stored(d, r->entries.first->partition);
+    d->halves_bytes += b->delta.halves.len + b->delta.pairs.len;
+    pairs_stored(&d->pairs, &b->delta, r->entries.first->partition);
 }
 
 /* ---- Writer ---------------------------------------------------------------------------------- */

@@ -90,6 +90,15 @@ struct derived_delta {
     int64_t id, merged_id;
 };
 
+/* Row groups that are under way at a time: one is walked over while another is encoded and stored. */
+#define DERIVED_BUILDS 2
+
+/* What is counted of one of them. */
+struct derived_build {
+    struct intake intake;
+    struct derived_delta delta;
+};
+
 struct derived {
     /* Guarded by the engine's operations_lock, for every reader: the writer alone changes them, and the builder
      * moves them all when it makes room. */
@@ -110,10 +119,9 @@ struct derived {
     uint64_t rollups_fit_mono_ns;
     unsigned rollups_refusals;
     /* The builder's. */
-    struct intake intake;
-    struct derived_delta delta;
+    struct derived_build builds[DERIVED_BUILDS];
     struct derived_pairs pairs;
-    uint64_t halves_bytes; /* stored since rows without a half in the table were removed */
+    uint64_t halves_bytes;          /* stored since rows without a half in the table were removed */
     uint64_t merge_from_generation; /* what was to be merged did not fit: not before this row */
 };
 
@@ -139,16 +147,20 @@ static inline void derived_generations_none(struct derived_row *row)
 /* ---- Builder --------------------------------------------------------------------------------- */
 
 /* Forget what was seen of another row group. */
-void derived_build_begin(struct derived *d);
-/* A rowgroup_span_fn; context is the struct derived. */
+void derived_build_begin(struct derived_build *b);
+/* A rowgroup_span_fn; context is the struct derived_build. */
 void derived_on_span(void *context, uint32_t number, struct bytes resource,
                      const struct derive_span *span);
-/* Make r->derived of what was seen since the beginning. */
-NODISCARD enum err derived_build_end(struct sqlite_engine *e, struct retirement *r);
+/* Make r->derived of what was seen since the beginning. The row group before must be stored, or given up. */
+NODISCARD enum err derived_build_end(struct sqlite_engine *e, struct derived_build *b,
+                                     struct retirement *r);
 /* It is stored. */
-void derived_build_stored(struct sqlite_engine *e, const struct retirement *r);
+void derived_build_stored(struct sqlite_engine *e, const struct derived_build *b,
+                          const struct retirement *r);
 /* Nothing is built now: give its memory back. */
 void derived_build_rest(struct derived *d);
+/* What counting holds of the budget while nothing else is under way. */
+size_t derived_build_bytes(const struct derived *d);
 
 /* Part of derived_build_end(): when a partition has many rows of a level, make one of them that takes their
  * place when the retirement is stored. */

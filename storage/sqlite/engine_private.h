@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* engine_private.h - what the parts of the SQLite engine share.
  *
- * Threads    collectors ──queue──► writer ◄──tasks── builder ◄──condition── writer
+ * Threads    collectors ──queue──► writer ◄──tasks── encoder ◄──row group── builder ◄──condition── writer
  *                                    │ view (lock)
  *            queries ────────────────┘        maintenance ──tasks──► writer
  *
  * The writer owns the catalogue, every writing connection, the memory of request hashes, and is the
- * only one to change the view. The builder owns the row-group builder and the span filter. Queries
- * own nothing. Maintenance decides what expires, by tasks of the writer, and removes files that nobody has
+ * only one to change the view. The builder owns the row-group builders and the span filter, and lends one of
+ * two builders to the encoder (see builder.c). Queries own nothing. Maintenance decides what expires, by tasks of the writer, and removes files that nobody has
  * open.
  *
  * Invariants
@@ -168,17 +168,40 @@ struct writer {
     uint64_t busy_mono_ns; /* when something came last */
 };
 
+/* A row group on its way from pending bodies to its commit, and the memory that it is made in. */
+struct build {
+    struct retirement retirement;
+    struct rowgroup_builder *builder; /* of the signal; one of: */
+    struct buffer group, requests;
+    struct pending **aside;
+    const char **aside_reasons;
+    uint64_t found_stored, spent_ns;
+    bool is_ahead; /* arranged while another may be under way */
+    /* Kept from one to the next. */
+    struct rowgroup_builder *rowgroup_builders[SIGNAL_COUNT];
+    struct derived_build *derived;
+};
+
 struct builder {
-    pthread_t thread;
-    bool is_started;
-    pthread_mutex_t lock; /* guards all below */
-    pthread_cond_t changed;
-    bool is_stopping;
+    pthread_t thread, encoder;
+    bool is_started, has_encoder; /* one core: none */
+    pthread_mutex_t lock;         /* guards all below */
+    pthread_cond_t changed;       /* for the builder, and who waits for it */
+    pthread_cond_t given;         /* for the encoder */
+    bool is_stopping, is_encoder_ending;
     uint64_t flushes_asked, flushes_done; /* what was pending at the ask is retired, or failed */
     enum err flush_result;
+    struct build *encoding;  /* the encoder's until it is stored; NULL: it waits for one */
+    enum err encoding_error; /* of those since the builder looked */
+    uint64_t encoded_count;
     /* The builder's own. */
     struct span_filter recent;
-    struct rowgroup_builder *rowgroup_builders[SIGNAL_COUNT];
+    struct build builds[DERIVED_BUILDS];
+    struct build *given_last;   /* NULL: stored, or failed; else what follows begins behind: */
+    struct pending *taken_last; /* a counted reference */
+    uint64_t taken_items;
+    size_t taken_bytes;
+    uint64_t alone_until_mono_ns; /* something failed: one row group at a time until then */
     uint64_t built_mono_ns;
 };
 
@@ -209,6 +232,7 @@ struct sqlite_engine {
     char *vfs; /* or NULL */
     enum durability durability;
     size_t memory_bytes, builder_rows;
+    unsigned build_threads;
     _Atomic bool seals_unmerged; /* retention waits: no partition waits to be merged */
     uint64_t builder_age_ns, partition_bytes_max, partition_age_ns;
     uint64_t retention_age_ns, retention_rollups_ns, retention_bytes; /* 0: without end */

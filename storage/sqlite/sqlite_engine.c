@@ -494,6 +494,7 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
     e->durability = o->durability;
     e->memory_bytes = o->memory_bytes != 0 ? o->memory_bytes : MEMORY_BYTES_DEFAULT;
     e->builder_rows = o->builder_rows != 0 ? o->builder_rows : 32768;
+    e->build_threads = o->build_threads;
     e->builder_age_ns = o->builder_age_ns != 0 ? o->builder_age_ns : 5 * NS_PER_S;
     e->partition_bytes_max =
         o->partition_bytes_max != 0 ? o->partition_bytes_max : (uint64_t)1 << 30;

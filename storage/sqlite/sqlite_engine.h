@@ -5,7 +5,7 @@
  *            open partition's journal and visible to queries at that moment; a builder turns
  *            them into row groups within seconds, in the transaction that removes them from the
  *            journal; partitions are files, and a catalogue lists them.
- * Threads    its own: a writer, a builder of row groups, and one for maintenance. Queries run on
+ * Threads    its own: a writer, one or two that build row groups, and one for maintenance. Queries run on
  *            the caller's thread with read-only connections from a pool. */
 #ifndef SPINDLE_STORAGE_SQLITE_ENGINE_H
 #define SPINDLE_STORAGE_SQLITE_ENGINE_H
@@ -24,6 +24,7 @@ struct sqlite_engine_options {
     enum durability durability;
     size_t memory_bytes; /* for pending bodies, builders, caches; the engine's share of the limit */
     size_t builder_rows; /* a row group is built at this many items (0: 32,768) ... */
+    unsigned build_threads;  /* 1 or 2; 0: 2 where the process may use more than one core */
     uint64_t builder_age_ns; /* ... or when the oldest pending one is this old (0: 5 s) */
     uint64_t partition_bytes_max,
         partition_age_ns; /* a partition is closed at either; 0: 1 GiB, 1 h; less where retention is short */

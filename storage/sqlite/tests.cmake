@@ -32,6 +32,7 @@ if(TARGET golden_test)
     target_compile_definitions(golden_test PRIVATE SPINDLE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
 endif()
 set(POWER_TESTING ${ENGINE_TESTING} sqlite/testing/power_vfs.c)
+spindle_test(sqlite/builder_test.c USES storage proto_testing SOURCES ${POWER_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 120)
 spindle_test(sqlite/power_test.c USES storage SOURCES ${POWER_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 400)
 if(SPINDLE_FAULTS)
     spindle_test(sqlite/fault_test.c USES storage SOURCES ${POWER_TESTING} LIBS PkgConfig::SQLITE3

@@ -190,7 +190,7 @@ void pending_release(struct pending *p)
     }
 }
 
-static struct pending *pending_retain(struct pending *p)
+struct pending *pending_retain(struct pending *p)
 {
     atomic_fetch_add_explicit(&p->references, 1, memory_order_relaxed);
     return p;
@@ -725,18 +725,17 @@ void snapshot_release(struct snapshot *s)
     *s = (struct snapshot){ 0 };
 }
 
-void view_oldest(struct view *v, enum signal signal, uint64_t items_max, size_t bytes_max,
-                 struct pending_range *out)
+void view_oldest(struct view *v, enum signal signal, const struct pending *after,
+                 uint64_t items_max, size_t bytes_max, struct pending_range *out)
 {
     (void)pthread_mutex_lock(&v->lock);
-    *out = chain_range(&v->pending[signal]);
-    size_t total = out->count;
-    out->count = 0;
+    struct pending *first = after == NULL ? v->pending[signal].first : after->next;
+    *out = (struct pending_range){ .first = first == NULL ? NULL : pending_retain(first) };
     uint64_t items = 0;
     size_t bytes = 0;
-    for (struct pending *p = out->first; out->count < total; p = p->next) {
-        if (out->count > 0 && (p->partition != out->first->partition ||
-                               items + p->items > items_max || bytes + p->body.len > bytes_max))
+    for (struct pending *p = first; p != NULL; p = p->next) {
+        if (out->count > 0 && (p->partition != first->partition || items + p->items > items_max ||
+                               bytes + p->body.len > bytes_max))
             break;
         items += p->items;
         bytes += p->body.len;

@@ -58,7 +58,8 @@ void pending_adopt(struct pending *p, struct append *a);
 struct pending *pending_replayed(struct arena *take_arena, struct bytes body);
 /* The same request again, with its own copy of the body; not charged to any budget. */
 struct pending *pending_copy(const struct pending *p);
-/* Drop one reference. */
+struct pending *pending_retain(struct pending *p);
+/* Drop one reference; NULL does nothing. */
 void pending_release(struct pending *p);
 void pending_bounds(struct pending *p, uint64_t *out_min_unix_ns, uint64_t *out_max_unix_ns);
 /* False: no item of it has this trace ID, whose trace_filter_hash() is given. True for one in a hundred of the others.
@@ -205,9 +206,10 @@ bool view_is_behind(struct view *v, const struct partition *earlier, const struc
 size_t view_count_in(struct view *v, const struct partition *in);
 
 /* The oldest pending entries of one signal that lie in one partition: at most items_max items (but
- * one entry in any case) and bytes_max bytes. */
-void view_oldest(struct view *v, enum signal signal, uint64_t items_max, size_t bytes_max,
-                 struct pending_range *out);
+ * one entry in any case) and bytes_max bytes. after: only those behind this entry, which is held, and was pending when
+ * all before it were; NULL: from the first on. */
+void view_oldest(struct view *v, enum signal signal, const struct pending *after,
+                 uint64_t items_max, size_t bytes_max, struct pending_range *out);
 void pending_range_release(struct pending_range *r);
 
 #endif
