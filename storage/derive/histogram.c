@@ -10,6 +10,8 @@
 #define WINDOW_STEP  8u /* the window begins at multiples of this many buckets */
 #define WINDOW_SLACK 48u
 #define WINDOW_MAX   4352u /* 64-bit values have 4,096 buckets and one below: more is damage */
+#define WIDTH_USUAL  4u    /* bytes of a count */
+#define WIDTH_MOST   8u
 
 const struct histogram_table histogram_table = { .bounds = {
     0x8000000000000000, 0x8164D1F3BC030773, 0x82CD8698AC2BA1D7, 0x843A28C3ACDE4046,
@@ -53,26 +55,49 @@ double histogram_bound(int32_t index, int8_t scale)
 
 void histogram_init(struct histogram *h, struct arena *arena)
 {
-    *h = (struct histogram){ .min = UINT64_MAX, .scale = HISTOGRAM_SCALE, .arena = arena };
+    *h = (struct histogram){
+        .min = UINT64_MAX, .scale = HISTOGRAM_SCALE, .width = WIDTH_USUAL, .arena = arena
+    };
 }
 
 void histogram_deinit(struct histogram *h)
 {
     if (h->arena == NULL)
         shelf_free(h->counts);
-    *h = (struct histogram){ .min = UINT64_MAX, .scale = HISTOGRAM_SCALE, .arena = h->arena };
+    histogram_init(h, h->arena);
 }
 
-static void count_set(void *counts, bool is_wide, uint32_t i, uint64_t v)
+static void count_set(void *counts, uint8_t width, uint32_t i, uint64_t v)
 {
-    if (is_wide)
-        ((uint64_t *)counts)[i] = v;
-    else
+    switch (width) {
+    case 1:
+        ((uint8_t *)counts)[i] = (uint8_t)v;
+        break;
+    case 2:
+        ((uint16_t *)counts)[i] = (uint16_t)v;
+        break;
+    case 4:
         ((uint32_t *)counts)[i] = (uint32_t)v;
+        break;
+    default:
+        ((uint64_t *)counts)[i] = v;
+    }
+}
+
+/* The least width, from `least` on, in which such a count fits. */
+static uint8_t width_for(uint64_t most, uint8_t least)
+{
+    uint8_t width = most <= UINT8_MAX ? 1 : most <= UINT16_MAX ? 2 : most <= UINT32_MAX ? 4 : 8;
+    return width < least ? least : width;
+}
+
+static uint64_t width_holds(uint8_t width)
+{
+    return UINT64_MAX >> (64 - 8 * width);
 }
 
 /* Move the counts to a new window that covers [first, first + length). */
-static enum err window_move(struct histogram *h, int32_t first, uint32_t length, bool is_wide)
+static enum err window_move(struct histogram *h, int32_t first, uint32_t length, uint8_t width)
 {
     if (length > WINDOW_MAX)
         return ERR_CORRUPT;
@@ -81,24 +106,30 @@ static enum err window_move(struct histogram *h, int32_t first, uint32_t length,
         h->arena != NULL && h->capacity * 2 > length && h->capacity * 2 <= WINDOW_MAX
             ? h->capacity * 2
             : length;
-    size_t size = is_wide ? sizeof(uint64_t) : sizeof(uint32_t);
-    void *counts = h->arena != NULL ? arena_alloc_array(h->arena, capacity, size)
-                                    : shelf_zalloc(capacity * size);
+    void *counts = h->arena != NULL ? arena_alloc_array(h->arena, capacity, width)
+                                    : shelf_zalloc((size_t)capacity * width);
     if (counts == NULL)
         return h->arena != NULL ? arena_failure(h->arena) : ERR_NOMEM;
     uint32_t shift = (uint32_t)(h->first - first);
-    if (is_wide == h->is_wide && h->length > 0)
-        memcpy((uint8_t *)counts + shift * size, h->counts, h->length * size);
-    for (uint32_t i = 0; is_wide != h->is_wide && i < h->length; i++)
-        count_set(counts, is_wide, shift + i, histogram_at(h, i));
+    if (width == h->width && h->length > 0)
+        memcpy((uint8_t *)counts + (size_t)shift * width, h->counts, (size_t)h->length * width);
+    for (uint32_t i = 0; width != h->width && i < h->length; i++)
+        count_set(counts, width, shift + i, histogram_at(h, i));
     if (h->arena == NULL)
         shelf_free(h->counts);
     h->counts = counts;
     h->first = first;
     h->length = length;
     h->capacity = capacity;
-    h->is_wide = is_wide;
+    h->width = width;
     return ERR_OK;
+}
+
+/* Counts of at least so many bytes. */
+static enum err window_widen(struct histogram *h, uint8_t width)
+{
+    return h->length == 0 || h->width >= width ? ERR_OK
+                                               : window_move(h, h->first, h->length, width);
 }
 
 /* Make the window cover buckets [from, to], and where it grows so many more. */
@@ -124,7 +155,7 @@ static enum err cover(struct histogram *h, int32_t from, int32_t to, int32_t sla
         h->length = length; /* zeroed when it was made */
         return ERR_OK;
     }
-    return window_move(h, first, length, h->is_wide);
+    return window_move(h, first, length, h->length == 0 ? WIDTH_USUAL : h->width);
 }
 
 enum err histogram_cover(struct histogram *h, int32_t from, int32_t to)
@@ -138,25 +169,23 @@ static enum err cover_growing(struct histogram *h, int32_t from, int32_t to)
     return cover(h, from, to, h->arena != NULL ? (int32_t)WINDOW_SLACK : 0);
 }
 
+static uint64_t add_saturating(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
 enum err histogram_bucket_add(struct histogram *h, int32_t index, uint64_t times)
 {
     enum err e = cover_growing(h, index, index);
     if (e != ERR_OK)
         return e;
     uint32_t i = (uint32_t)(index - h->first);
-    uint64_t now = histogram_at(h, i);
-    if (!h->is_wide && times > UINT32_MAX - now) {
-        e = window_move(h, h->first, h->length, true);
-        if (e != ERR_OK)
-            return e;
-    }
-    count_set(h->counts, h->is_wide, i, now > UINT64_MAX - times ? UINT64_MAX : now + times);
-    return ERR_OK;
-}
-
-static uint64_t add_saturating(uint64_t a, uint64_t b)
-{
-    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+    uint64_t sum = add_saturating(histogram_at(h, i), times);
+    if (sum > width_holds(h->width))
+        e = window_widen(h, width_for(sum, WIDTH_USUAL));
+    if (e == ERR_OK)
+        count_set(h->counts, h->width, i, sum);
+    return e;
 }
 
 /* ---- Adding ---------------------------------------------------------------------------------- */
@@ -179,8 +208,8 @@ enum err histogram_record(struct histogram *h, uint64_t value, uint64_t times)
     } else {
         int32_t index = histogram_index(value, h->scale);
         uint32_t i = (uint32_t)(index - h->first);
-        if (!h->is_wide && i < h->length && ((uint32_t *)h->counts)[i] <= UINT32_MAX - times &&
-            times <= UINT32_MAX) {
+        if (i < h->length && h->width == WIDTH_USUAL && times <= UINT32_MAX &&
+            ((uint32_t *)h->counts)[i] <= UINT32_MAX - times) {
             ((uint32_t *)h->counts)[i] += (uint32_t)times;
         } else {
             enum err e = histogram_bucket_add(h, index, times);
@@ -236,21 +265,131 @@ static void facts_add(struct histogram *into, uint64_t count, uint64_t zero_coun
 static uint32_t filled_from(const struct histogram *h, uint32_t i)
 {
     const uint8_t *counts = h->counts;
-    while (!h->is_wide && h->length - i >= 4 &&
-           (load_le64(counts + 4 * (size_t)i) | load_le64(counts + 4 * (size_t)i + 8)) == 0)
-        i += 4;
+    if (i >= h->length)
+        return h->length;
+    uint32_t block = 16u / h->width;
+    while (h->length - i >= block && (load_le64(counts + (size_t)h->width * i) |
+                                      load_le64(counts + (size_t)h->width * i + 8)) == 0)
+        i += block;
     while (i < h->length && histogram_at(h, i) == 0)
         i++;
     return i;
 }
 
-/* What the window covers already, where no sum of counts exceeds 32 bits: nearly all, at once. */
-static void narrow_add(struct histogram *into, const struct histogram *from, int shift)
+/* Counts as they lie in a window, or packed: one after the other, without alignment. */
+struct run {
+    const uint8_t *counts;
+    int32_t first;
+    uint32_t length;
+    uint8_t width;
+};
+
+static uint64_t run_at(const struct run *r, uint32_t i)
 {
-    const uint32_t *counts = from->counts;
-    uint32_t *sums = into->counts;
-    for (uint32_t i = filled_from(from, 0); i < from->length; i = filled_from(from, i + 1))
-        sums[((from->first + (int32_t)i) >> shift) - into->first] += counts[i];
+    uint8_t wide[8] = { 0 };
+    memcpy(wide, r->counts + (size_t)i * r->width, r->width);
+    return load_le64(wide);
+}
+
+/* The first of a histogram: its window is a copy. */
+static enum err run_copy(struct histogram *into, const struct run *from)
+{
+    size_t bytes = (size_t)from->length * from->width;
+    void *counts = arena_alloc(into->arena, bytes);
+    if (counts == NULL)
+        return arena_failure(into->arena);
+    memcpy(counts, from->counts, bytes);
+    into->counts = counts;
+    into->first = from->first;
+    into->length = into->capacity = from->length;
+    into->width = from->width;
+    return ERR_OK;
+}
+
+/* Each of these where no sum exceeds the width: nearly all, and several at once. */
+static void add_1_to_1(uint8_t *to, const uint8_t *from, uint32_t length)
+{
+    for (uint32_t i = 0; i < length; i++)
+        to[i] = (uint8_t)(to[i] + from[i]);
+}
+
+static void add_1_to_2(uint16_t *to, const uint8_t *from, uint32_t length)
+{
+    for (uint32_t i = 0; i < length; i++)
+        to[i] = (uint16_t)(to[i] + from[i]);
+}
+
+static void add_1_to_4(uint32_t *to, const uint8_t *from, uint32_t length)
+{
+    for (uint32_t i = 0; i < length; i++)
+        to[i] += from[i];
+}
+
+static void add_2_to_2(uint16_t *to, const uint8_t *from, uint32_t length)
+{
+    for (uint32_t i = 0; i < length; i++)
+        to[i] = (uint16_t)(to[i] + load_le16(from + 2 * (size_t)i));
+}
+
+static void add_2_to_4(uint32_t *to, const uint8_t *from, uint32_t length)
+{
+    for (uint32_t i = 0; i < length; i++)
+        to[i] += load_le16(from + 2 * (size_t)i);
+}
+
+static void add_4_to_4(uint32_t *to, const uint8_t *from, uint32_t length)
+{
+    for (uint32_t i = 0; i < length; i++)
+        to[i] += load_le32(from + 4 * (size_t)i);
+}
+
+/* False: one of another pair of widths. */
+static bool run_add_at_once(struct histogram *into, const struct run *from)
+{
+    uint32_t at = (uint32_t)(from->first - into->first);
+    switch (into->width * 10 + from->width) {
+    case 11:
+        add_1_to_1((uint8_t *)into->counts + at, from->counts, from->length);
+        return true;
+    case 21:
+        add_1_to_2((uint16_t *)into->counts + at, from->counts, from->length);
+        return true;
+    case 22:
+        add_2_to_2((uint16_t *)into->counts + at, from->counts, from->length);
+        return true;
+    case 41:
+        add_1_to_4((uint32_t *)into->counts + at, from->counts, from->length);
+        return true;
+    case 42:
+        add_2_to_4((uint32_t *)into->counts + at, from->counts, from->length);
+        return true;
+    case 44:
+        add_4_to_4((uint32_t *)into->counts + at, from->counts, from->length);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* count: of all values, and so at least any one. All the memory comes first, so that a failure changes nothing. */
+static enum err run_merge(struct histogram *into, const struct run *from, int shift, uint64_t count)
+{
+    if (from->length == 0)
+        return ERR_OK;
+    if (into->length == 0 && shift == 0 && into->arena != NULL)
+        return run_copy(into, from);
+    enum err e = cover_growing(into, from->first >> shift,
+                               (from->first + (int32_t)from->length - 1) >> shift);
+    if (e == ERR_OK)
+        e = window_widen(into, width_for(add_saturating(into->count, count), from->width));
+    if (e != ERR_OK || (shift == 0 && run_add_at_once(into, from)))
+        return e;
+    for (uint32_t i = 0; i < from->length; i++) {
+        uint32_t at = (uint32_t)(((from->first + (int32_t)i) >> shift) - into->first);
+        count_set(into->counts, into->width, at,
+                  add_saturating(histogram_at(into, at), run_at(from, i)));
+    }
+    return ERR_OK;
 }
 
 enum err histogram_merge(struct histogram *into, const struct histogram *from)
@@ -260,124 +399,12 @@ enum err histogram_merge(struct histogram *into, const struct histogram *from)
         return ERR_OK;
     if (into->scale > from->scale)
         e = histogram_downscale(into, from->scale);
-    int shift = from->scale - into->scale;
-    if (e == ERR_OK &&
-        from->length != 0) { /* all the memory first, so that a failure changes nothing */
-        e = cover_growing(into, from->first >> shift,
-                          (from->first + (int32_t)from->length - 1) >> shift);
-        if (e == ERR_OK && !into->is_wide &&
-            (from->is_wide || add_saturating(from->count, into->count) > UINT32_MAX))
-            e = window_move(into, into->first, into->length, true);
-    }
-    if (e == ERR_OK && !into->is_wide && !from->is_wide)
-        narrow_add(into, from, shift);
-    else
-        for (uint32_t i = 0; e == ERR_OK && i < from->length; i++)
-            if (histogram_at(from, i) != 0)
-                e = histogram_bucket_add(into, (from->first + (int32_t)i) >> shift,
-                                         histogram_at(from, i));
+    const struct run window = { from->counts, from->first, from->length, from->width };
+    if (e == ERR_OK)
+        e = run_merge(into, &window, from->scale - into->scale, from->count);
     if (e == ERR_OK)
         facts_add(into, from->count, from->zero_count, from->sum, from->min, from->max);
     return e;
-}
-
-/* ---- Asking ---------------------------------------------------------------------------------- */
-
-/* 2 * low * high / (low + high). At the recorded scale both come from the table of bounds: exp2() of each costs as much
- * as finding the bucket. */
-double histogram_middle(int32_t index, int8_t scale)
-{
-    if (scale == HISTOGRAM_SCALE) {
-        static const double ratio = 1.0054151594159026; /* 2r / (1 + r), r = 2^(1/64) */
-        return ldexp((double)histogram_table.bounds[index & 63] * ratio, (index >> 6) - 63);
-    }
-    double low = histogram_bound(index, scale), high = histogram_bound(index + 1, scale);
-    return 2 * low * high / (low + high);
-}
-
-enum { BLOCK = 16 };
-static uint64_t block_sum(const uint32_t *counts)
-{
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < BLOCK; i++)
-        sum += counts[i];
-    return sum;
-}
-
-/* From bucket `at` on, before which there are *seen values: the bucket that has the one of this rank; the length when
- * there is none. *seen: values before it. */
-static uint32_t bucket_of_rank(const struct histogram *h, uint32_t at, uint64_t rank,
-                               uint64_t *seen)
-{
-    const uint32_t *counts = h->counts;
-    while (!h->is_wide && h->length - at >= BLOCK) {
-        uint64_t sum = block_sum(counts + at);
-        if (*seen + sum >= rank)
-            break;
-        *seen += sum;
-        at += BLOCK;
-    }
-    for (; at < h->length; at++) {
-        uint64_t n = histogram_at(h, at);
-        if (*seen + n >= rank)
-            break;
-        *seen += n;
-    }
-    return at;
-}
-
-void histogram_quantiles(const struct histogram *h, const double *quantiles, size_t count,
-                         double *out)
-{
-    uint64_t seen = h->zero_count;
-    uint32_t at = 0;
-    for (size_t k = 0; k < count; k++) {
-        double wanted = ceil(quantiles[k] * (double)h->count);
-        if (h->count == 0 || !(wanted > 1)) {
-            out[k] = h->count == 0 ? 0 : (double)h->min;
-            continue;
-        }
-        if (wanted >= (double)h->count) {
-            out[k] = (double)h->max;
-            continue;
-        }
-        uint64_t rank = (uint64_t)wanted;
-        if (h->zero_count >= rank) {
-            out[k] = 0;
-            continue;
-        }
-        at = bucket_of_rank(h, at, rank, &seen);
-        double middle =
-            at == h->length ? (double)h->max : histogram_middle(h->first + (int32_t)at, h->scale);
-        middle = middle < (double)h->min ? (double)h->min : middle;
-        out[k] = middle > (double)h->max ? (double)h->max : middle;
-    }
-}
-
-double histogram_quantile(const struct histogram *h, double q)
-{
-    double out;
-    histogram_quantiles(h, &q, 1, &out);
-    return out;
-}
-
-void histogram_cumulate(const struct histogram *h, const double *limits, size_t limits_count,
-                        uint64_t *out)
-{
-    uint64_t seen = h->zero_count;
-    uint32_t i = 0;
-    for (size_t k = 0; k < limits_count; k++) {
-        /* The first bucket whose middle is over the limit is found by its index, not by walking: a limit
-         * lies in one bucket, and that one's middle decides. */
-        for (; i < h->length; i++) {
-            if (histogram_at(h, i) == 0)
-                continue;
-            if (histogram_middle(h->first + (int32_t)i, h->scale) > limits[k])
-                break;
-            seen += histogram_at(h, i);
-        }
-        out[k] = limits[k] < 0 ? 0 : seen;
-    }
 }
 
 /* ---- Compact form ---------------------------------------------------------------------------- */
@@ -550,7 +577,7 @@ enum err histogram_skip(struct bytes *bytes)
 static inline enum err bucket_sum(struct histogram *h, int32_t index, uint64_t times)
 {
     uint32_t *counts = h->counts, at = (uint32_t)(index - h->first);
-    if (h->is_wide || at >= h->length || times > UINT32_MAX - counts[at])
+    if (h->width != WIDTH_USUAL || at >= h->length || times > UINT32_MAX - counts[at])
         return histogram_bucket_add(h, index, times);
     counts[at] += (uint32_t)times;
     return ERR_OK;
@@ -562,7 +589,7 @@ static uint32_t run_add(struct bytes *body, struct histogram *out, int32_t index
                         int shift, uint64_t *total)
 {
     uint32_t at = (uint32_t)(index - out->first), done = 0;
-    if (shift != 0 || out->is_wide || at >= out->length)
+    if (shift != 0 || out->width != WIDTH_USUAL || at >= out->length)
         return 0;
     uint32_t *counts = (uint32_t *)out->counts + at;
     uint32_t most = out->length - at < run ? out->length - at : run;
@@ -608,7 +635,50 @@ static enum err buckets_add(struct bytes body, int shift, struct histogram *out,
     return ERR_OK;
 }
 
-enum err histogram_decode_add(struct bytes *bytes, struct histogram *out)
+/* Into a window that is empty and covers them, of a byte each. False: it does not, or a count does not fit. */
+static bool buckets_fill(struct bytes body, uint8_t *counts, int32_t first, uint32_t length,
+                         uint64_t *out_count)
+{
+    int64_t next = 0;
+    uint64_t total = 0;
+    for (bool is_first = true; body.len > 0; is_first = false) {
+        uint64_t gap, run;
+        if (!get_varint(&body, &gap) || !get_varint(&body, &run) || gap > UINT32_MAX ||
+            run > body.len)
+            return false;
+        int64_t at = (is_first ? unzigzag32(gap) : next + (int64_t)gap) - first;
+        if (at < 0 || at + (int64_t)run > (int64_t)length)
+            return false;
+        for (size_t i = 0; i < run; i++) {
+            if (body.data[i] >= 0x80)
+                return false;
+            counts[at + (int64_t)i] = body.data[i];
+            total += body.data[i];
+        }
+        body = bytes_slice(body, (size_t)run, SIZE_MAX);
+        next = first + at + (int64_t)run;
+    }
+    *out_count = total;
+    return true;
+}
+
+/* The first of a histogram. False: by the general way. */
+static bool buckets_first(struct bytes body, uint64_t min, uint64_t max, struct histogram *out,
+                          uint64_t *out_count)
+{
+    int32_t first = histogram_index(min, out->scale);
+    uint32_t length = (uint32_t)(histogram_index(max, out->scale) - first + 1);
+    uint8_t *counts = arena_alloc_array(out->arena, length, 1);
+    if (counts == NULL || !buckets_fill(body, counts, first, length, out_count))
+        return false;
+    out->counts = counts;
+    out->first = first;
+    out->length = out->capacity = length;
+    out->width = 1;
+    return true;
+}
+
+static enum err decode_add(struct bytes *bytes, bool is_short, struct histogram *out)
 {
     struct bytes at = *bytes, body;
     uint64_t scale, zeros, sum, min, spread, total = 0;
@@ -625,10 +695,15 @@ enum err histogram_decode_add(struct bytes *bytes, struct histogram *out)
         if (out->scale > of)
             e = histogram_downscale(out, of);
         /* The first: most answers are of many that have no other, and then no larger than they need be. */
-        if (e == ERR_OK && out->length == 0 && min > 0)
+        bool is_first = e == ERR_OK && out->length == 0 && min > 0;
+        bool is_done = is_first && is_short && of == out->scale && out->arena != NULL &&
+                       buckets_first(body, min, max, out, &total);
+        if (is_first && !is_done)
             e = histogram_cover(out, histogram_index(min, out->scale),
                                 histogram_index(max, out->scale));
-        if (e == ERR_OK)
+        if (e == ERR_OK && !is_done)
+            e = window_widen(out, WIDTH_USUAL);
+        if (e == ERR_OK && !is_done)
             e = buckets_add(body, of - out->scale, out, &total);
         if (e != ERR_OK)
             return e;
@@ -638,12 +713,17 @@ enum err histogram_decode_add(struct bytes *bytes, struct histogram *out)
     return ERR_OK;
 }
 
+enum err histogram_decode_add(struct bytes *bytes, struct histogram *out)
+{
+    return decode_add(bytes, false, out);
+}
+
 /* ---- Packed form ----------------------------------------------------------------------------- */
 
 /* Where the compact form has its scale: no scale is written so. Then come these, and the buckets. */
 #define PACKED 0x7F
 struct packed {
-    uint64_t zero_count, sum, min, max;
+    uint64_t count, zero_count, sum, min, max;
     int32_t first;
     uint32_t length;
     uint8_t width; /* of a bucket, in bytes: 1, 2, 4 or 8 */
@@ -660,16 +740,14 @@ static bool packed_of(const struct histogram *h, struct packed *out)
         compact += i == to && to > from ? 1 : 3; /* a run has two numbers of its own */
         to = i + 1;
     }
-    *out = (struct packed){ .zero_count = h->zero_count,
+    *out = (struct packed){ .count = h->count,
+                            .zero_count = h->zero_count,
                             .sum = h->sum,
                             .min = h->min,
                             .max = h->max,
                             .first = h->first + (int32_t)from,
                             .length = to - from,
-                            .width = (uint8_t)(most <= UINT8_MAX    ? 1
-                                               : most <= UINT16_MAX ? 2
-                                               : most <= UINT32_MAX ? 4
-                                                                    : 8),
+                            .width = width_for(most, 1),
                             .scale = h->scale };
     return out->length > 0 && (uint64_t)out->length * out->width <= 2 * (uint64_t)compact;
 }
@@ -699,52 +777,6 @@ void histogram_pack(const struct histogram *h, struct buffer *out)
     length_put(out, mark);
 }
 
-/* Their sum; added to the counts of a window that covers them, where no sum exceeds 32 bits. */
-static uint64_t bytes_sum(const uint8_t *from, uint32_t length, uint32_t *counts)
-{
-    uint32_t sum = 0;
-    for (uint32_t i = 0; i < length; i++) {
-        counts[i] += from[i];
-        sum += from[i];
-    }
-    return sum;
-}
-
-static uint64_t pairs_sum(const uint8_t *from, uint32_t length, uint32_t *counts)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < length; i++) {
-        uint32_t n = load_le16(from + 2 * (size_t)i);
-        counts[i] += n;
-        sum += n;
-    }
-    return sum;
-}
-
-static uint64_t bucket_unpack(const uint8_t *from, uint8_t width)
-{
-    uint8_t wide[8] = { 0 };
-    memcpy(wide, from, width);
-    return load_le64(wide);
-}
-
-/* Any widths, scales and sums. */
-static enum err packed_add_slowly(const struct packed *head, const uint8_t *from,
-                                  struct histogram *out, uint64_t *out_sum)
-{
-    int shift = head->scale - out->scale;
-    uint64_t sum = 0;
-    enum err e = ERR_OK;
-    for (uint32_t i = 0; i < head->length && e == ERR_OK; i++) {
-        uint64_t n = bucket_unpack(from + (size_t)i * head->width, head->width);
-        if (n != 0)
-            e = bucket_sum(out, (head->first + (int32_t)i) >> shift, n);
-        sum = add_saturating(sum, n);
-    }
-    *out_sum = sum;
-    return e;
-}
-
 static bool is_packed_sound(const struct packed *head, size_t buckets)
 {
     bool is_width = head->width == 1 || head->width == 2 || head->width == 4 || head->width == 8;
@@ -757,40 +789,22 @@ enum err histogram_unpack_add(struct bytes *bytes, struct histogram *out)
 {
     struct bytes at = *bytes, body;
     struct packed head;
-    uint64_t total = 0;
     enum err e = body_take(&at, &body);
     if (e != ERR_OK || body.len == 0 || body.data[0] != PACKED)
-        return e == ERR_OK ? histogram_decode_add(bytes, out) : e;
+        return e == ERR_OK ? decode_add(bytes, true, out) : e;
     if (body.len < 1 + sizeof head)
         return ERR_CORRUPT;
     memcpy(&head, body.data + 1, sizeof head);
-    const uint8_t *buckets = body.data + 1 + sizeof head;
     if (!is_packed_sound(&head, body.len - 1 - sizeof head))
         return ERR_CORRUPT;
     if (out->scale > head.scale)
         e = histogram_downscale(out, head.scale);
-    int shift = head.scale - out->scale;
-    if (e == ERR_OK && out->length == 0)
-        e = histogram_cover(out, head.first >> shift,
-                            (head.first + (int32_t)head.length - 1) >> shift);
-    else if (e == ERR_OK)
-        e = cover_growing(out, head.first >> shift,
-                          (head.first + (int32_t)head.length - 1) >> shift);
+    const struct run buckets = { body.data + 1 + sizeof head, head.first, head.length, head.width };
+    if (e == ERR_OK)
+        e = run_merge(out, &buckets, head.scale - out->scale, head.count);
     if (e != ERR_OK)
         return e;
-    uint64_t most = (uint64_t)head.length * (head.width == 1 ? UINT8_MAX : UINT16_MAX);
-    bool is_plain = shift == 0 && !out->is_wide && head.width <= 2 &&
-                    add_saturating(out->count, most) <= UINT32_MAX;
-    uint32_t *counts = is_plain ? (uint32_t *)out->counts + (head.first - out->first) : NULL;
-    if (is_plain)
-        total = head.width == 1 ? bytes_sum(buckets, head.length, counts)
-                                : pairs_sum(buckets, head.length, counts);
-    else
-        e = packed_add_slowly(&head, buckets, out, &total);
-    if (e != ERR_OK)
-        return e;
-    facts_add(out, add_saturating(total, head.zero_count), head.zero_count, head.sum, head.min,
-              head.max);
+    facts_add(out, head.count, head.zero_count, head.sum, head.min, head.max);
     *bytes = at;
     return ERR_OK;
 }

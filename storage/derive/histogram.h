@@ -5,7 +5,8 @@
  *            own. Values are recorded at scale 6, 64 buckets a factor of two, whatever their range: so
  *            any quantile is within 0.55 % of an exact one, and histograms merge without loss.
  * Form       counts lie in one window from the lowest to the highest bucket in use, 32 bits each until
- *            one needs 64.
+ *            one needs 64. A window that is a copy has as few as the copied one, 8 or 16, until one needs more:
+ *            an answer holds thousands of them, and most have one part.
  * Ownership  the window comes from the heap, or from the arena given to histogram_init().
  * Threads    one at a time.
  * Errors     ERR_NOMEM and what the arena says; then nothing was changed.
@@ -29,7 +30,7 @@ struct histogram {
     int32_t first;              /* index of the first bucket of the window */
     uint32_t length, capacity;  /* of the window, in buckets */
     int8_t scale;
-    bool is_wide; /* 64-bit counts */
+    uint8_t width; /* of a count: 1, 2, 4 or 8 bytes; of no meaning without a window */
     void *counts;
     struct arena *arena;
 };
@@ -57,7 +58,7 @@ NODISCARD enum err histogram_bucket_add(struct histogram *h, int32_t index, uint
 NODISCARD static inline enum err histogram_bucket_count(struct histogram *h, int32_t index)
 {
     uint32_t *counts = h->counts, i = (uint32_t)(index - h->first);
-    if (h->is_wide || counts[i] == UINT32_MAX)
+    if (h->width != sizeof *counts || counts[i] == UINT32_MAX)
         return histogram_bucket_add(h, index, 1);
     counts[i]++;
     return ERR_OK;
@@ -93,7 +94,16 @@ double histogram_middle(int32_t index, int8_t scale);
 /* Of bucket first + i, i < length. */
 static inline uint64_t histogram_at(const struct histogram *h, uint32_t i)
 {
-    return h->is_wide ? ((const uint64_t *)h->counts)[i] : ((const uint32_t *)h->counts)[i];
+    switch (h->width) {
+    case 1:
+        return ((const uint8_t *)h->counts)[i];
+    case 2:
+        return ((const uint16_t *)h->counts)[i];
+    case 4:
+        return ((const uint32_t *)h->counts)[i];
+    default:
+        return ((const uint64_t *)h->counts)[i];
+    }
 }
 
 /* The value at rank ceil(q * count), q in 0..1: the harmonic middle of its bucket, kept within min and max,

@@ -327,6 +327,96 @@ static void packed_ones_add_alike(void **state)
     assert_int_equal(fault_live_blocks(), 0);
 }
 
+/* What was recorded, added to a histogram in one of the ways in which answers are summed up. */
+static void part_add(struct random *r, const struct histogram *part, struct histogram *into)
+{
+    struct buffer form;
+    struct bytes at;
+    struct histogram copy;
+    unsigned way = (unsigned)random_below(r, 3);
+    buffer_init(&form, SIZE_MAX);
+    histogram_init(&copy, into->arena);
+    if (way == 2)
+        histogram_encode(part, &form);
+    else
+        histogram_pack(part, &form);
+    at = buffer_bytes(&form);
+    if (way == 2)
+        assert_int_equal(histogram_decode_add(&at, into), ERR_OK);
+    else
+        assert_int_equal(histogram_unpack_add(&at, way == 0 ? into : &copy), ERR_OK);
+    if (way == 1)
+        assert_int_equal(histogram_merge(into, &copy), ERR_OK);
+    buffer_deinit(&form);
+}
+
+static void assert_alike(const struct histogram *a, const struct histogram *b)
+{
+    static const double ranks[] = { 0, 0.1, 0.5, 0.9, 0.95, 0.99, 1 };
+    static const double bounds[] = { 10, 1e3, 1e6, 1e9 };
+    double x[7], y[7];
+    uint64_t n[4], m[4];
+    struct buffer forms[2];
+    buffer_init(&forms[0], SIZE_MAX);
+    buffer_init(&forms[1], SIZE_MAX);
+    histogram_encode(a, &forms[0]);
+    histogram_encode(b, &forms[1]);
+    assert_true(bytes_equal(buffer_bytes(&forms[0]), buffer_bytes(&forms[1])));
+    histogram_quantiles(a, ranks, 7, x);
+    histogram_quantiles(b, ranks, 7, y);
+    assert_memory_equal(x, y, sizeof x);
+    histogram_cumulate(a, bounds, 4, n);
+    histogram_cumulate(b, bounds, 4, m);
+    assert_memory_equal(n, m, sizeof n);
+    buffer_deinit(&forms[0]);
+    buffer_deinit(&forms[1]);
+}
+
+/* In an arena counts are as narrow as they may be, and grow as others come: the same is said at each width. */
+static void narrow_windows_say_the_same(void **state)
+{
+    (void)state;
+    static const uint64_t times[] = { 1, 30, 3000, 1 << 20, UINT64_C(3) << 31 };
+    struct random r;
+    struct arena arena;
+    unsigned seen[9] = { 0 };
+    random_init(&r, 14);
+    arena_init(&arena, SIZE_MAX, NULL);
+    for (int round = 0; round < 1000; round++) {
+        struct histogram plain, narrow;
+        histogram_init(&plain, NULL);
+        histogram_init(&narrow, &arena);
+        uint64_t most = times[random_below(&r, sizeof times / sizeof times[0])];
+        for (unsigned parts = 1 + (unsigned)random_below(&r, 4); parts > 0; parts--) {
+            struct histogram part;
+            histogram_init(&part, NULL);
+            size_t d = (size_t)random_below(&r, DISTRIBUTIONS);
+            for (uint64_t i = random_below(&r, round % 3 == 0 ? 3000 : 20); i > 0; i--)
+                assert_int_equal(
+                    histogram_record(&part, distributions[d](&r), 1 + random_below(&r, most)),
+                    ERR_OK);
+            if (random_below(&r, 10) == 0)
+                assert_int_equal(histogram_downscale(&part, (int8_t)(5 - (int)random_below(&r, 8))),
+                                 ERR_OK);
+            assert_int_equal(histogram_merge(&plain, &part), ERR_OK);
+            part_add(&r, &part, &narrow);
+            if (random_below(&r, 8) == 0) {
+                uint64_t value = distributions[d](&r), more = 1 + random_below(&r, most);
+                assert_int_equal(histogram_record(&plain, value, more), ERR_OK);
+                assert_int_equal(histogram_record(&narrow, value, more), ERR_OK);
+            }
+            assert_alike(&plain, &narrow);
+            histogram_deinit(&part);
+        }
+        seen[narrow.width]++;
+        histogram_deinit(&plain);
+        arena_reset(&arena);
+    }
+    arena_deinit(&arena);
+    assert_true(seen[1] > 20 && seen[2] > 20 && seen[4] > 20 && seen[8] > 20);
+    assert_int_equal(fault_live_blocks(), 0);
+}
+
 static void damage_is_refused(void **state)
 {
     (void)state;
@@ -420,6 +510,7 @@ int main(void)
         cmocka_unit_test(merging_equals_recording),
         cmocka_unit_test(scattered_values_encode_alike),
         cmocka_unit_test(packed_ones_add_alike),
+        cmocka_unit_test(narrow_windows_say_the_same),
         cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(cumulated_counts_are_those_of_the_values),
         cmocka_unit_test(insertion_is_timed),

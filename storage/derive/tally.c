@@ -11,6 +11,7 @@
 void tally_init(struct tally *t, struct arena *arena, uint64_t step_ns)
 {
     *t = (struct tally){ .arena = arena,
+                         .windows = arena,
                          .step_ns = step_ns,
                          .width_ns = step_ns == 0 ? UINT64_MAX : step_ns };
     intern_init(&t->keys, TALLY_SERIES_MAX);
@@ -133,8 +134,8 @@ enum err tally_at_slow(struct tally *t, uint32_t series, uint64_t unix_ns, struc
                                .series = series,
                                .first_values.min = UINT64_MAX,
                                .second_values.min = UINT64_MAX };
-    histogram_init(&p->first, t->arena);
-    histogram_init(&p->second, t->arena);
+    histogram_init(&p->first, t->windows);
+    histogram_init(&p->second, t->windows);
     t->slots[slot] = number + 1;
     t->last[series] = *out = p;
     return ERR_OK;
@@ -187,8 +188,9 @@ static enum err values_add(const struct tally_values *v, struct histogram *into)
     enum err e = histogram_merge(into, &facts);
     if (e == ERR_OK && v->count > 0)
         e = histogram_cover(into, lowest_bucket(v) >> shift, histogram_bucket(v->max) >> shift);
-    if (e == ERR_OK && !into->is_wide && into->count <= UINT32_MAX) { /* no sum exceeds 32 bits */
-        uint32_t *counts = into->counts;
+    uint32_t *counts = into->counts;
+    if (e == ERR_OK && into->width == sizeof *counts &&
+        into->count <= UINT32_MAX) { /* no sum exceeds 32 bits */
         for (uint32_t i = 0; i < v->count; i++)
             counts[(v->buckets[i] >> shift) - into->first]++;
         return ERR_OK;

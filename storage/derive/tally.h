@@ -50,8 +50,9 @@ struct tally_point {
 
 struct tally {
     struct arena *arena;
-    uint64_t step_ns;  /* 0: all points begin at 0 */
-    uint64_t width_ns; /* the same, or without end */
+    struct arena *windows; /* of histograms: the same, unless they outlive the points */
+    uint64_t step_ns;      /* 0: all points begin at 0 */
+    uint64_t width_ns;     /* the same, or without end */
     struct intern keys;
     struct tally_point **last; /* [keys.count]: the point that was asked for last, or NULL */
     uint32_t last_capacity;

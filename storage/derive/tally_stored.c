@@ -6,7 +6,7 @@
  *       a point   steps since the point before (the first: since 1970), calls, errors, flags, bytes,
  *                 where flagged: both estimates; the histogram; where flagged: the second; exemplars
  *       exemplar  24 bytes of IDs, start, duration
- *   XXH3 of all before, 8 bytes.
+ *   XXH3 of all before, 8 bytes, but in the form for memory.
  *
  * All numbers but the first and the last are varints. */
 #include "storage/derive/tally.h"
@@ -158,7 +158,7 @@ static enum err encode(struct tally *t, uint8_t format, struct buffer *out,
     buffer_deinit(&one);
     mem_free(scatter);
     if (e == ERR_OK)
-        e = sum_put(out, mark);
+        e = format == TALLY_PACKED ? buffer_error(out) : sum_put(out, mark);
     if (e == ERR_OK)
         *out_span = span;
     return e;
@@ -307,11 +307,13 @@ static enum err series_add(struct tally *t, const struct tally_filter *f, struct
 static enum err stored_open(struct bytes stored, uint8_t format, struct bytes *out_at,
                             uint64_t *out_minutes, uint64_t *out_keys)
 {
-    if (stored.len < 9 || stored.data[0] != format ||
-        load_le64(stored.data + stored.len - 8) !=
-            hash_bytes(bytes_slice(stored, 0, stored.len - 8)))
+    size_t sum_len = format == TALLY_PACKED ? 0 : 8;
+    if (stored.len < 1 + sum_len || stored.data[0] != format)
         return ERR_CORRUPT;
-    *out_at = bytes_slice(stored, 1, stored.len - 9);
+    struct bytes content = bytes_slice(stored, 0, stored.len - sum_len);
+    if (sum_len > 0 && load_le64(stored.data + content.len) != hash_bytes(content))
+        return ERR_CORRUPT;
+    *out_at = bytes_slice(content, 1, SIZE_MAX);
     return varint_take(out_at, out_minutes) && varint_take(out_at, out_keys) &&
                    *out_minutes <= UINT64_MAX / TALLY_MINUTE_NS
                ? ERR_OK

@@ -49,7 +49,7 @@ enum err totals_init(struct totals *t)
 
 static size_t histogram_bytes(const struct histogram *h)
 {
-    return (size_t)h->capacity * (h->is_wide ? 8 : 4);
+    return (size_t)h->capacity * h->width;
 }
 
 static size_t total_bytes(const struct total *e)
