@@ -74,9 +74,9 @@ static enum err snapshot_take(struct collect *c)
     enum err error = ERR_OK;
     size_t count = 0;
     (void)pthread_rwlock_rdlock(&e->operations_lock);
-    struct derived_row *rows = arena_alloc_array(c->q->arena, d->rows_count + 1, sizeof *rows);
+    struct derived_row *rows = arena_alloc_array(&c->scratch, d->rows_count + 1, sizeof *rows);
     if (rows == NULL) {
-        error = arena_failure(c->q->arena);
+        error = arena_failure(&c->scratch);
     } else {
         /* The last point of a row with days lasts for one. */
         uint64_t min = c->window.min > TALLY_DAY_NS - 1 ? c->window.min - (TALLY_DAY_NS - 1) : 0;
@@ -87,7 +87,7 @@ static enum err snapshot_take(struct collect *c)
         view_snapshot(&e->view, SIGNAL_TRACES, &c->snapshot);
         c->has_halves = c->wants_edges && needs_halves(c);
         if (c->has_halves)
-            error = half_table_copy(&d->halves, c->q->arena, &c->halves);
+            error = half_table_copy(&d->halves, &c->scratch, &c->halves);
     }
     (void)pthread_rwlock_unlock(&e->operations_lock);
     if (error == ERR_OK) {
@@ -152,13 +152,26 @@ enum catalog_column { ROLLUP_HOURS, ROLLUP_DAYS, MERGED_DAYS, CATALOG_COLUMNS };
 struct row_reader {
     struct reader_set readers;
     struct partition *open; /* that `by_id` reads */
+    int64_t at;             /* the row that it stands on; 0: none */
     sqlite3_stmt *by_id, *catalog[CATALOG_COLUMNS];
 };
 
+static void reader_close(struct row_reader *r)
+{
+    (void)sqlite3_finalize(r->by_id);
+    for (size_t i = 0; i < CATALOG_COLUMNS; i++)
+        (void)sqlite3_finalize(r->catalog[i]);
+    reader_set_deinit(&r->readers);
+}
+
+/* A row is read once for two pieces that follow each other. */
 static enum err file_row_add(struct collect *c, struct row_reader *r, const struct derived_row *row)
 {
     struct db *db = NULL;
     bool is_row = false;
+    if (r->open == row->partition && r->at == row->id)
+        return row_add(c, r->by_id);
+    r->at = 0;
     enum err e = reader_set_take(&r->readers, &row->partition->readers, &db);
     if (e == ERR_OK && r->open != row->partition) {
         (void)sqlite3_finalize(r->by_id);
@@ -169,11 +182,12 @@ static enum err file_row_add(struct collect *c, struct row_reader *r, const stru
     }
     if (e != ERR_OK)
         return e;
+    (void)sqlite3_reset(r->by_id);
     (void)sqlite3_bind_int64(r->by_id, 1, row->id);
     e = db_step(db, r->by_id, &is_row);
     if (e == ERR_OK)
         e = is_row ? row_add(c, r->by_id) : ERR_NOT_FOUND;
-    (void)sqlite3_reset(r->by_id);
+    r->at = e == ERR_OK ? row->id : 0;
     return e;
 }
 
@@ -232,13 +246,15 @@ static enum err rollup_add(struct collect *c, struct row_reader *r, const struct
     return e;
 }
 
-/* A partition that is gone, in hours, which are the finest there is: the window is widened to them. Without a row
- * it is older than the catalogue keeps them. */
+/* A partition that is gone, in hours, which are the finest there is: the window is widened to them. One in which pieces of it
+ * meet is of the first of these. Without a row it is older than the catalogue keeps them. */
 static enum err gone_row_add(struct collect *c, struct row_reader *r, const struct derived_row *row)
 {
     bool is_found = false;
-    return rollup_add(c, r, row, floor_to(c->window.min, TALLY_HOUR_NS),
-                      ceil_to(c->window.end, TALLY_HOUR_NS), &is_found);
+    uint64_t min = c->window.min;
+    return rollup_add(
+        c, r, row, c->is_first_piece ? floor_to(min, TALLY_HOUR_NS) : ceil_to(min, TALLY_HOUR_NS),
+        ceil_to(c->window.end, TALLY_HOUR_NS), &is_found);
 }
 
 /* The days of many partitions, which are sealed or gone. */
@@ -319,27 +335,23 @@ static enum err sealed_row_add(struct collect *c, struct row_reader *r,
 
 static enum err rows_add(struct collect *c, struct derived_row *const *rows, size_t count)
 {
-    struct row_reader r = { .open = NULL };
+    struct row_reader *r = c->reader;
     enum err e = ERR_OK;
     for (size_t i = 0; e == ERR_OK && i < count; i++) {
         const struct derived_row *row = rows[i];
         e = query_check(c->q);
         c->has_lost = false;
         if (e == ERR_OK && row->partition == NULL)
-            e = row->level == 0 ? gone_row_add(c, &r, row) : merged_row_add(c, &r, row);
+            e = row->level == 0 ? gone_row_add(c, r, row) : merged_row_add(c, r, row);
         else if (e == ERR_OK)
-            e = row->level == DERIVED_LEVEL_SEALED ? sealed_row_add(c, &r, row)
-                                                   : file_row_add(c, &r, row);
+            e = row->level == DERIVED_LEVEL_SEALED ? sealed_row_add(c, r, row)
+                                                   : file_row_add(c, r, row);
         if (e == ERR_CORRUPT || (e == ERR_OK && c->has_lost)) {
             derived_row_damaged(c->engine, row);
             c->is_damaged = true;
             e = ERR_OK; /* hashes are looked at first: of a damaged column, nothing was counted */
         }
     }
-    (void)sqlite3_finalize(r.by_id);
-    for (size_t i = 0; i < CATALOG_COLUMNS; i++)
-        (void)sqlite3_finalize(r.catalog[i]);
-    reader_set_deinit(&r.readers);
     return e;
 }
 
@@ -374,7 +386,7 @@ struct piece {
 
 static enum err piece_find(struct collect *c, struct bytes key, struct piece *p)
 {
-    struct arena *arena = c->q->arena;
+    struct arena *arena = &c->scratch;
     size_t met = 0, kept = 0;
     struct derived_row **rows = arena_alloc_array(arena, c->rows_count + 1, sizeof *rows);
     struct derived_split *splits = arena_alloc_array(arena, c->rows_count + 1, sizeof *splits);
@@ -502,15 +514,16 @@ static enum err services_tell(struct collect *c)
     return e;
 }
 
-static enum err piece_add(struct collect *c, uint64_t min, uint64_t end)
+static enum err piece_add(struct collect *c, uint64_t min, uint64_t end, bool is_kept)
 {
     struct piece p = { 0 };
     struct buffer key;
-    uint64_t asked[] = { c->range.step_ns, c->skips_durations, min, end };
+    /* Whether it is the first matters where that takes an hour of which it has a part. */
+    uint64_t asked[] = { c->range.step_ns, c->skips_durations, min, end,
+                         c->is_first_piece && min % TALLY_HOUR_NS != 0 };
     const struct derived_range range = { min, end, c->range.step_ns };
     buffer_init(&key, (size_t)1 << 20);
     c->window = window_of(&range);
-    bool is_kept = min % TALLY_HOUR_NS == 0 && end % TALLY_HOUR_NS == 0;
     if (is_kept) {
         buffer_append(&key, asked, sizeof asked);
         buffer_append_bytes(&key, c->shape);
@@ -531,24 +544,63 @@ static enum err piece_add(struct collect *c, uint64_t min, uint64_t end)
     return e == ERR_OK ? services_tell(c) : e;
 }
 
-/* The days of which nothing changes any more, what is before them, and what is after. */
+/* Pieces begin and end with days, hours and parts of an hour, the longest inside: so all but the shortest ones are asked for
+ * again and again while time goes on. The last of each is apart, as it may not be over. */
+#define CUT_LEVELS         3u
+#define PART_OF_AN_HOUR_NS (10 * TALLY_MINUTE_NS)
+
+/* In order, from the window's beginning to its end; returns how many. */
+static size_t cuts_of(uint64_t min, uint64_t end, uint64_t step, uint64_t cuts[2 * CUT_LEVELS + 2])
+{
+    uint64_t part = step > PART_OF_AN_HOUR_NS ? step : PART_OF_AN_HOUR_NS;
+    const uint64_t units[CUT_LEVELS] = { part, TALLY_HOUR_NS,
+                                         step > TALLY_DAY_NS ? step : TALLY_DAY_NS };
+    uint64_t ends[CUT_LEVELS];
+    size_t count = 0, levels = 0;
+    cuts[count++] = min;
+    for (size_t i = 0; i < CUT_LEVELS; i++) {
+        uint64_t unit = units[i], from = ceil_to(min, unit), to = floor_to(end - 1, unit);
+        bool divides = i + 1 == CUT_LEVELS || units[i + 1] % unit == 0;
+        if (!divides || (step != 0 && unit % step != 0) || from > to)
+            continue;
+        cuts[count++] = from;
+        ends[levels++] = to;
+    }
+    while (levels > 0)
+        cuts[count++] = ends[--levels];
+    cuts[count++] = end;
+    return count;
+}
+
+/* What is little is not worth cutting. */
+static bool is_much(const struct collect *c)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < c->rows_count; i++)
+        bytes += is_met(&c->rows[i], &c->window) ? weight_of(&c->rows[i]) : 0;
+    return bytes >= c->engine->derived.sums_worth_bytes;
+}
+
 static enum err pieces_add(struct collect *c)
 {
     struct derived_window all = c->window;
-    uint64_t step = c->range.step_ns, unit = step > TALLY_DAY_NS ? step : TALLY_DAY_NS;
-    uint64_t cuts[4] = { all.min, all.min, all.end, all.end };
+    struct row_reader reader = { .open = NULL };
+    uint64_t cuts[2 * CUT_LEVELS + 2] = { all.min, all.end };
+    size_t count = 2;
+    bool is_kept = is_much(c);
     enum err e = ERR_OK;
-    if (all.min < all.end && (step == 0 || unit % step == 0) && unit % TALLY_DAY_NS == 0) {
-        cuts[1] = ceil_to(all.min, unit);
-        cuts[2] = floor_to(all.end - 1, unit);
+    if (is_kept && all.min < all.end)
+        count = cuts_of(all.min, all.end, c->range.step_ns, cuts);
+    c->reader = &reader;
+    c->is_first_piece = true;
+    for (size_t i = 0; e == ERR_OK && i + 1 < count; i++) {
+        if (cuts[i] >= cuts[i + 1])
+            continue;
+        e = piece_add(c, cuts[i], cuts[i + 1], is_kept);
+        c->is_first_piece = false;
     }
-    if (cuts[1] >= cuts[2]) {
-        cuts[1] = all.min;
-        cuts[2] = all.end;
-    }
-    for (unsigned i = 0; e == ERR_OK && i < 3; i++)
-        if (cuts[i] < cuts[i + 1])
-            e = piece_add(c, cuts[i], cuts[i + 1]);
+    reader_close(&reader);
+    c->reader = NULL;
     c->window = all;
     return e;
 }
@@ -630,7 +682,8 @@ static enum err series_add(struct collect *c)
 
 static enum err collect_once(struct collect *c)
 {
-    tally_init(&c->tally, c->q->arena, c->range.step_ns);
+    tally_init(&c->tally, &c->scratch, c->range.step_ns);
+    c->tally.windows = c->q->arena;
     c->into = &c->tally;
     c->window = window_of(&c->range);
     c->is_damaged = c->engine->derived.has_unlisted;
@@ -652,8 +705,10 @@ static enum err collect_once(struct collect *c)
 enum err collect_run(struct collect *c)
 {
     enum err e = ERR_NOT_FOUND;
+    arena_init(&c->scratch, c->q->arena->limit_bytes, c->q->arena->budget);
     for (unsigned i = 0; i < TRIES_MAX && e == ERR_NOT_FOUND; i++) {
         tally_deinit(&c->tally);
+        arena_reset(&c->scratch);
         e = collect_once(c);
     }
     return e == ERR_NOT_FOUND ? ERR_CORRUPT : e;
@@ -662,4 +717,5 @@ enum err collect_run(struct collect *c)
 void collect_deinit(struct collect *c)
 {
     tally_deinit(&c->tally);
+    arena_deinit(&c->scratch);
 }

@@ -2,9 +2,9 @@
 /* derived_collect.h - everything that rollups and pending requests say of a window, in one tally.
  *
  * Role       what questions have in common: derived_query.c says which keys count under which, and makes answers.
- * Truth      rows and pending requests are of one moment. Sums of pieces of the window that end with an hour are
- *            kept for the next who asks (derived_sums.h).
- * Ownership  the tally's points are the query's arena's; the rest goes with collect_deinit().
+ * Truth      rows and pending requests are of one moment. Sums of pieces of the window are kept for the next who
+ *            asks (derived_sums.h).
+ * Ownership  the windows of the tally's histograms are the query's arena's; the rest goes with collect_deinit().
  * Threads    one at a time. */
 #ifndef SPINDLE_STORAGE_SQLITE_DERIVED_COLLECT_H
 #define SPINDLE_STORAGE_SQLITE_DERIVED_COLLECT_H
@@ -41,11 +41,14 @@ struct collect {
     bool is_damaged;              /* rows that could not be read are not in it */
     bool has_lost;                /* nor in the row that is being added, which was made of them */
     /* Inside. */
+    struct arena scratch; /* what only collecting needs, so that the next may have it */
+    struct row_reader *reader;
+    bool is_first_piece;
     struct tally *into;
     struct snapshot snapshot;
     struct half_table halves; /* a copy, where edges are wanted and has_halves */
     bool has_halves, is_kept_no_more;
-    struct derived_row *rows; /* in the query's arena */
+    struct derived_row *rows;
     size_t rows_count;
     uint64_t generation, epoch;
 };

@@ -85,12 +85,16 @@ static enum err red_fill(struct collect *c, struct red_result *out)
         return e;
     size_t total = c->tally.points_count, count = 0;
     struct red_series *series = arena_alloc(arena, (c->tally.keys.count + 1u) * sizeof *series);
-    struct red_point *filled = arena_alloc(arena, (total + 1) * sizeof *filled);
-    if (series == NULL || filled == NULL)
+    if (series == NULL)
         return arena_failure(arena);
-    for (size_t i = 0; i < total && e == ERR_OK;) {
+    for (size_t i = 0, end; i < total; i = end) {
         struct bytes text;
         struct red_key key;
+        for (end = i + 1; end < total && points[end]->series == points[i]->series;)
+            end++;
+        struct red_point *filled = arena_alloc(arena, (end - i) * sizeof *filled);
+        if (filled == NULL)
+            return arena_failure(arena);
         e = arena_dup(arena, tally_key(&c->tally, points[i]->series), &text);
         if (e != ERR_OK)
             return e;
@@ -104,13 +108,12 @@ static enum err red_fill(struct collect *c, struct red_result *out)
                                   .name = key.name,
                                   .kind = key.kind,
                                   .status = key.status,
-                                  .points = &filled[i] };
-        size_t first = i;
-        for (; i < total && points[i]->series == points[first]->series; i++)
-            red_point_fill(points[i],
-                           c->range.step_ns == 0 ? c->window.min : points[i]->start_unix_ns,
-                           &filled[i]);
-        s->points_count = i - first;
+                                  .points = filled,
+                                  .points_count = end - i };
+        for (size_t k = 0; k < s->points_count; k++)
+            red_point_fill(points[i + k],
+                           c->range.step_ns == 0 ? c->window.min : points[i + k]->start_unix_ns,
+                           &filled[k]);
     }
     *out = (struct red_result){ .series = series, .count = count, .is_damaged = c->is_damaged };
     return ERR_OK;
@@ -360,21 +363,23 @@ static enum err edges_fill(struct collect *c, struct tally *t, struct edge_resul
         return e;
     size_t total = t->points_count, keys = t->keys.count;
     struct edge_result result = {
-        .edges = arena_alloc_array(arena, keys + 1, sizeof *result.edges),
-        .unpaired = arena_alloc_array(arena, keys + 1, sizeof *result.unpaired),
+        .edges = arena_alloc(arena, (keys + 1) * sizeof *result.edges),
+        .unpaired = arena_alloc(arena, (keys + 1) * sizeof *result.unpaired),
         .is_damaged = c->is_damaged,
     };
-    struct edge_point *filled = arena_alloc(arena, (total + 1) * sizeof *filled);
-    if (result.edges == NULL || result.unpaired == NULL || filled == NULL)
+    if (result.edges == NULL || result.unpaired == NULL)
         return arena_failure(arena);
     for (size_t begin = 0, end; begin < total; begin = end) {
         for (end = begin + 1; end < total && points[end]->series == points[begin]->series;)
             end++;
         struct bytes key;
+        struct edge_point *filled = arena_alloc(arena, (end - begin) * sizeof *filled);
+        if (filled == NULL)
+            return arena_failure(arena);
         e = arena_dup(arena, tally_key(t, points[begin]->series), &key);
         if (e != ERR_OK)
             return e;
-        edge_fill_one(c, key, &points[begin], end - begin, &filled[begin], &result);
+        edge_fill_one(c, key, &points[begin], end - begin, filled, &result);
     }
     *out = result;
     return ERR_OK;
@@ -404,8 +409,9 @@ enum err sqlite_edges(struct engine *base, const struct query_context *q,
         .patience_ns = query->patience_ns,
     };
     struct tally joined;
-    tally_init(&joined, q->arena, c.range.step_ns);
     enum err e = collect_run(&c);
+    tally_init(&joined, &c.scratch, c.range.step_ns);
+    joined.windows = q->arena;
     if (e == ERR_OK)
         e = map.error;
     bool joins = e == ERR_OK && has_joined(&map, &c.tally);

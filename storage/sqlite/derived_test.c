@@ -235,6 +235,12 @@ static void windows_count_what_starts_in_them(void **state)
                 step = k % 2 == 0 ? 0 : TALLY_HOUR_NS;
                 unit = TALLY_MINUTE_NS;
             }
+            if (k >= 8) { /* cut within the hour, too */
+                min += 17 * TALLY_MINUTE_NS;
+                max += 34 * TALLY_MINUTE_NS;
+                step = k % 2 == 0 ? 0 : 2 * TALLY_MINUTE_NS;
+                unit = step == 0 ? TALLY_MINUTE_NS : step;
+            }
             uint64_t from = min - min % unit, to = (max + unit - 1) / unit * unit;
             for (size_t i = 0; i < (n + 1) * SPANS_EACH; i++)
                 expected += starts[i] >= from && starts[i] < to;
@@ -245,6 +251,52 @@ static void windows_count_what_starts_in_them(void **state)
     char path[160];
     (void)snprintf(path, sizeof path, "%s/catalog.db", s.directory);
     assert_true(integer(path, "SELECT count(*) FROM rollup_merged") > 0);
+    store_deinit(&s);
+}
+
+/* Of partitions that are gone there are hours, which are counted once however the window is cut. */
+static void pieces_say_what_the_whole_says(void **state)
+{
+    (void)state;
+    enum { WINDOWS = 150, PARTITIONS = 14 };
+    static uint64_t starts[SPANS_EACH], windows[WINDOWS][2], whole[WINDOWS];
+    const uint64_t fine[] = { 0, TALLY_MINUTE_NS, 2 * TALLY_MINUTE_NS, 15 * TALLY_MINUTE_NS };
+    struct random r;
+    struct store s;
+    random_init(&r, 83);
+    store_init(&s, 12);
+    s.options.partition_bytes_max = 1;
+    reopen(&s);
+    for (size_t n = 0; n < PARTITIONS; n++) {
+        spans_send(&s, &r, n, starts);
+        assert_int_equal(engine_settle(s.engine), ERR_OK);
+        for (int look = 0; look < 3000 && statistics(&s).partitions < n + 2; look++)
+            (void)usleep(5000);
+    }
+    s.options.retention_bytes = 1; /* all but the last ones go */
+    reopen(&s);
+    for (int look = 0; look < 3000 && statistics(&s).partitions > 2; look++)
+        (void)usleep(10000);
+    assert_true(statistics(&s).partitions <= 2);
+    s.options.retention_bytes = 0;
+    for (size_t i = 0; i < WINDOWS; i++) {
+        windows[i][0] = 20000 * TALLY_DAY_NS + random_below(&r, 4 * TALLY_DAY_NS);
+        windows[i][1] =
+            windows[i][0] + random_below(&r, i % 2 == 0 ? TALLY_DAY_NS * 2 : TALLY_HOUR_NS * 2);
+    }
+    s.options.sums_worth_bytes = UINT64_MAX; /* nothing is cut */
+    reopen(&s);
+    uint64_t all = 0;
+    for (size_t i = 0; i < WINDOWS; i++) {
+        whole[i] = calls(&s, fine[i % 4], windows[i][0], windows[i][1]);
+        all += whole[i];
+    }
+    assert_true(all > WINDOWS);
+    s.options.sums_worth_bytes = 1;
+    reopen(&s);
+    for (unsigned again = 0; again < 2; again++)
+        for (size_t i = 0; i < WINDOWS; i++)
+            assert_int_equal(calls(&s, fine[i % 4], windows[i][0], windows[i][1]), whole[i]);
     store_deinit(&s);
 }
 
@@ -754,6 +806,7 @@ int main(void)
         cmocka_unit_test(rollups_outlive_their_spans),
         cmocka_unit_test(windows_count_what_starts_in_them),
         cmocka_unit_test_prestate(windows_count_what_starts_in_them, (void *)1),
+        cmocka_unit_test(pieces_say_what_the_whole_says),
         cmocka_unit_test(days_are_merged_and_say_the_same),
         cmocka_unit_test(damaged_rows_are_said),
         cmocka_unit_test(sealing_keeps_what_is_lost),
