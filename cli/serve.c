@@ -534,6 +534,7 @@ static void tell_endpoints(struct serving *s)
                                                          ? s->options.retention_age_logs
                                                          : s->options.retention_age };
     query_set_facts(s->query, &s->facts);
+    query_warm(s->query);
 }
 
 /* Returns when SIGTERM or SIGINT has come. */

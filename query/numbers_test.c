@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include <cmocka.h>
+#include <unistd.h>
 
 static void without_a_window_lists_are_as_ever(void **state)
 {
@@ -366,6 +367,63 @@ static void jaegers_monitor_has_its_numbers(void **state)
     }
 }
 
+static unsigned calls_of(struct fixture *f)
+{
+    pthread_mutex_lock(&f->engine.lock);
+    unsigned calls = f->engine.calls;
+    pthread_mutex_unlock(&f->engine.lock);
+    return calls;
+}
+
+/* What the page asks, so that what the engine keeps of the one is found by the other. */
+static void long_ranges_are_asked_ahead_as_the_page_asks(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const ranges[] = { "24h", "7d", "30d" };
+    set_services(f);
+    uint64_t hour = 3600 * NS_PER_S, begun;
+    unsigned asked, asked_ahead;
+    struct metrics *metrics = metrics_open();
+    struct red_query red;
+    struct edge_query edges;
+    do { /* until all of it is within an hour */
+        begun = clock_unix_ns() / hour;
+        unsigned before = calls_of(f);
+        for (size_t i = 0; i < 3; i++) {
+            char path[80];
+            (void)snprintf(path, sizeof path, NATIVE "/services?from=now-%s", ranges[i]);
+            get_ok(f, path);
+            (void)snprintf(path, sizeof path, NATIVE "/map?from=now-%s", ranges[i]);
+            get_ok(f, path);
+        }
+        asked = calls_of(f) - before;
+        red = f->engine.red_query;
+        edges = f->engine.edge_query;
+        struct query_service *ahead = NULL;
+        const struct query_options options = { .engine = &f->engine.engine, .metrics = metrics };
+        assert_int_equal(query_open(&options, &ahead), ERR_OK);
+        before = calls_of(f);
+        query_warm(ahead);
+        for (unsigned look = 0; look < 30000 && calls_of(f) - before < asked; look++)
+            (void)usleep(1000);
+        query_close(ahead); /* which waits for what is being asked */
+        asked_ahead = calls_of(f) - before;
+    } while (clock_unix_ns() / hour != begun);
+    metrics_close(metrics);
+    const struct red_query *red_ahead = &f->engine.red_query;
+    const struct edge_query *edges_ahead = &f->engine.edge_query;
+    assert_true(asked > 12);
+    assert_int_equal(asked_ahead, asked);
+    assert_memory_equal(&red_ahead->range, &red.range, sizeof red.range);
+    assert_int_equal(red_ahead->group, red.group);
+    assert_int_equal(red_ahead->kinds, red.kinds);
+    assert_int_equal(red_ahead->wants_duration, red.wants_duration);
+    assert_memory_equal(&edges_ahead->range, &edges.range, sizeof edges.range);
+    assert_int_equal(edges_ahead->wants_durations, edges.wants_durations);
+    assert_int_equal(edges_ahead->skips_services, edges.skips_services);
+    assert_int_equal(edges_ahead->patience_ns, edges.patience_ns);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,6 +436,7 @@ int main(void)
         WITH_SERVER(time_before_the_first_span_does_not_count),
         WITH_SERVER(series_have_parts_and_another_window),
         WITH_SERVER(nothing_has_a_reason),
+        WITH_SERVER(long_ranges_are_asked_ahead_as_the_page_asks),
         WITH_SERVER(instances_are_counted_among_spans),
         WITH_SERVER(jaegers_monitor_has_its_numbers),
         WITH_SERVER(wrong_parameters_are_named),

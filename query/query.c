@@ -5,8 +5,10 @@
 #include "query/families.h"
 #include "query/log_tail.h"
 #include "query/skeletons.h"
+#include "query/warm.h"
 #include "query/workers.h"
 
+#include <assert.h>
 #include <unistd.h>
 
 #define TIMEOUT_DEFAULT_NS   (10 * NS_PER_S)
@@ -42,6 +44,7 @@ struct query_service {
     struct workers *workers;
     struct skeletons *skeletons;
     struct log_tail *log_tail;
+    struct warm *warm; /* NULL: not asked for */
     const struct query_facts *_Atomic facts;
     struct bound_route *bound; /* [all routes] */
 };
@@ -146,6 +149,12 @@ void query_set_facts(struct query_service *s, const struct query_facts *facts)
     atomic_store_explicit(&s->facts, facts, memory_order_release);
 }
 
+void query_warm(struct query_service *s)
+{
+    assert(s->warm == NULL);
+    s->warm = warm_start(&s->options);
+}
+
 void query_drain(struct query_service *s)
 {
     if (s != NULL)
@@ -156,6 +165,7 @@ void query_close(struct query_service *s)
 {
     if (s == NULL)
         return;
+    warm_stop(s->warm);
     workers_stop(s->workers);
     skeletons_close(s->skeletons);
     log_tail_close(s->log_tail);

@@ -50,6 +50,9 @@ struct query_facts {
 /* Borrowed for as long as the service lives. Once, also while queries run. */
 void query_set_facts(struct query_service *s, const struct query_facts *facts);
 
+/* Ask in the background, once, what takes longest the first time after a start (query/warm.h). Once. */
+void query_warm(struct query_service *s);
+
 /* Ends what would stay open as long as its client likes: before server_drain(), which waits for it. */
 void query_drain(struct query_service *s);
 /* Answers what waits, finishes what runs, joins the workers. After server_stop(), which cancels
