@@ -128,7 +128,7 @@ bool stages_derive(const struct stages_work *work)
     buffer_init(&d.changes, BYTES_MAX);
     enum err e = totals_init(&d.totals);
     if (e == ERR_OK)
-        e = half_table_init(&d.halves);
+        e = half_table_init(&d.halves, HALVES_MAX);
     d.intake.admit = totals_admit_series;
     d.intake.admit_service = totals_admit_service;
     d.intake.admit_again = totals_admit_again;

@@ -48,7 +48,7 @@ static void tally_feed(struct bytes stored)
 static void halves_feed(struct bytes stored)
 {
     struct half_table t;
-    if (half_table_init(&t) != ERR_OK)
+    if (half_table_init(&t, HALVES_MAX) != ERR_OK)
         return;
     for (unsigned i = 0; i < 3; i++)
         (void)!half_table_replay(&t, stored, 1000 + i * HALF_LIFETIME_NS / 2);

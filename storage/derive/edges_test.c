@@ -333,7 +333,7 @@ static void restart(struct machine *x)
 {
     x->steps += x->table.steps;
     half_table_deinit(&x->table);
-    assert_int_equal(half_table_init(&x->table), ERR_OK);
+    assert_int_equal(half_table_init(&x->table, HALVES_MAX), ERR_OK);
     uint64_t newest = x->groups == 0 ? 0 : x->built[x->groups - 1];
     for (size_t g = 0; g < x->groups; g++)
         if (newest - x->built[g] <= HALF_LIFETIME_NS && x->built[g] >= x->kept_from_unix_ns)
@@ -424,7 +424,7 @@ static void shuffle(struct model *m)
 static void machine_init(struct machine *x)
 {
     *x = (struct machine){ 0 };
-    assert_int_equal(half_table_init(&x->table), ERR_OK);
+    assert_int_equal(half_table_init(&x->table, HALVES_MAX), ERR_OK);
     intake_init(&x->intake, (size_t)64 << 20);
     arena_init(&x->messages, (size_t)64 << 20, NULL);
     intern_init(&x->values, 1000);

@@ -11,18 +11,22 @@
 #define HALF_FORMAT 1
 #define NODES_MAX   65536u
 #define NODES_TIDY  4096u /* so many before looking whether all are in use */
-#define BUCKETS     HALVES_MAX
-#define OF_SIDE     (BUCKETS / 2)
 
-enum err half_table_init(struct half_table *t)
+enum err half_table_init(struct half_table *t, size_t entries_max)
 {
     *t = (struct half_table){ .free = { HALF_NONE, HALF_NONE, 0 },
                               .waiting = { HALF_NONE, HALF_NONE, 0 },
                               .paired = { HALF_NONE, HALF_NONE, 0 } };
     intern_init(&t->nodes, NODES_MAX);
     t->nodes_tidy_at = NODES_TIDY;
-    t->entries = mem_map(HALVES_MAX * sizeof *t->entries);
-    t->buckets = mem_alloc_array(BUCKETS, sizeof *t->buckets); /* zeroed */
+    t->entries_max = entries_max < HALVES_LEAST ? HALVES_LEAST
+                     : entries_max > HALVES_MAX ? HALVES_MAX
+                                                : (uint32_t)entries_max;
+    t->buckets_count = HALVES_LEAST;
+    while (t->buckets_count < t->entries_max)
+        t->buckets_count *= 2;
+    t->entries = mem_map(t->entries_max * sizeof *t->entries);
+    t->buckets = mem_alloc_array(t->buckets_count, sizeof *t->buckets); /* zeroed */
     enum err e = random_system(t->secret, sizeof t->secret);
     if (t->entries == NULL || t->buckets == NULL)
         e = ERR_NOMEM;
@@ -34,7 +38,7 @@ enum err half_table_init(struct half_table *t)
 void half_table_deinit(struct half_table *t)
 {
     if (t->entries != NULL)
-        mem_unmap(t->entries, HALVES_MAX * sizeof *t->entries);
+        mem_unmap(t->entries, t->entries_max * sizeof *t->entries);
     mem_free(t->buckets);
     intern_deinit(&t->nodes);
     *t = (struct half_table){ 0 };
@@ -54,7 +58,8 @@ uint64_t half_hash(const struct half_table *t, const struct half *key)
 
 static uint32_t bucket_of(const struct half_table *t, const struct half *key, uint32_t side)
 {
-    return ((uint32_t)half_hash(t, key) & (OF_SIDE - 1)) + (side == 0 ? 0 : OF_SIDE);
+    uint32_t of_side = t->buckets_count / 2;
+    return ((uint32_t)half_hash(t, key) & (of_side - 1)) + (side == 0 ? 0 : of_side);
 }
 
 uint32_t half_newest(const struct half_table *t, const struct half *key, uint32_t side,
@@ -158,7 +163,7 @@ static void entry_link(struct half_table *t, uint32_t at)
 
 static uint32_t entry_take(struct half_table *t)
 {
-    if (t->free.count == 0 && t->used < HALVES_MAX)
+    if (t->free.count == 0 && t->used < t->entries_max)
         return t->used++;
     if (t->free.count == 0 && t->paired.count > 0)
         entry_remove(t, t->paired.first);
@@ -290,7 +295,7 @@ static void nodes_tidy(struct half_table *t)
 /* The newest stay. What is stored relies on the number: see derived_store(). */
 static void paired_bound(struct half_table *t, size_t more)
 {
-    while (t->paired.count > 0 && t->paired.count + more > HALVES_PAIRED_MAX)
+    while (t->paired.count > 0 && t->paired.count + more > half_paired_max(t))
         entry_remove(t, t->paired.first);
 }
 
@@ -534,13 +539,13 @@ enum err half_table_copy(const struct half_table *t, struct arena *arena, struct
 {
     struct half_table copy = *t;
     copy.entries = arena_alloc_array(arena, (size_t)t->used + 1, sizeof *copy.entries);
-    copy.buckets = arena_alloc_array(arena, BUCKETS, sizeof *copy.buckets);
+    copy.buckets = arena_alloc_array(arena, t->buckets_count, sizeof *copy.buckets);
     struct bytes *nodes = arena_alloc_array(arena, (size_t)t->nodes.count + 1, sizeof *nodes);
     if (copy.entries == NULL || copy.buckets == NULL || nodes == NULL)
         return arena_failure(arena);
     if (t->used > 0) {
         memcpy(copy.entries, t->entries, t->used * sizeof *copy.entries);
-        memcpy(copy.buckets, t->buckets, BUCKETS * sizeof *copy.buckets);
+        memcpy(copy.buckets, t->buckets, t->buckets_count * sizeof *copy.buckets);
     }
     for (uint32_t i = 0; i < t->nodes.count; i++) {
         enum err e = arena_dup(arena, intern_get(&t->nodes, i), &nodes[i]);
@@ -555,12 +560,12 @@ enum err half_table_copy(const struct half_table *t, struct arena *arena, struct
 enum err half_table_clone(const struct half_table *t, struct half_table *out)
 {
     struct half_table clone;
-    enum err e = half_table_init(&clone);
+    enum err e = half_table_init(&clone, t->entries_max);
     if (e != ERR_OK)
         return e;
     if (t->used > 0) {
         memcpy(clone.entries, t->entries, t->used * sizeof *clone.entries);
-        memcpy(clone.buckets, t->buckets, BUCKETS * sizeof *clone.buckets);
+        memcpy(clone.buckets, t->buckets, t->buckets_count * sizeof *clone.buckets);
     }
     for (uint32_t i = 0, same; i < t->nodes.count && e == ERR_OK; i++)
         e = intern_put(&clone.nodes, intern_get(&t->nodes, i), &same);
@@ -582,7 +587,8 @@ enum err half_table_clone(const struct half_table *t, struct half_table *out)
 
 size_t half_table_bytes(const struct half_table *t)
 {
-    return t->used * sizeof *t->entries + BUCKETS * sizeof *t->buckets + t->nodes.text.held_bytes +
+    return t->used * sizeof *t->entries + t->buckets_count * sizeof *t->buckets +
+           t->nodes.text.held_bytes +
            t->nodes.capacity * (sizeof *t->nodes.entries + sizeof *t->nodes.hashes) +
            ((size_t)t->nodes.slot_mask + 1) * sizeof *t->nodes.slots;
 }

@@ -5,7 +5,7 @@
  *            half, under its parent's or its link's. They come in any order, in any batch, minutes apart. What is
  *            not complete when its row group is built waits here, and, by the entries that are stored with
  *            the group, is found again after a start.
- * Bound      HALVES_MAX entries of 120 bytes. Halves wait HALF_LIFETIME_NS; the newest HALVES_PAIRED_MAX
+ * Bound      entries_max entries of 120 bytes. Halves wait HALF_LIFETIME_NS; the newest half_paired_max()
  *            callers that were paired stay, for the other calls that they may have made.
  * Work       peers choose the keys, and may choose one for all: those of a key and a side hang together under
  *            the newest, which alone is in a bucket, and buckets are chosen by a secret. So what is done to
@@ -17,9 +17,8 @@
 #include "base/intern.h"
 #include "storage/derived.h"
 
-#define HALVES_MAX 65536u
-/* Of these, callers that have met a server: 1.9 MiB, which stay resident when everything is quiet. */
-#define HALVES_PAIRED_MAX 16384u
+#define HALVES_MAX   65536u /* in any table */
+#define HALVES_LEAST 4096u
 #define HALF_LIFETIME_NS                                                                           \
     (UINT64_C(900) * 1000000000) /* by arrival, that is: by the group's building */
 #define HALF_NONE UINT32_MAX
@@ -62,9 +61,11 @@ struct half_list {
 
 struct half_table {
     struct half_entry
-        *entries;      /* [HALVES_MAX], straight from the kernel: only what is used takes memory */
-    uint32_t *buckets; /* [HALVES_MAX], number + 1: half for clients, half for servers */
-    uint32_t used;     /* entries that were ever in use */
+        *entries; /* [entries_max], straight from the kernel: only what is used takes memory */
+    uint32_t entries_max;
+    uint32_t *buckets;      /* [buckets_count], number + 1: half for clients, half for servers */
+    uint32_t buckets_count; /* a power of two */
+    uint32_t used;          /* entries that were ever in use */
     struct half_list free, waiting, paired;
     uint32_t waiting_servers; /* of those that wait */
     struct intern nodes;      /* keys of nodes, by the halves' numbers */
@@ -75,9 +76,15 @@ struct half_table {
     uint64_t steps;       /* entries looked at, since the start: what tests bound */
 };
 
-/* ERR_NOMEM, ERR_IO. deinit is safe on a zeroed one. */
-NODISCARD enum err half_table_init(struct half_table *t);
+/* entries_max: taken as HALVES_LEAST or HALVES_MAX where it is out of these. ERR_NOMEM, ERR_IO. deinit is safe on a zeroed
+ * one. */
+NODISCARD enum err half_table_init(struct half_table *t, size_t entries_max);
 void half_table_deinit(struct half_table *t);
+/* Of the entries, callers that have met a server: they stay resident when everything is quiet. */
+static inline uint32_t half_paired_max(const struct half_table *t)
+{
+    return t->entries_max / 4;
+}
 
 /* The newest entry of a key and of a side (HALF_SERVER or 0); from there `older` goes on. HALF_NONE. Adds to *steps
  * how many entries were looked at. */

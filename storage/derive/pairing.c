@@ -114,9 +114,12 @@ static enum err run_init(struct run *r)
     struct arena *arena = &r->in->arena;
     size_t waiting = r->table->waiting.count, nodes = r->table->nodes.count;
     size_t callers = r->in->callers.count, servers = r->in->servers.count;
-    r->taken = arena_alloc(arena, ((callers < waiting ? callers : waiting) + 1) * sizeof *r->taken);
-    r->met = arena_alloc(arena, ((servers < waiting ? servers : waiting) + 1) * sizeof *r->met);
-    r->pairs = arena_alloc(arena, (HALF_PAIRS_KEPT + 1) * sizeof *r->pairs);
+    size_t takes = r->table->waiting_servers < callers ? r->table->waiting_servers : callers;
+    size_t meets = waiting < servers ? waiting : servers;
+    size_t pairs = callers < HALF_PAIRS_KEPT ? callers : HALF_PAIRS_KEPT;
+    r->taken = arena_alloc(arena, (takes + 1) * sizeof *r->taken);
+    r->met = arena_alloc(arena, (meets + 1) * sizeof *r->met);
+    r->pairs = arena_alloc(arena, (pairs + 1) * sizeof *r->pairs);
     r->p->marks = arena_alloc_array(arena, (size_t)r->table->used + 1, 1);
     r->p->node_numbers = arena_alloc(arena, (nodes + 1) * sizeof *r->p->node_numbers);
     if (r->taken == NULL || r->met == NULL || r->pairs == NULL || r->p->marks == NULL ||
@@ -254,9 +257,9 @@ static enum err leftovers(struct run *r, bool is_query)
         return ERR_OK;
     pairs_keep(r, HALF_MESSAGING);
     pairs_keep(r, 0);
-    while (c->waits_count > HALVES_MAX)
+    while (c->waits_count > r->table->entries_max)
         alone(in, &r->waits[--c->waits_count], true);
-    size_t room = HALVES_MAX - r->table->waiting.count;
+    size_t room = r->table->entries_max - r->table->waiting.count;
     if (c->waits_count > room)
         e = drop_oldest(r, c->waits_count - room);
     return e;

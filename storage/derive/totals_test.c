@@ -456,7 +456,7 @@ static void series_and_edges_and_halves_fit_32_mib(void **state)
     struct half_table halves;
     size_t before = heap_bytes();
     assert_int_equal(totals_init(&t), ERR_OK);
-    assert_int_equal(half_table_init(&halves), ERR_OK);
+    assert_int_equal(half_table_init(&halves, HALVES_MAX), ERR_OK);
     many_add(&t, 10000, false);
     many_add(&t, 2000, true);
     size_t heap = heap_bytes() - before;

@@ -91,7 +91,8 @@ enum err derived_init(struct derived *d, size_t memory_bytes, struct budget *bac
     derived_sums_init(&d->sums, memory_bytes / DERIVED_SUMS_SHARE);
     d->sums_worth_bytes = DERIVED_SUMS_WORTH;
     enum err e = totals_init(&d->totals);
-    enum err halves_error = half_table_init(&d->halves); /* both, so that deinit finds them made */
+    enum err halves_error = half_table_init(
+        &d->halves, memory_bytes / HALVES_SHARE); /* both, so that deinit finds them made */
     return e != ERR_OK ? e : halves_error;
 }
 
@@ -197,7 +198,8 @@ static enum err halves_encode(struct derived *d, struct derived_delta *delta,
     delta->pairs_before = &d->pairs;
     delta->pairs_void = 0;
     uint64_t count = d->pairs.count + pairs.pairs_count;
-    for (size_t i = 0; i < d->pairs.rows && count - d->pairs.counts[i] >= HALVES_PAIRED_MAX; i++) {
+    for (size_t i = 0;
+         i < d->pairs.rows && count - d->pairs.counts[i] >= half_paired_max(&d->halves); i++) {
         count -= d->pairs.counts[i];
         delta->pairs_void++;
     }

@@ -53,7 +53,7 @@ struct derived_row {
 #define DERIVED_MERGE_BYTES ((uint64_t)8 << 20)
 #define DERIVED_MERGE_LEAST 4u
 
-/* The rows of paired callers in the open partition, oldest first. One is void once HALVES_PAIRED_MAX newer callers
+/* The rows of paired callers in the open partition, oldest first. One is void once half_paired_max() newer callers
  * are stored; those that this list has no place for, or does not know since a start, go by age. */
 #define DERIVED_PAIRS_ROWS 256u
 struct derived_pairs {
@@ -64,6 +64,8 @@ struct derived_pairs {
     uint64_t count; /* of callers, in all rows */
 };
 
+/* The table of halves has a place for so many bytes of the engine's memory, of which it takes a seventeenth then. */
+#define HALVES_SHARE 2048u
 /* Rows of halves may come to so many bytes until it is looked which have none in the table any more. */
 #define DERIVED_HALVES_BYTES ((uint64_t)4 << 20)
 

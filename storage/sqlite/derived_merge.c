@@ -292,7 +292,7 @@ static enum err halves_verify(struct db *db, derived_complain_fn *complain, void
     struct half_table table;
     sqlite3_stmt *s = NULL;
     bool is_row = true;
-    enum err e = half_table_init(&table);
+    enum err e = half_table_init(&table, HALVES_MAX);
     if (e != ERR_OK)
         return e;
     e = db_prepare(db, "SELECT data, built_unix_ns, id FROM half ORDER BY max(id, -id), id DESC",

@@ -6,7 +6,7 @@
 #include <assert.h>
 
 #define NOTHING_KEPT   UINT64_MAX
-#define PAIRED_AT_ONCE 4096 /* spans; some 700 KB */
+#define PAIRED_AT_ONCE 512 /* spans; some 200 KB */
 
 void pending_edges_init(struct pending_edges *p, struct totals *totals, size_t limit_bytes,
                         struct budget *budget)

@@ -16,8 +16,8 @@
 #include "storage/derive/pairing.h"
 #include "storage/sqlite/pending_counts.h"
 
-/* Of the engine's memory, at most: 10 MiB of 128. The table of halves is 2 to 7 of them. */
-#define PENDING_EDGES_SHARE 12
+/* Of the engine's memory, at most: 16 MiB of 128. The table of halves is 2 to 8 of them. */
+#define PENDING_EDGES_SHARE 8
 
 struct pending_edges {
     pthread_mutex_t lock; /* guards all below but what is atomic */

@@ -102,11 +102,14 @@ static void some_send(struct store *s, uint32_t from, uint32_t to)
     buffer_deinit(&b);
 }
 
+#define QUERY_BYTES ((size_t)64 << 20)
+static size_t query_bytes = QUERY_BYTES;
+
 /* All edges and gaps with all points, as text. */
 static uint64_t answer(struct engine *e, uint64_t patience_ns, struct buffer *out)
 {
     struct arena arena;
-    arena_init(&arena, (size_t)25 << 20, NULL); /* as a query of a server with 256 MiB */
+    arena_init(&arena, query_bytes, NULL);
     struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = &arena };
     const struct edge_query query = { .range = { 0, UINT64_MAX / 2, TALLY_MINUTE_NS },
                                       .patience_ns = patience_ns,
@@ -254,28 +257,37 @@ static void without_room_each_pairs_by_itself(void **state)
     store_deinit(&s);
 }
 
-/* The room that an engine of 128 MiB gives it is enough for a table in which no place is free, beside many bodies. */
+/* The room that an engine gives it is enough for a table in which no place is free, beside many bodies, and that of a
+ * query is enough to pair them alone; also in the least that a server may be given. */
 static void a_full_table_fits(void **state)
 {
+    static const size_t limits_mib[] = { 64, 256, 512 };
     (void)state;
-    struct store s;
-    struct buffer kept, apart;
-    buffer_init(&kept, SIZE_MAX);
-    buffer_init(&apart, SIZE_MAX);
-    store_init(&s, 12);
-    struct sqlite_engine *e = sqlite_engine_from(s.engine);
-    e->pending_edges.budget.limit_bytes = ((size_t)128 << 20) / PENDING_EDGES_SHARE;
-    for (uint64_t i = 0; i < 70; i++)
-        assert_int_equal(send_lone_callers(s.engine, i, 1000), ERR_OK);
-    assert_int_equal(engine_settle(s.engine), ERR_OK);
-    assert_int_equal(e->derived.halves.waiting.count, HALVES_MAX);
-    for (uint64_t i = 70; i < 100; i++)
-        assert_int_equal(send_lone_callers(s.engine, i, 1000), ERR_OK);
-    (void)both_say_the_same(&s, 0, &kept, &apart);
-    assert_true(e->pending_edges.is_begun && !e->pending_edges.has_refused);
-    store_deinit(&s);
-    buffer_deinit(&kept);
-    buffer_deinit(&apart);
+    for (size_t i = 0; i < sizeof limits_mib / sizeof *limits_mib; i++) {
+        struct store s;
+        struct buffer kept, apart;
+        buffer_init(&kept, SIZE_MAX);
+        buffer_init(&apart, SIZE_MAX);
+        store_init(&s, 12);
+        engine_close(s.engine);
+        s.options.memory_bytes = limits_mib[i] << 18; /* as collector/memory_plan.h shares it */
+        query_bytes = (limits_mib[i] << 20) / 10;
+        assert_int_equal(sqlite_engine_open(&s.options, &s.engine, NULL), ERR_OK);
+        struct sqlite_engine *e = sqlite_engine_from(s.engine);
+        uint64_t bodies = e->derived.halves.entries_max / 1000 + 2;
+        for (uint64_t n = 0; n < bodies + 30; n++) {
+            if (n == bodies)
+                assert_int_equal(engine_settle(s.engine), ERR_OK);
+            assert_int_equal(send_lone_callers(s.engine, n, 1000), ERR_OK);
+        }
+        assert_int_equal(e->derived.halves.waiting.count, e->derived.halves.entries_max);
+        (void)both_say_the_same(&s, 0, &kept, &apart);
+        assert_true(e->pending_edges.is_begun && !e->pending_edges.has_refused);
+        query_bytes = QUERY_BYTES;
+        store_deinit(&s);
+        buffer_deinit(&kept);
+        buffer_deinit(&apart);
+    }
 }
 
 struct asker {
