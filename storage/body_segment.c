@@ -13,7 +13,6 @@
 struct body_segment {
     struct segment segment; /* first: ops take the base */
     struct bytes body;
-    bool was_vain; /* a filter was asked of all of it, and no row matched */
 };
 
 static struct body_segment *body_segment_from(struct segment *s)
@@ -45,9 +44,26 @@ static struct segment_row row_of(struct otlp_row *r, uint32_t number, enum expr_
     return row;
 }
 
-static enum err scan(struct segment *s, const struct query_context *q, const struct expr *filter,
-                     uint64_t min_unix_ns, uint64_t max_unix_ns, segment_row_fn *on_row,
-                     void *context)
+/* Rows that a scan looks at: NULL, all of them. */
+struct chosen {
+    const uint32_t *rows;
+    size_t count, at;
+};
+
+/* Returns whether the row is one of them. */
+static bool chosen_has(struct chosen *c, uint32_t number)
+{
+    if (c->rows == NULL)
+        return true;
+    if (c->at == c->count || c->rows[c->at] != number)
+        return false;
+    c->at++;
+    return true;
+}
+
+static enum err scan_chosen(struct segment *s, const struct query_context *q,
+                            const struct expr *filter, uint64_t min_unix_ns, uint64_t max_unix_ns,
+                            struct chosen *chosen, segment_row_fn *on_row, void *context)
 {
     if (!may_match(s, filter, min_unix_ns, max_unix_ns))
         return ERR_OK;
@@ -60,7 +76,6 @@ static enum err scan(struct segment *s, const struct query_context *q, const str
 
     enum err e = ERR_OK;
     bool group_may_match = false;
-    bool is_vain = filter != NULL;
     struct otlp_items it = otlp_items(body_segment_from(s)->body);
     for (uint32_t number = 0; otlp_items_next(&it); number++) {
         if (number % ROWS_PER_CHECK == 0) {
@@ -72,7 +87,7 @@ static enum err scan(struct segment *s, const struct query_context *q, const str
             otlp_row_set(&r, it.resource.resource, it.scope.scope, it.item);
             group_may_match = otlp_filter_group(&prepared, &r);
         }
-        if (!group_may_match)
+        if (!chosen_has(chosen, number) || !group_may_match)
             continue;
         otlp_row_set(&r, it.resource.resource, it.scope.scope, it.item);
         if (!all_in_range) {
@@ -83,24 +98,34 @@ static enum err scan(struct segment *s, const struct query_context *q, const str
         enum expr_truth truth = otlp_filter_item(&prepared, &r);
         if (truth == EXPR_FALSE)
             continue;
-        is_vain = false;
         struct segment_row row = row_of(&r, number, truth);
+        row.run = chosen->at - (chosen->rows != NULL);
         if (!on_row(context, &row))
             break;
     }
     otlp_row_deinit(&r);
-    body_segment_from(s)->was_vain = is_vain && e == ERR_OK;
     return e;
 }
 
-bool body_segment_was_vain(const struct segment *s)
+static enum err scan(struct segment *s, const struct query_context *q, const struct expr *filter,
+                     uint64_t min_unix_ns, uint64_t max_unix_ns, segment_row_fn *on_row,
+                     void *context)
 {
-    return ((const struct body_segment *)s)->was_vain;
+    struct chosen all = { 0 };
+    return scan_chosen(s, q, filter, min_unix_ns, max_unix_ns, &all, on_row, context);
 }
 
-static enum err visit_traces(struct segment *s, const struct query_context *q,
-                             segment_trace_fn *on_trace, segment_extent_fn *on_extent,
-                             void *context)
+/* Neighbours in a body seldom are of one trace: each item is a run. */
+static enum err scan_runs(struct segment *s, const struct query_context *q,
+                          const struct expr *filter, uint64_t min_unix_ns, uint64_t max_unix_ns,
+                          const uint32_t *runs, size_t count, segment_row_fn *on_row, void *context)
+{
+    struct chosen some = { .rows = runs, .count = count };
+    return scan_chosen(s, q, filter, min_unix_ns, max_unix_ns, &some, on_row, context);
+}
+
+static enum err visit_runs(struct segment *s, const struct query_context *q, segment_run_fn *on_run,
+                           void *context)
 {
     assert(s->bounds.signal == SIGNAL_TRACES);
     struct otlp_items it = otlp_items(body_segment_from(s)->body);
@@ -110,9 +135,9 @@ static enum err visit_traces(struct segment *s, const struct query_context *q,
             return e;
         struct otlp_span_head h;
         otlp_span_head_read(it.item, &h);
-        if (on_trace(context, &h.trace_id))
-            on_extent(context, &h.trace_id, h.start_unix_ns,
-                      h.start_unix_ns + otlp_span_head_duration_ns(&h));
+        if (!on_run(context, &h.trace_id, h.start_unix_ns,
+                    h.start_unix_ns + otlp_span_head_duration_ns(&h)))
+            break;
     }
     return ERR_OK;
 }
@@ -248,7 +273,8 @@ static const struct segment_ops body_segment_ops = {
     .scan = scan,
     .find_trace = find_trace,
     .find_walks = true,
-    .traces = visit_traces,
+    .runs = visit_runs,
+    .scan_runs = scan_runs,
     .read = read_rows,
     .keys = keys,
     .resources = resources,
@@ -261,10 +287,8 @@ enum err body_segment_open_bounded(const struct segment_bounds *bounds, struct b
     struct body_segment *s = arena_alloc(arena, sizeof *s);
     if (s == NULL)
         return arena_failure(arena);
-    s->segment =
-        (struct segment){ .ops = &body_segment_ops, .bounds = *bounds, .extent_max = UINT64_MAX };
+    s->segment = (struct segment){ .ops = &body_segment_ops, .bounds = *bounds };
     s->body = body;
-    s->was_vain = false;
     *out = &s->segment;
     return ERR_OK;
 }

@@ -7,7 +7,7 @@
  * Algorithm  traces: scan segments, newest first, for candidate traces; a trace's start is at most that of
  *            its matching span, so, newest first, a trace is final once no unread segment or candidate can
  *            start later. Each candidate is assembled whole to check what speaks of the trace. Slowest
- *            first: segments by the greatest extent of a trace in them, see search_slowest.c. */
+ *            first: by the extents of runs of rows, see search_slowest.c. */
 #ifndef SPINDLE_STORAGE_SEARCH_H
 #define SPINDLE_STORAGE_SEARCH_H
 
@@ -30,6 +30,10 @@ struct segment_source {
                      struct segment **out);
     /* False when it is known without opening it that no row can match; NULL: nothing is known. */
     bool (*may_match)(void *context, size_t index, const struct expr *filter);
+    /* What extents_make() says of a segment of spans, without opening it; until the next call. False: it is not known; NULL:
+     * never. Then whoever has made it may leave it: whether it is kept. */
+    bool (*extents)(void *context, size_t index, struct bytes *out);
+    bool (*extents_keep)(void *context, size_t index, struct bytes made);
     /* Of what was opened; NULL: the segment's own. */
     void (*close)(void *context, size_t index, struct segment *take_segment);
     void (*on_damaged)(void *context, size_t index);
@@ -107,8 +111,6 @@ NODISCARD enum err body_segment_open(enum signal signal, struct bytes body, stru
 /* The same for whoever knows the bounds already, as otlp_check() reports them: saves a walk. */
 NODISCARD enum err body_segment_open_bounded(const struct segment_bounds *bounds, struct bytes body,
                                              struct arena *arena, struct segment **out);
-/* Of a segment that one of the calls above opened: no row was found by the last scan with a filter. */
-bool body_segment_was_vain(const struct segment *s);
 
 /* The summary of one whole trace (TracesData, each span once), in the arena. */
 NODISCARD enum err trace_summarize(struct bytes traces_data, struct arena *arena,

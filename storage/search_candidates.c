@@ -33,11 +33,6 @@ static size_t slot_of(const struct find *f, const struct trace_id *id)
     return (size_t)find_hash(f, id) & f->slots_mask;
 }
 
-bool find_is_in_share(const struct find *f, const struct trace_id *id)
-{
-    return f->shares == 1 || (find_hash(f, id) >> 48 & (f->shares - 1)) == f->share;
-}
-
 void find_forget(struct find *f)
 {
     f->count = 0;

@@ -11,17 +11,12 @@
 
 #include "storage/search_private.h"
 
-enum candidate_state {
-    SPREAD, /* slowest order: in several segments, and no row that matches was seen yet; not in the heap */
-    BOUND,
-    EXACT,
-    DONE
-};
+enum candidate_state { BOUND, EXACT, DONE };
 
 struct candidate {
     struct trace_id id;
-    uint64_t key;                /* start or duration: not less than the true one, or that itself */
-    uint64_t start_min, end_max; /* slowest order: as measured; start_min > end_max: not yet */
+    uint64_t key;   /* start or duration: not less than the true one, or that itself */
+    uint64_t least; /* slowest order: not more than the true duration; 0: not known */
     enum candidate_state state;
     uint32_t summary; /* EXACT: in find.summaries */
 };
@@ -44,7 +39,7 @@ struct find {
     size_t results_capacity;
     size_t *late; /* newest order: segments that may hold spans from the cursor's time or before */
     size_t late_count;
-    uint64_t shares, share; /* candidates are those of this share, by a hash of their ID */
+    uint64_t shares, share; /* slowest order: of this share, by a hash of their ID */
     bool asks_children;
     enum err failure; /* of a callback */
 };
@@ -56,7 +51,6 @@ NODISCARD enum err find_array_grow(struct arena *a, void *array_of_pointer, size
                                    size_t *capacity, size_t size);
 /* Peers choose trace IDs, so mix them with a seed of this search. */
 uint64_t find_hash(const struct find *f, const struct trace_id *id);
-bool find_is_in_share(const struct find *f, const struct trace_id *id);
 /* Forget all candidates; their memory is used again. */
 void find_forget(struct find *f);
 /* Give back all memory but the results'. */

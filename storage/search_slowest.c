@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The slowest traces first.
+/* The slowest traces first, without reading what cannot be among them.
  *
- * The duration of a trace is that of all its spans, and they may lie in several segments, so no segment by
- * itself bounds it. Two passes over all segments, of which the first reads trace IDs alone, come before:
+ * The duration of a trace is that of all its spans, and they may lie in several runs of rows (segment.h), in several
+ * segments, so no run by itself bounds it. But the extents of all runs are known (extents.h: 12 bytes a run, which the source
+ * keeps of segments that do not change), and give each run a key, which no trace that has spans in it outlasts:
  *
- *     spread    which traces are in more than one segment? A filter of the IDs seen so far says so; its false
- *               hits cost a candidate each, no more
- *     measure   the true extents of those; and for each segment the greatest extent of what is in it
+ *     spread    which traces have more than one run? A filter of the hashes seen so far says so; its false hits, and
+ *               different traces with one hash, are taken for one, which makes keys greater and nothing else
+ *     measure   the key of the runs of those: from their earliest start to their latest end. Of all others the key is the
+ *               run's own extent, which is the duration of its trace
  *
- * Then segments are visited by that greatest extent, descending, and visiting ends when a page of results is
- * longer than anything that the rest can hold: the loop of the newest order, with durations for starts.
+ * Then runs are visited in rounds of descending keys: do rows of it match? If so, its trace is a candidate, with the key as
+ * its bound. A round takes what is above a limit; all that is not visited yet has smaller keys, so the loop of the newest
+ * order, with keys for starts, gives out what is certain, and ends when a page is full.
  *
  * A filter that matches few traces needs none of it: they are assembled one by one.
  *
- * Where memory does not hold the filter and the traces that are spread, traces are taken in shares, by a hash
- * of their IDs, each in passes of its own, and the shares' results are merged. */
+ * Where memory does not hold what is spread, traces are taken in shares, by the hash of their IDs, each in passes of its own,
+ * and the shares' results are merged. */
+#include "storage/extents.h"
 #include "storage/search_find.h"
 
 #include <assert.h>
@@ -23,34 +27,65 @@
 /* Up to so many candidates are assembled one by one without measuring. One assembly costs about as much as
  * the passes over two segments. */
 #define ASSEMBLE_MAX 64
-/* Into so many shares at most: each costs the passes. */
+/* Into so many shares at most: each costs the passes. A power of 2. */
 #define SHARES_MAX 64
-/* Of the filter of IDs: 16 bits and more for a trace where it has four spans on the average. */
+/* Of the filter of hashes: 16 bits and more for a trace where it has four spans on the average. */
 #define SEEN_BITS_PER_ROW 4
+/* Words of the filter that are asked for before they are needed. */
+#define SEEN_AHEAD 16
+/* Runs of the first round for each result that is wanted, and how many times more the next has. */
+#define ROUND_FIRST  2
+#define ROUND_GROWTH 8
 
-/* A trace that is spread has spans in a segment of the range. */
-struct occurrence {
-    uint32_t candidate, segment;
-};
+/* Sixteen for each doubling of a key, the shortest first. */
+#define BUCKETS ((64 - 4) * 16 + 16)
 
 struct slowest_segment {
-    uint64_t extent; /* no trace in it lasts longer */
-    size_t at;       /* in the order */
+    uint32_t code_max; /* no run in it is longer */
+    bool is_read;      /* rows were looked at */
+    struct bytes
+        made; /* extents that the source does not keep; empty: it does, or they are made each time */
+};
+
+/* Runs with equal hashes: of one trace, as far as is known. */
+struct spread {
+    uint32_t hash;
+    uint64_t start_min, end_max;
+};
+
+/* One of its runs, in a segment of the range. */
+struct occurrence {
+    uint32_t spread, segment, run;
+};
+
+struct visit {
+    uint32_t segment, run;
+    uint64_t key, least; /* the trace's duration is at most, and where least is not 0 at least */
 };
 
 struct slowest {
     struct find *find;
     struct search_order *order; /* those of the range first, then all others */
+    struct slowest_segment *segments;
     size_t count, in_range;
-    struct slowest_segment *segments; /* those in range, in the order of `order`; then by extent */
-    uint64_t *seen;                   /* the filter */
-    uint64_t seen_mask;               /* of its words */
-    struct arena memory;              /* of the occurrences */
+    size_t at;      /* in the order: the segment at hand */
+    uint64_t *seen; /* the filter */
+    uint64_t seen_words;
+    struct buffer extents; /* of a segment, made now */
+    struct arena made;     /* of those that were, and that the source does not keep */
+    struct arena memory;   /* of what follows */
+    struct spread *spreads;
+    size_t spreads_count, spreads_capacity;
+    uint32_t *slots; /* open addressing by hash: spread + 1 */
+    size_t slots_mask;
     struct occurrence *occurrences;
     size_t occurrences_count, occurrences_capacity;
-    size_t at;       /* in the order: the segment at hand */
-    size_t new_from; /* candidates from here on were found in it */
-    bool measures_all;
+    struct visit *visits; /* of the round at hand */
+    size_t visits_count, visits_capacity;
+    size_t visits_from; /* of the segment at hand: scan_runs() numbers them from there */
+    uint32_t *runs;     /* of the segment at hand */
+    size_t runs_capacity;
+    uint64_t keys[BUCKETS]; /* how many runs have such a key */
 };
 
 static struct find *find_of(void *context)
@@ -58,7 +93,7 @@ static struct find *find_of(void *context)
     return ((struct slowest *)context)->find;
 }
 
-/* ---- Segments ---- */
+/* ---- Segments and their extents ---- */
 
 static bool is_in_range(const struct segment_bounds *b, struct time_range range)
 {
@@ -89,55 +124,234 @@ static enum err list_segments(struct slowest *s)
         if (wanted == 1)
             s->in_range = s->count;
     }
-    uint64_t words = 64;
-    while (words * 64 * f->shares < rows * SEEN_BITS_PER_ROW)
-        words *= 2;
-    s->seen_mask = words - 1;
-    s->seen = arena_alloc_array(scratch, words, sizeof *s->seen);
+    s->seen_words = 64 + rows * SEEN_BITS_PER_ROW / 64 / f->shares;
+    s->seen = arena_alloc_array(scratch, s->seen_words, sizeof *s->seen);
     return s->seen == NULL ? arena_failure(scratch) : ERR_OK;
 }
 
-/* Visit the traces of segment s->at. */
-static enum err visit_traces(struct slowest *s, segment_trace_fn *on_trace,
-                             segment_extent_fn *on_extent)
+/* Made of the segment at hand; where there is memory it is for all passes. */
+static enum err extents_now(struct slowest *s, struct bytes *out)
 {
     struct find *f = s->find;
+    const struct segment_source *source = f->search.source;
     size_t index = s->order[s->at].index;
     struct segment *segment;
+    buffer_reset(&s->extents);
+    *out = buffer_bytes(&s->extents);
     enum err e = search_open(&f->search, index, &segment);
     if (e != ERR_OK || segment == NULL)
         return e;
-    f->failure = ERR_OK;
-    e = segment->ops->traces(segment, f->search.q, on_trace, on_extent, s);
-    e = search_pass_damage(&f->search, index, e);
-    return f->failure != ERR_OK ? f->failure : e;
+    s->segments[s->at].is_read = true;
+    e = extents_make(segment, f->search.q, &s->extents);
+    if (e == ERR_CORRUPT) { /* nothing half-read */
+        buffer_reset(&s->extents);
+        return search_pass_damage(&f->search, index, e);
+    }
+    if (e != ERR_OK)
+        return e;
+    *out = buffer_bytes(&s->extents);
+    if (source->extents_keep == NULL || !source->extents_keep(source->context, index, *out))
+        (void)!arena_dup(&s->made, *out, &s->segments[s->at].made); /* else it is made again */
+    return ERR_OK;
+}
+
+/* Of the segment at hand, until they are asked for again. */
+static enum err extents_get(struct slowest *s, struct extents *out)
+{
+    const struct segment_source *source = s->find->search.source;
+    struct bytes made = s->segments[s->at].made;
+    enum err e = query_check(s->find->search.q);
+    if (e == ERR_OK && made.len == 0 &&
+        (source->extents == NULL ||
+         !source->extents(source->context, s->order[s->at].index, &made)))
+        e = extents_now(s, &made);
+    if (e == ERR_OK)
+        *out = extents_read(made);
+    return e;
+}
+
+static bool is_in_share(const struct slowest *s, uint32_t hash)
+{
+    return (hash >> 26 & (uint32_t)(s->find->shares - 1)) == s->find->share;
+}
+
+/* ---- Keys: how many runs have which ---- */
+
+static size_t bucket_of(uint64_t key)
+{
+    if (key < 16)
+        return (size_t)key;
+    unsigned below = 64 - 5 - (unsigned)__builtin_clzll(key);
+    return (size_t)(below + 1) * 16 + (size_t)(key >> below & 15);
+}
+
+/* The least key of a bucket. */
+static uint64_t bucket_key(size_t bucket)
+{
+    return bucket < 32 ? bucket : (16 | (bucket & 15)) << (bucket / 16 - 1);
+}
+
+/* The least duration of a trace that has one run alone, of this code. */
+static uint64_t least_of_code(uint32_t code)
+{
+    return code <= EXTENT_CODE_EXACT ? code : extent_of_code(code - 1) + 1;
+}
+
+/* Of a trace that was given out on an earlier page, as far as that is certain. */
+static bool was_given(const struct slowest *s, uint32_t code)
+{
+    const struct find_cursor *after = &s->find->query->after;
+    return after->is_set && least_of_code(code) > after->key;
+}
+
+/* ---- Which are spread ---- */
+
+static struct spread *spread_find(const struct slowest *s, uint32_t hash)
+{
+    if (s->slots == NULL)
+        return NULL;
+    for (size_t i = hash & s->slots_mask; s->slots[i] != 0; i = (i + 1) & s->slots_mask)
+        if (s->spreads[s->slots[i] - 1].hash == hash)
+            return &s->spreads[s->slots[i] - 1];
+    return NULL;
+}
+
+static void slot_put(struct slowest *s, uint32_t number)
+{
+    size_t i = s->spreads[number].hash & s->slots_mask;
+    while (s->slots[i] != 0)
+        i = (i + 1) & s->slots_mask;
+    s->slots[i] = number + 1;
+}
+
+static enum err slots_grow(struct slowest *s)
+{
+    size_t size = s->slots == NULL ? 1024 : (s->slots_mask + 1) * 2;
+    uint32_t *slots = arena_alloc_array(&s->memory, size, sizeof *slots);
+    if (slots == NULL)
+        return arena_failure(&s->memory);
+    s->slots = slots;
+    s->slots_mask = size - 1;
+    for (size_t i = 0; i < s->spreads_count; i++)
+        slot_put(s, (uint32_t)i);
+    return ERR_OK;
+}
+
+static enum err spread_add(struct slowest *s, uint32_t hash)
+{
+    if (spread_find(s, hash) != NULL)
+        return ERR_OK;
+    enum err e = ERR_OK;
+    if (s->slots == NULL || s->spreads_count >= (s->slots_mask + 1) / 2)
+        e = slots_grow(s);
+    if (e == ERR_OK)
+        e = search_grow(&s->memory, &s->spreads, &s->spreads_capacity, s->spreads_count + 1,
+                        sizeof *s->spreads);
+    if (e != ERR_OK)
+        return e;
+    s->spreads[s->spreads_count++] = (struct spread){ .hash = hash, .start_min = UINT64_MAX };
+    slot_put(s, (uint32_t)s->spreads_count - 1);
+    return ERR_OK;
+}
+
+static uint64_t *seen_word(const struct slowest *s, uint64_t mixed)
+{
+    return &s->seen[((mixed >> 32) * s->seen_words) >> 32];
+}
+
+static uint64_t mix(uint32_t hash)
+{
+    return (hash + UINT64_C(1)) * UINT64_C(0x9E3779B97F4A7C15);
+}
+
+/* The runs of one segment: are their hashes new? What lies out of the range is looked at, and not noted. */
+static enum err spread_of(struct slowest *s, const struct extents *x)
+{
+    bool is_noted = s->at < s->in_range;
+    enum err e = ERR_OK;
+    for (uint32_t run = 0; e == ERR_OK && run < x->count; run++) {
+        if (run + SEEN_AHEAD < x->count)
+            __builtin_prefetch(seen_word(s, mix(extents_hash_at(x, run + SEEN_AHEAD))));
+        uint32_t hash = extents_hash_at(x, run), code = extents_code_at(x, run);
+        if (!is_in_share(s, hash))
+            continue;
+        uint64_t mixed = mix(hash), *word = seen_word(s, mixed);
+        uint64_t bits = UINT64_C(1) << (mixed & 63) | UINT64_C(1) << (mixed >> 6 & 63);
+        if ((*word & bits) == bits)
+            e = spread_add(s, hash);
+        if (is_noted) {
+            *word |= bits;
+            s->keys[bucket_of(extent_of_code(code))] += !was_given(s, code);
+        }
+    }
+    return e;
+}
+
+static enum err spread(struct slowest *s)
+{
+    enum err e = ERR_OK;
+    memset(s->seen, 0, s->seen_words * sizeof *s->seen);
+    memset(s->keys, 0, sizeof s->keys);
+    for (s->at = 0; e == ERR_OK && s->at < s->count; s->at++) {
+        struct extents x;
+        struct slowest_segment *segment = &s->segments[s->at];
+        bool was_read = segment->is_read;
+        e = extents_get(s, &x);
+        find_note(s->find, &s->order[s->at], segment->is_read && !was_read);
+        if (e != ERR_OK)
+            break;
+        segment->code_max = x.code_max;
+        e = spread_of(s, &x);
+    }
+    return e;
+}
+
+/* ---- How long those last ---- */
+
+static enum err measure_of(struct slowest *s, const struct extents *x)
+{
+    enum err e = ERR_OK;
+    for (uint32_t run = 0; e == ERR_OK && run < x->count; run++) {
+        struct spread *t = spread_find(s, extents_hash_at(x, run));
+        if (t == NULL)
+            continue;
+        struct extent one = extents_at(x, run);
+        t->start_min = one.start_min_unix_ns < t->start_min ? one.start_min_unix_ns : t->start_min;
+        t->end_max = one.end_max_unix_ns > t->end_max ? one.end_max_unix_ns : t->end_max;
+        if (s->at >= s->in_range)
+            continue;
+        e = search_grow(&s->memory, &s->occurrences, &s->occurrences_capacity,
+                        s->occurrences_count + 1, sizeof *s->occurrences);
+        if (e == ERR_OK)
+            s->occurrences[s->occurrences_count++] =
+                (struct occurrence){ (uint32_t)(t - s->spreads), (uint32_t)s->at, run };
+    }
+    return e;
+}
+
+static uint64_t spread_key(const struct slowest *s, const struct occurrence *o)
+{
+    const struct spread *t = &s->spreads[o->spread];
+    return t->end_max - t->start_min;
+}
+
+static enum err measure(struct slowest *s)
+{
+    enum err e = ERR_OK;
+    for (s->at = 0; e == ERR_OK && s->spreads_count > 0 && s->at < s->count; s->at++) {
+        struct extents x;
+        e = extents_get(s, &x);
+        if (e == ERR_OK)
+            e = measure_of(s, &x);
+    }
+    for (size_t i = 0; e == ERR_OK && i < s->occurrences_count; i++)
+        s->keys[bucket_of(spread_key(s, &s->occurrences[i]))]++;
+    return e;
 }
 
 /* ---- Candidates ---- */
 
-static void extend(struct candidate *c, uint64_t start_min, uint64_t end_max)
-{
-    c->start_min = start_min < c->start_min ? start_min : c->start_min;
-    c->end_max = end_max > c->end_max ? end_max : c->end_max;
-}
-
-static bool is_measured(const struct candidate *c)
-{
-    return c->start_min <= c->end_max;
-}
-
-/* A trace of which a matching row was seen. What was on an earlier page is not looked at again. */
-static void admit(struct find *f, struct candidate *c)
-{
-    c->key = is_measured(c) ? c->end_max - c->start_min : UINT64_MAX;
-    bool is_on_earlier_page = is_measured(c) && !find_is_after(&f->query->after, c->key, &c->id);
-    c->state = is_on_earlier_page ? DONE : BOUND;
-    if (!is_on_earlier_page)
-        find_heap_append(f, c);
-}
-
-/* ---- Few traces: without measuring ---- */
-
+/* Few traces: without measuring. */
 static bool on_few(void *context, const struct segment_row *row)
 {
     struct find *f = find_of(context);
@@ -147,10 +361,10 @@ static bool on_few(void *context, const struct segment_row *row)
         f->failure = ERR_TOO_MANY;
         return false;
     }
-    struct candidate *c = find_add(
-        f, &(struct candidate){ .id = row->trace_id, .start_min = UINT64_MAX, .state = BOUND });
+    struct candidate *c =
+        find_add(f, &(struct candidate){ .id = row->trace_id, .key = UINT64_MAX, .state = BOUND });
     if (c != NULL)
-        admit(f, c);
+        find_heap_append(f, c);
     return c != NULL;
 }
 
@@ -169,213 +383,180 @@ static enum err find_few(struct slowest *s, struct trace_result *out, bool *out_
     return e;
 }
 
-/* ---- Which are spread, and how long is each ---- */
+/* ---- Rounds ---- */
 
-static bool on_seen(void *context, const struct trace_id *id)
+/* Keys in [least, below) are looked at; below 0: all from `least` on. */
+struct round {
+    uint64_t least, below;
+};
+
+static bool is_in_round(const struct round *r, uint64_t key)
 {
-    struct slowest *s = context;
-    struct find *f = s->find;
-    if (f->failure != ERR_OK || !find_is_in_share(f, id))
-        return false;
-    uint64_t hash = find_hash(f, id) * UINT64_C(0x9E3779B97F4A7C15);
-    uint64_t *word = &s->seen[hash >> 32 & s->seen_mask];
-    uint64_t bits = UINT64_C(1) << (hash & 63) | UINT64_C(1) << (hash >> 6 & 63);
-    bool was_seen = (*word & bits) == bits;
-    if (s->at < s->in_range)
-        *word |= bits;
-    if (was_seen && find_candidate(f, id) == NULL)
-        (void)find_add(f,
-                       &(struct candidate){ .id = *id, .start_min = UINT64_MAX, .state = SPREAD });
-    return false;
+    return key >= r->least && (r->below == 0 || key < r->below);
 }
 
-static void on_no_extent(void *context, const struct trace_id *id, uint64_t start_min_unix_ns,
-                         uint64_t end_max_unix_ns)
+/* From the bucket before which all was visited: so many runs, and the rest of the last one's bucket. */
+static void round_next(const struct slowest *s, struct round *r, size_t *bucket, uint64_t wanted)
 {
-    (void)context, (void)id, (void)start_min_unix_ns, (void)end_max_unix_ns;
-    assert(false); /* nothing was wanted */
+    uint64_t count = 0;
+    r->below = *bucket == BUCKETS ? 0 : bucket_key(*bucket);
+    while (*bucket > 0 && count < wanted)
+        count += s->keys[--*bucket];
+    r->least = bucket_key(*bucket);
 }
 
-static enum err spread(struct slowest *s)
+static enum err visit_add(struct slowest *s, const struct visit *v)
+{
+    enum err e = search_grow(&s->memory, &s->visits, &s->visits_capacity, s->visits_count + 1,
+                             sizeof *s->visits);
+    if (e == ERR_OK)
+        s->visits[s->visits_count++] = *v;
+    return e;
+}
+
+static enum err collect_of(struct slowest *s, const struct round *r, const struct extents *x)
 {
     enum err e = ERR_OK;
-    memset(s->seen, 0, (s->seen_mask + 1) * sizeof *s->seen);
-    for (s->at = 0; e == ERR_OK && s->at < s->count; s->at++) {
-        find_note(s->find, &s->order[s->at], true);
-        e = visit_traces(s, on_seen, on_no_extent);
+    uint32_t least = extent_code(r->least);
+    for (uint32_t run = 0; e == ERR_OK && run < x->count; run++) {
+        uint32_t code = extents_code_at(x, run);
+        if (code < least || !is_in_round(r, extent_of_code(code)) || was_given(s, code))
+            continue;
+        uint32_t hash = extents_hash_at(x, run);
+        if (is_in_share(s, hash) && spread_find(s, hash) == NULL)
+            e = visit_add(s, &(struct visit){ .segment = (uint32_t)s->at,
+                                              .run = run,
+                                              .key = extent_of_code(code),
+                                              .least = least_of_code(code) });
     }
     return e;
 }
 
-static bool on_measured(void *context, const struct trace_id *id)
+static int by_segment_and_run(const void *a, const void *b)
 {
-    struct slowest *s = context;
-    return s->find->failure == ERR_OK && (s->measures_all || find_candidate(s->find, id) != NULL);
+    const struct visit *x = a, *y = b;
+    if (x->segment != y->segment)
+        return x->segment < y->segment ? -1 : 1;
+    return (x->run > y->run) - (x->run < y->run);
 }
 
-static void on_extent(void *context, const struct trace_id *id, uint64_t start_min_unix_ns,
-                      uint64_t end_max_unix_ns)
+/* The runs of a round, in the order in which they lie. */
+static enum err collect(struct slowest *s, const struct round *r)
 {
-    struct slowest *s = context;
-    struct find *f = s->find;
-    struct candidate *c = find_candidate(f, id);
-    if (c != NULL)
-        extend(c, start_min_unix_ns, end_max_unix_ns);
-    if (s->at >= s->in_range)
-        return;
-    uint64_t extent = end_max_unix_ns - start_min_unix_ns;
-    if (extent > s->segments[s->at].extent)
-        s->segments[s->at].extent = extent;
-    if (c == NULL)
-        return;
-    f->failure = search_grow(&s->memory, &s->occurrences, &s->occurrences_capacity,
-                             s->occurrences_count + 1, sizeof *s->occurrences);
-    if (f->failure == ERR_OK)
-        s->occurrences[s->occurrences_count++] =
-            (struct occurrence){ (uint32_t)(c - f->candidates), (uint32_t)s->at };
-}
-
-static enum err measure(struct slowest *s)
-{
-    struct find *f = s->find;
     enum err e = ERR_OK;
-    s->occurrences_count = 0;
-    for (size_t i = 0; i < s->in_range; i++)
-        s->segments[i] = (struct slowest_segment){ .at = i };
-    for (s->at = 0; e == ERR_OK && s->at < s->count; s->at++) {
-        struct segment *segment;
-        e = search_open(&f->search, s->order[s->at].index, &segment);
-        if (e != ERR_OK || segment == NULL)
+    s->visits_count = 0;
+    for (s->at = 0; e == ERR_OK && s->at < s->in_range; s->at++) {
+        struct extents x;
+        if (s->segments[s->at].code_max < extent_code(r->least))
             continue;
-        bool has_extent = segment->extent_max != UINT64_MAX;
-        s->measures_all = s->at < s->in_range && !has_extent;
-        if (s->at < s->in_range)
-            s->segments[s->at].extent = has_extent ? segment->extent_max : 0;
-        if (s->measures_all || f->count > 0)
-            e = visit_traces(s, on_measured, on_extent);
+        e = extents_get(s, &x);
+        if (e == ERR_OK)
+            e = collect_of(s, r, &x);
     }
     for (size_t i = 0; e == ERR_OK && i < s->occurrences_count; i++) {
-        const struct candidate *c = &f->candidates[s->occurrences[i].candidate];
-        uint64_t *extent = &s->segments[s->occurrences[i].segment].extent;
-        if (c->end_max - c->start_min > *extent)
-            *extent = c->end_max - c->start_min;
+        const struct occurrence *o = &s->occurrences[i];
+        uint64_t key = spread_key(s, o);
+        if (is_in_round(r, key))
+            e = visit_add(s, &(struct visit){ .segment = o->segment, .run = o->run, .key = key });
     }
+    if (e == ERR_OK && s->visits_count > 0)
+        qsort(s->visits, s->visits_count, sizeof *s->visits, by_segment_and_run);
     return e;
 }
 
-/* ---- Visiting ---- */
-
-static void found(struct slowest *s, const struct trace_id *id, uint64_t start_min,
-                  uint64_t end_max)
-{
-    struct find *f = s->find;
-    struct candidate *c = find_candidate(f, id);
-    if (c == NULL)
-        c = find_add(f,
-                     &(struct candidate){
-                         .id = *id, .start_min = start_min, .end_max = end_max, .state = SPREAD });
-    if (c != NULL && c->state == SPREAD)
-        admit(f, c);
-}
-
-static bool on_match(void *context, const struct segment_row *row)
+static bool on_run_row(void *context, const struct segment_row *row)
 {
     struct slowest *s = context;
     struct find *f = s->find;
-    if (!find_is_in_share(f, &row->trace_id))
-        return true;
-    struct candidate *c = find_candidate(f, &row->trace_id);
-    if (c == NULL) /* of this segment alone: its extent is still to be read */
-        c = find_add(
-            f, &(struct candidate){ .id = row->trace_id, .start_min = UINT64_MAX, .state = BOUND });
-    else if (c->state == SPREAD)
-        admit(f, c);
+    if (find_candidate(f, &row->trace_id) != NULL)
+        return true; /* of another run, with the same key */
+    const struct visit *v = &s->visits[s->visits_from + row->run];
+    struct candidate *c =
+        find_add(f, &(struct candidate){
+                        .id = row->trace_id, .key = v->key, .least = v->least, .state = BOUND });
+    if (c != NULL)
+        find_heap_append(f, c);
     return c != NULL;
 }
 
-static bool on_own(void *context, const struct trace_id *id)
-{
-    struct slowest *s = context;
-    const struct candidate *c = find_candidate(s->find, id);
-    return c != NULL && c >= s->find->candidates + s->new_from;
-}
-
-static void on_own_extent(void *context, const struct trace_id *id, uint64_t start_min_unix_ns,
-                          uint64_t end_max_unix_ns)
-{
-    struct candidate *c = find_candidate(find_of(context), id);
-    assert(c != NULL);
-    extend(c, start_min_unix_ns, end_max_unix_ns);
-}
-
-/* Rows match, or not. */
-static enum err visit_matches(struct slowest *s)
+/* The visits of one segment: [from, to). */
+static enum err visit(struct slowest *s, size_t from, size_t to)
 {
     struct find *f = s->find;
-    s->new_from = f->count;
-    enum err e = find_scan(f, &s->order[s->at], false, on_match, s);
-    if (e == ERR_OK && f->count > s->new_from)
-        e = visit_traces(s, on_own, on_own_extent);
-    for (size_t i = s->new_from; e == ERR_OK && i < f->count; i++)
-        admit(f, &f->candidates[i]);
-    return e;
+    const struct search_order *at = &s->order[s->visits[from].segment];
+    struct slowest_segment *known = &s->segments[s->visits[from].segment];
+    const struct expr *filter = f->query->filter;
+    struct time_range range = f->query->range;
+    struct segment *segment;
+    if (!search_may_match(&f->search, at->index, filter))
+        return query_check(f->search.q);
+    enum err e = search_grow(&s->memory, &s->runs, &s->runs_capacity, to - from, sizeof *s->runs);
+    if (e == ERR_OK)
+        e = search_open(&f->search, at->index, &segment);
+    if (e != ERR_OK || segment == NULL)
+        return e;
+    if (!known->is_read) {
+        known->is_read = true;
+        f->search.progress.scanned_rows += at->bounds.rows;
+        f->search.progress.scanned_bytes += at->bounds.bytes;
+    }
+    for (size_t i = from; i < to; i++)
+        s->runs[i - from] = s->visits[i].run;
+    s->visits_from = from;
+    f->failure = ERR_OK;
+    e = segment->ops->scan_runs(segment, f->search.q, filter, range.min_unix_ns, range.max_unix_ns,
+                                s->runs, to - from, on_run_row, s);
+    e = search_pass_damage(&f->search, at->index, e);
+    return f->failure != ERR_OK ? f->failure : e;
 }
 
-static bool on_any(void *context, const struct trace_id *id)
+static enum err visit_all(struct slowest *s)
 {
-    struct slowest *s = context;
-    struct find *f = s->find;
-    if (f->failure != ERR_OK || !find_is_in_share(f, id))
-        return false;
-    struct candidate *c = find_candidate(f, id);
-    if (c != NULL && c->state == SPREAD)
-        admit(f, c);
-    return c == NULL;
-}
-
-static void on_any_extent(void *context, const struct trace_id *id, uint64_t start_min_unix_ns,
-                          uint64_t end_max_unix_ns)
-{
-    found(context, id, start_min_unix_ns, end_max_unix_ns);
-}
-
-static enum err visit(struct slowest *s)
-{
-    const struct trace_query *query = s->find->query;
-    const struct segment_bounds *b = &s->order[s->at].bounds;
-    bool is_within = b->start_min_unix_ns >= query->range.min_unix_ns &&
-                     b->start_max_unix_ns < query->range.max_unix_ns;
-    enum err e = query->filter == NULL && is_within ? visit_traces(s, on_any, on_any_extent)
-                                                    : visit_matches(s);
+    enum err e = ERR_OK;
+    for (size_t from = 0, to; e == ERR_OK && from < s->visits_count; from = to) {
+        to = from + 1;
+        while (to < s->visits_count && s->visits[to].segment == s->visits[from].segment)
+            to++;
+        e = visit(s, from, to);
+    }
     find_heap_rebuild(s->find);
     return e;
 }
 
-static int longest_first(const void *a, const void *b)
+/* What the passes of another share left. */
+static void share_begin(struct slowest *s)
 {
-    const struct slowest_segment *x = a, *y = b;
-    if (x->extent != y->extent)
-        return x->extent > y->extent ? -1 : 1;
-    return (x->at > y->at) - (x->at < y->at);
+    arena_reset(&s->memory);
+    s->slots = NULL;
+    s->spreads = NULL;
+    s->occurrences = NULL;
+    s->visits = NULL;
+    s->runs = NULL;
+    s->spreads_count = s->spreads_capacity = 0;
+    s->occurrences_count = s->occurrences_capacity = 0;
+    s->visits_count = s->visits_capacity = s->runs_capacity = 0;
 }
 
 static enum err find_share(struct slowest *s, struct trace_result *out, bool *out_may_be_more)
 {
     struct find *f = s->find;
+    struct round round;
+    size_t bucket = BUCKETS;
+    uint64_t wanted = (uint64_t)f->query->limit * ROUND_FIRST + 1;
+    share_begin(s);
     enum err e = spread(s);
     if (e == ERR_OK)
         e = measure(s);
-    if (e == ERR_OK && s->in_range > 0)
-        qsort(s->segments, s->in_range, sizeof *s->segments, longest_first);
-    for (size_t next = 0; e == ERR_OK; next++) {
-        bool has_unread = next < s->in_range;
-        e = find_advance(f, has_unread, has_unread ? s->segments[next].extent : 0, out);
-        *out_may_be_more = has_unread || f->heap_count > 0;
-        if (e != ERR_OK || !has_unread || out->count == f->query->limit)
-            break;
-        s->at = s->segments[next].at;
-        e = visit(s);
+    while (e == ERR_OK && bucket > 0 && out->count < f->query->limit) {
+        round_next(s, &round, &bucket, wanted);
+        wanted = wanted < UINT64_MAX / ROUND_GROWTH ? wanted * ROUND_GROWTH : wanted;
+        e = collect(s, &round);
+        if (e == ERR_OK)
+            e = visit_all(s);
+        if (e == ERR_OK)
+            e = find_advance(f, bucket > 0, bucket > 0 ? round.least - 1 : 0, out);
     }
+    *out_may_be_more = bucket > 0 || f->heap_count > 0;
     return e;
 }
 
@@ -436,11 +617,15 @@ static enum err find_by_shares(struct slowest *s, struct trace_result *out, bool
 
 static void slowest_release(struct slowest *s)
 {
+    const struct query_context *q = s->find->search.q;
     find_release(s->find);
+    buffer_deinit(&s->extents);
+    arena_deinit(&s->made);
     arena_deinit(&s->memory);
     *s = (struct slowest){ .find = s->find };
-    arena_init(&s->memory, search_scratch_bytes(s->find->search.q),
-               s->find->search.q->arena->budget);
+    arena_init(&s->memory, search_scratch_bytes(q), q->arena->budget);
+    arena_init(&s->made, search_scratch_bytes(q), q->arena->budget);
+    search_buffer_init(&s->extents, q);
 }
 
 enum err find_slowest(struct find *f, struct trace_result *out, bool *out_may_be_more)
@@ -463,6 +648,7 @@ enum err find_slowest(struct find *f, struct trace_result *out, bool *out_may_be
         if (e == ERR_OK)
             *out = merged;
     }
-    arena_deinit(&s.memory);
+    slowest_release(&s);
+    buffer_deinit(&s.extents);
     return e;
 }

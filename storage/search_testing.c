@@ -63,6 +63,24 @@ static enum err open_body(void *context, size_t index, const struct query_contex
     return body_segment_open_bounded(&body->bounds, buffer_bytes(&body->data), q->arena, out);
 }
 
+static bool extents(void *context, size_t index, struct bytes *out)
+{
+    struct test_source *s = context;
+    *out = buffer_bytes(&s->bodies[index].extents);
+    return out->len > 0;
+}
+
+static bool extents_keep(void *context, size_t index, struct bytes made)
+{
+    struct test_source *s = context;
+    struct test_body *b = &s->bodies[index];
+    if (b->is_group) {
+        assert(b->extents.len == 0);
+        buffer_append(&b->extents, made.data, made.len);
+    }
+    return b->is_group;
+}
+
 static void on_damaged(void *context, size_t index)
 {
     struct test_source *s = context;
@@ -80,6 +98,8 @@ void test_source_init(struct test_source *s)
                                          .bounds = bounds,
                                          .may_contain = may_contain,
                                          .open = open_body,
+                                         .extents = extents,
+                                         .extents_keep = extents_keep,
                                          .on_damaged = on_damaged,
                                          .content_key = &s->key };
 }
@@ -89,6 +109,7 @@ void test_source_deinit(struct test_source *s)
     for (size_t i = 0; i < s->count; i++) {
         buffer_deinit(&s->bodies[i].data);
         buffer_deinit(&s->bodies[i].group);
+        buffer_deinit(&s->bodies[i].extents);
     }
     mem_free(s->bodies);
     arena_deinit(&s->arena);
@@ -105,6 +126,7 @@ struct buffer *test_source_add(struct test_source *s, enum signal signal)
     *b = (struct test_body){ .signal = signal };
     buffer_init(&b->data, 64u << 20);
     buffer_init(&b->group, 64u << 20);
+    buffer_init(&b->extents, 1u << 20);
     s->source.count = s->count;
     return &b->data;
 }

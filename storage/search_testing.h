@@ -11,6 +11,7 @@ struct test_body {
     enum signal signal;
     struct buffer group; /* the same as a row group, where is_group */
     bool is_group;
+    struct buffer extents; /* of a group, once a search left them */
     struct segment_bounds bounds;
     bool is_damaged;
 };

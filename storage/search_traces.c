@@ -242,8 +242,8 @@ static bool was_on_earlier_page(const struct find *f, const struct candidate *c)
     if (!after->is_set)
         return false;
     if (f->query->order == FIND_SLOWEST)
-        return c->start_min <= c->end_max &&
-               !find_is_after(after, c->end_max - c->start_min, &c->id);
+        return c->least > after->key ||
+               (c->least == c->key && !find_is_after(after, c->key, &c->id));
     if (c->key <= after->key)
         return false;
     for (size_t i = 0; i < f->late_count; i++)

@@ -22,15 +22,15 @@ struct segment_row {
     uint64_t start_unix_ns; /* of a log record: its time */
     uint64_t duration_ns;
     enum expr_truth truth; /* TRUE, or UNKNOWN where the filter speaks of the trace */
+    size_t run;            /* of scan_runs(): which of those that were given */
 };
 /* Returns false to stop the scan. */
 typedef bool segment_row_fn(void *context, const struct segment_row *row);
 
-/* A trace of a segment of spans. Returns whether its extent is wanted too. */
-typedef bool segment_trace_fn(void *context, const struct trace_id *id);
-/* Its earliest start and latest end; a span ends no earlier than it starts. */
-typedef void segment_extent_fn(void *context, const struct trace_id *id, uint64_t start_min_unix_ns,
-                               uint64_t end_max_unix_ns);
+/* A run: spans of one trace that lie side by side; a trace may have several. Its earliest start and latest end; a span ends
+ * no earlier than it starts. Returns false to stop. */
+typedef bool segment_run_fn(void *context, const struct trace_id *id, uint64_t start_min_unix_ns,
+                            uint64_t end_max_unix_ns);
 
 /* An attribute key of a segment. Returns false to stop. */
 typedef bool segment_key_fn(void *context, enum expr_scope scope, struct bytes key,
@@ -60,10 +60,14 @@ struct segment_ops {
                            size_t *out_count);
     bool
         find_walks; /* find_trace() walks over all rows: worth a filter when many traces are asked for */
-    /* Spans only: visit each trace at least once, with an extent of its spans here, or of some: those of
-     * all visits together are all. */
-    enum err (*traces)(struct segment *s, const struct query_context *q, segment_trace_fn *on_trace,
-                       segment_extent_fn *on_extent, void *context);
+    /* Spans only: visit the runs, which are all rows, in an order that is always the same: it numbers them, from 0. */
+    enum err (*runs)(struct segment *s, const struct query_context *q, segment_run_fn *on_run,
+                     void *context);
+    /* As scan(), of some runs alone, given by their numbers, ascending; and of each run the first such row alone. */
+    enum err (*scan_runs)(struct segment *s, const struct query_context *q,
+                          const struct expr *filter, uint64_t min_unix_ns, uint64_t max_unix_ns,
+                          const uint32_t *runs, size_t count, segment_row_fn *on_row,
+                          void *context);
     /* Append the given rows (ascending) as TracesData or LogsData, one ResourceSpans for each run of
      * rows that share resource, scope and schema URLs. The bytes are checked and canonical. Parts that are not
      * asked for (row_parts.h) may be left out. */
@@ -80,7 +84,6 @@ struct segment_ops {
 struct segment {
     const struct segment_ops *ops;
     struct segment_bounds bounds;
-    uint64_t extent_max; /* no trace's spans in it are further apart; UINT64_MAX: not known */
 };
 
 #endif

@@ -7,6 +7,7 @@ set(ROWGROUP_SOURCES
     rowgroup/rowgroup_filter.c
     rowgroup/rowgroup_format.c
     rowgroup/rowgroup_group.c
+    rowgroup/rowgroup_question.c
     rowgroup/rowgroup_rows.c
     rowgroup/rowgroup_segment.c
     rowgroup/rowgroup_sort.c

@@ -134,17 +134,42 @@ bool rowgroup_segment_rest(struct segment *s);
 void rowgroup_segment_wake(struct segment *s, struct rowgroup_scratch *scratch);
 
 /* What is worth knowing of a group that is not open, for this process alone: it is not stored. */
-enum rowgroup_digest { ROWGROUP_DIGEST_VALUES, ROWGROUP_DIGEST_TRACES, ROWGROUP_DIGEST_COUNT };
-/* Append one of an open group to *out, some 5 KiB. Errors: as in reading, and the buffer's; ERR_TOO_MANY, of
- * traces: of log records there is none, nor of very many traces. */
+enum rowgroup_digest {
+    ROWGROUP_DIGEST_VALUES,
+    ROWGROUP_DIGEST_TRACES,
+    ROWGROUP_DIGEST_EXTENTS, /* see extents.h */
+    ROWGROUP_DIGEST_COUNT
+};
+/* Append one of an open group to *out: 9, 4 and 32 KB of a group of W1. Errors: as in reading, and the buffer's;
+ * ERR_TOO_MANY, of traces and of extents: of log records there are none, nor of very many traces. */
 NODISCARD enum err rowgroup_digest_make(struct segment *s, enum rowgroup_digest kind,
                                         struct buffer *out);
-/* One of values, of a checked body, which is walked over: some times what a scan for one attribute costs, and 10.7 bits
+/* One of values, of a checked body, which is walked over: some times what a scan for one attribute costs, and 21.3 bits
  * for each distinct value. ERR_NOMEM, the buffer's. */
 NODISCARD enum err rowgroup_digest_of_body(enum signal signal, struct bytes body,
                                            struct buffer *out);
 /* Of values: false when no row of the group, or of the body, can match. */
 bool rowgroup_digest_may_match(struct bytes digest, const struct expr *filter);
+
+/* The same for who asks many digests of values: what the filter needs is hashed once. Plain data; the filter is borrowed. */
+#define ROWGROUP_QUESTION_PARTS 16
+struct rowgroup_question {
+    const struct expr *filter; /* what it was made of */
+    size_t parts_count;
+    struct rowgroup_question_part { /* all of them must hold */
+        const struct expr *part;
+        enum rowgroup_of { ROWGROUP_OF_BOTH, ROWGROUP_OF_SPANS, ROWGROUP_OF_LOGS } of;
+        enum expr_intrinsic intrinsic; /* of a part that speaks of one */
+        bool asks_key, asks_value, asks_other;
+        unsigned places_count;
+        struct rowgroup_question_place { /* where a fact is to be there, in one at least */
+            uint64_t key, value, open, other;
+        } places[5];
+    } parts[ROWGROUP_QUESTION_PARTS];
+};
+void rowgroup_question_init(struct rowgroup_question *out, const struct expr *filter);
+bool rowgroup_question_may(const struct rowgroup_question *q, struct bytes digest);
+
 /* Of traces: false when the trace is not in the group. Another filter than the one that lies beside the group,
  * so that of its false hits one in a hundred remains. */
 bool rowgroup_digest_may_contain(struct bytes digest, const struct trace_id *id);

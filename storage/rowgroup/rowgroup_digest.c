@@ -8,10 +8,13 @@
  *                 offset 16        a filter as trace_filter.c makes it, over hashes of facts; where there are
  *                                  too many facts, none
  * Of its traces:  such a filter over hashes of the trace IDs
+ * Of their extents: see extents.h
  *
  * They are made and read by one process and never stored. The first answers as filter_may_match() does, but
  * for a hit of the filter in about a hundred; a test compares both. Of a body that waits for its group there
- * is one of the first kind too. */
+ * is one of the first kind too, with twice the bits: each false hit is a body to look through. */
+#include "storage/rowgroup/rowgroup_digest.h"
+#include "storage/extents.h"
 #include "storage/rowgroup/rowgroup_filter.h"
 #include "storage/rowgroup/rowgroup_wire.h"
 
@@ -19,51 +22,15 @@
 
 #include <assert.h>
 
-enum { DIGEST_STATUS = 0, DIGEST_SIGNAL = 4, DIGEST_DURATION = 8, DIGEST_HEAD = 16 };
-
 /* Of one column; a column with more may have any value. 2,700 users in 32,768 spans are worth it. */
 #define VALUES_MAX 4096
 /* Of a group; with 10.7 bits each that makes 11 KiB. A power of 2, as the next. */
 #define FACTS_MAX 8192
-/* Of a body, in which each value of each item is looked at; 44 KiB of what then is megabytes. */
+/* Of a body, in which each value of each item is looked at; 87 KiB of what then is megabytes. */
 #define BODY_FACTS_MIN 2048u
 #define BODY_FACTS_MAX (16 * BODY_FACTS_MIN) /* so the first times 4 and 4 again */
 
 #define TRACES_MAX 32768
-
-/* Where a key is. */
-enum place {
-    PLACE_ITEM = TABLE_ITEM,
-    PLACE_EVENT = TABLE_EVENT,
-    PLACE_LINK = TABLE_LINK,
-    PLACE_RESOURCE = TABLE_COUNT + 1,
-    PLACE_SCOPE,
-    PLACE_COLUMN /* a fixed column: its number is the key */
-};
-
-/* What is known of a key at a place. */
-enum fact {
-    FACT_KEY,   /* some row has it */
-    FACT_VALUE, /* with this string */
-    FACT_OPEN,  /* with strings, or arrays, that are not listed */
-    FACT_OTHER  /* with values that are neither */
-};
-
-/* In the form of what the filter is made for. */
-static struct trace_id hash_of(enum fact fact, enum place place, struct bytes key,
-                               struct bytes value)
-{
-    struct trace_id id;
-    uint64_t seed = hash_bytes_seeded(key, (uint64_t)fact << 8 | (uint64_t)place);
-    store_le64(id.b, seed);
-    store_le64(id.b + 8, hash_bytes_seeded(value, seed));
-    return id;
-}
-
-static struct bytes column_key(const uint8_t *column)
-{
-    return bytes_of(column, 1);
-}
 
 /* ---- Making it */
 
@@ -82,10 +49,10 @@ struct facts {
     uint32_t seen_count;
 };
 
-static void fact_add(struct facts *f, enum fact fact, enum place place, struct bytes key,
-                     struct bytes value)
+static void fact_add(struct facts *f, enum digest_fact fact, enum digest_place place,
+                     struct bytes key, struct bytes value)
 {
-    struct trace_id id = hash_of(fact, place, key, value);
+    struct trace_id id = digest_fact_hash(fact, place, key, value);
     uint32_t mask = 2 * f->max - 1, slot = (uint32_t)load_le64(id.b + 8) & mask;
     for (; f->slots[slot] != 0; slot = (slot + 1) & mask)
         if (memcmp(f->list[f->slots[slot] - 1].b, id.b, sizeof id.b) == 0)
@@ -99,7 +66,8 @@ static void fact_add(struct facts *f, enum fact fact, enum place place, struct b
 }
 
 /* The strings of a column: each, or that they are not listed. */
-static void facts_of_strings(struct facts *f, uint32_t column, enum place place, struct bytes key)
+static void facts_of_strings(struct facts *f, uint32_t column, enum digest_place place,
+                             struct bytes key)
 {
     struct bytes none = bytes_of(NULL, 0);
     struct stream dictionary;
@@ -119,7 +87,7 @@ static void facts_of_keys(struct facts *f)
         const struct group_key *key = &f->g->keys[k];
         if (key->table == TABLE_BODY)
             continue;
-        enum place place = (enum place)key->table;
+        enum digest_place place = (enum digest_place)key->table;
         fact_add(f, FACT_KEY, place, key->name, none);
         if (key->type == OTLP_STRING)
             facts_of_strings(f, COLUMN_FIXED_COUNT + k, place, key->name);
@@ -129,7 +97,7 @@ static void facts_of_keys(struct facts *f)
 }
 
 /* Whether this was at this place before, to the byte; remembered. */
-static bool was_seen(struct facts *f, struct bytes one, enum place place)
+static bool was_seen(struct facts *f, struct bytes one, enum digest_place place)
 {
     uint64_t hash = wire_hash(one);
     uint32_t mask = 2 * f->max - 1, slot = (uint32_t)hash & mask;
@@ -146,7 +114,7 @@ static bool was_seen(struct facts *f, struct bytes one, enum place place)
     return false;
 }
 
-static void facts_of_attribute(struct facts *f, struct bytes one, enum place place)
+static void facts_of_attribute(struct facts *f, struct bytes one, enum digest_place place)
 {
     struct otlp_key_value kv;
     struct otlp_value v = { .type = OTLP_EMPTY };
@@ -162,7 +130,7 @@ static void facts_of_attribute(struct facts *f, struct bytes one, enum place pla
 }
 
 static void facts_of_message(struct facts *f, struct bytes message, uint32_t number,
-                             enum place place)
+                             enum digest_place place)
 {
     struct bytes one;
     if (message.len == 0)
@@ -178,7 +146,7 @@ static void facts_collect(struct facts *f)
     static const uint8_t columns[] = { COLUMN_NAME, COLUMN_STATUS_MESSAGE, COLUMN_EVENT_NAME };
     struct group *g = f->g;
     for (size_t i = 0; i < sizeof columns; i++)
-        facts_of_strings(f, columns[i], PLACE_COLUMN, column_key(&columns[i]));
+        facts_of_strings(f, columns[i], PLACE_COLUMN, digest_column_key(&columns[i]));
     for (uint32_t i = 0; i < g->contexts_count && !f->is_full; i++) {
         facts_of_message(f, g->contexts[i].resource, OTLP_RESOURCE_ATTRIBUTES, PLACE_RESOURCE);
         facts_of_message(f, g->contexts[i].scope, OTLP_SCOPE_ATTRIBUTES, PLACE_SCOPE);
@@ -218,6 +186,13 @@ static void traces_append(struct group *g, struct buffer *out)
         group_fail(g, trace_filter_build_small(list, count, out));
 }
 
+static void extents_append(struct group *g, struct buffer *out)
+{
+    struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = g->arena };
+    enum err e = extents_make(&g->segment, &q, out);
+    group_fail(g, e);
+}
+
 static void facts_append(struct group *g, struct buffer *out)
 {
     struct facts f = { .g = g, .max = FACTS_MAX };
@@ -250,8 +225,10 @@ enum err rowgroup_digest_make(struct segment *s, enum rowgroup_digest kind, stru
         values_append(g, out);
     else if (s->bounds.signal != SIGNAL_TRACES || g->traces == 0 || g->traces > TRACES_MAX)
         return ERR_TOO_MANY;
-    else
+    else if (kind == ROWGROUP_DIGEST_TRACES)
         traces_append(g, out);
+    else
+        extents_append(g, out);
     group_fail(g, buffer_error(out));
     return g->error;
 }
@@ -267,8 +244,8 @@ struct body_facts {
 /* Columns have places of their own among what was seen, so that a name is no attribute. */
 static void fact_of_column(struct facts *f, uint8_t column, struct bytes value)
 {
-    if (!was_seen(f, value, (enum place)(PLACE_COLUMN + 1 + column)))
-        fact_add(f, FACT_VALUE, PLACE_COLUMN, column_key(&column), value);
+    if (!was_seen(f, value, (enum digest_place)(PLACE_COLUMN + 1 + column)))
+        fact_add(f, FACT_VALUE, PLACE_COLUMN, digest_column_key(&column), value);
 }
 
 static void facts_of_event(struct facts *f, struct bytes message)
@@ -403,110 +380,9 @@ enum err rowgroup_digest_of_body(enum signal signal, struct bytes body, struct b
         buffer_append(out, head, sizeof head);
     }
     if (e == ERR_OK && !b.facts.is_full) /* without a filter nothing is asked of the head either */
-        e = trace_filter_build_small(b.facts.list, b.facts.count, out);
+        e = trace_filter_build(b.facts.list, b.facts.count, out);
     body_facts_free(&b);
     return e == ERR_OK ? buffer_error(out) : e;
-}
-
-/* ---- Asking it */
-
-static bool has(struct bytes digest, enum fact fact, enum place place, struct bytes key,
-                struct bytes value)
-{
-    struct trace_id id = hash_of(fact, place, key, value);
-    return trace_filter_may_contain(bytes_slice(digest, DIGEST_HEAD, digest.len - DIGEST_HEAD),
-                                    &id);
-}
-
-/* Of a key that is there, or of a fixed column. */
-static bool values_may(struct bytes digest, enum place place, struct bytes key,
-                       const struct expr *part)
-{
-    struct bytes none = bytes_of(NULL, 0);
-    if ((part->op != EXPR_EQ && part->op != EXPR_TEXT_EQ) || part->right->value.type != EXPR_STRING)
-        return true;
-    return has(digest, FACT_VALUE, place, key, part->right->value.bytes) ||
-           has(digest, FACT_OPEN, place, key, none) ||
-           (part->op == EXPR_TEXT_EQ && has(digest, FACT_OTHER, place, key, none));
-}
-
-static bool place_may(struct bytes digest, enum place place, const struct expr *part)
-{
-    struct bytes key = part->left->key;
-    return has(digest, FACT_KEY, place, key, bytes_of(NULL, 0)) &&
-           values_may(digest, place, key, part);
-}
-
-static bool attribute_may(struct bytes digest, bool is_spans, const struct expr *part)
-{
-    switch (part->left->scope) {
-    case EXPR_SCOPE_ANY:
-        return place_may(digest, PLACE_ITEM, part) || place_may(digest, PLACE_RESOURCE, part);
-    case EXPR_SCOPE_SPAN:
-    case EXPR_SCOPE_LOG:
-        return is_spans == (part->left->scope == EXPR_SCOPE_SPAN) &&
-               place_may(digest, PLACE_ITEM, part);
-    case EXPR_SCOPE_RESOURCE:
-        return place_may(digest, PLACE_RESOURCE, part);
-    case EXPR_SCOPE_INSTRUMENTATION:
-        return place_may(digest, PLACE_SCOPE, part);
-    case EXPR_SCOPE_EVENT:
-        return place_may(digest, PLACE_EVENT, part);
-    case EXPR_SCOPE_LINK:
-        return place_may(digest, PLACE_LINK, part);
-    case EXPR_SCOPE_EVERYWHERE:
-        return place_may(digest, PLACE_ITEM, part) || place_may(digest, PLACE_EVENT, part) ||
-               place_may(digest, PLACE_LINK, part) || place_may(digest, PLACE_RESOURCE, part) ||
-               place_may(digest, PLACE_SCOPE, part);
-    case EXPR_SCOPE_INTRINSIC:
-        break;
-    }
-    return true;
-}
-
-static bool column_may(struct bytes digest, uint8_t column, const struct expr *part)
-{
-    return values_may(digest, PLACE_COLUMN, column_key(&column), part);
-}
-
-static bool intrinsic_may(struct bytes digest, bool is_spans, const struct expr *part)
-{
-    switch (part->left->intrinsic) {
-    case EXPR_INTRINSIC_SPAN_NAME:
-        return is_spans && column_may(digest, COLUMN_NAME, part);
-    case EXPR_INTRINSIC_LOG_EVENT_NAME:
-        return !is_spans && column_may(digest, COLUMN_NAME, part);
-    case EXPR_INTRINSIC_SPAN_STATUS_MESSAGE:
-        return is_spans && column_may(digest, COLUMN_STATUS_MESSAGE, part);
-    case EXPR_INTRINSIC_LOG_SEVERITY_TEXT:
-        return !is_spans && column_may(digest, COLUMN_STATUS_MESSAGE, part);
-    case EXPR_INTRINSIC_EVENT_NAME:
-        return is_spans && column_may(digest, COLUMN_EVENT_NAME, part);
-    case EXPR_INTRINSIC_SPAN_STATUS:
-        return is_spans && filter_status_may(load_le32(digest.data + DIGEST_STATUS), part);
-    case EXPR_INTRINSIC_SPAN_DURATION:
-        return is_spans && filter_duration_may(load_le64(digest.data + DIGEST_DURATION), part);
-    default:
-        return true;
-    }
-}
-
-bool rowgroup_digest_may_match(struct bytes digest, const struct expr *filter)
-{
-    assert(digest.len >= DIGEST_HEAD);
-    bool is_spans = digest.data[DIGEST_SIGNAL] == SIGNAL_TRACES;
-    const struct expr *parts[16]; /* more of them prune no worse for being left out */
-    size_t count = expr_required(filter, parts, sizeof parts / sizeof parts[0]);
-    if (digest.len == DIGEST_HEAD)
-        return true;
-    for (size_t i = 0; i < count; i++) {
-        bool may = parts[i]->left->scope == EXPR_SCOPE_INTRINSIC
-                       ? intrinsic_may(digest, is_spans, parts[i])
-                       : attribute_may(digest, is_spans, parts[i]);
-        if (!may)
-            return false;
-    }
-    return true;
 }
 
 bool rowgroup_digest_may_contain(struct bytes digest, const struct trace_id *id)

@@ -118,41 +118,69 @@ static struct ref_trace *trace_of(struct sample *s, const struct trace_id *id)
     return bsearch(&key, s->traces, s->count, sizeof *s->traces, by_id);
 }
 
-/* The extents of every third trace are wanted. */
-static bool on_trace(void *context, const struct trace_id *id)
+/* The runs of a trace are one for each chunk that it reaches into, and their extents together are its own. */
+struct runs {
+    struct sample *sample;
+    struct trace_id ids[TRACES + ROWS / ROWGROUP_CHUNK_ROWS];
+    uint32_t count;
+    uint32_t wanted[TRACES + ROWS / ROWGROUP_CHUNK_ROWS]; /* every third */
+    uint32_t wanted_count, found;
+};
+
+static bool on_run(void *context, const struct trace_id *id, uint64_t start_min, uint64_t end_max)
 {
-    struct sample *s = context;
-    struct ref_trace *t = trace_of(s, id);
+    struct runs *r = context;
+    struct ref_trace *t = trace_of(r->sample, id);
     assert_non_null(t);
     assert_true(t->is_there);
-    assert_false(t->was_seen); /* a group visits each once */
+    assert_true(r->count < sizeof r->ids / sizeof r->ids[0]);
+    t->seen_start = t->was_seen && t->seen_start < start_min ? t->seen_start : start_min;
+    t->seen_end = t->was_seen && t->seen_end > end_max ? t->seen_end : end_max;
     t->was_seen = true;
-    return (t - s->traces) % 3 != 1;
+    if (r->count % 3 == 1)
+        r->wanted[r->wanted_count++] = r->count;
+    r->ids[r->count++] = *id;
+    return true;
 }
 
-static void on_extent(void *context, const struct trace_id *id, uint64_t start_min,
-                      uint64_t end_max)
+static bool on_run_row(void *context, const struct segment_row *row)
 {
-    struct sample *s = context;
-    struct ref_trace *t = trace_of(s, id);
-    assert_non_null(t);
-    assert_true((t - s->traces) % 3 != 1);
-    t->seen_start = start_min;
-    t->seen_end = end_max;
+    struct runs *r = context;
+    assert_int_equal(row->run, r->found++); /* each once, in order */
+    const struct trace_id *id = &r->ids[r->wanted[row->run]];
+    const struct ref_trace *t = trace_of(r->sample, id);
+    assert_memory_equal(row->trace_id.b, id->b, sizeof id->b);
+    assert_in_range(row->row, t->first_row, t->first_row + t->rows - 1);
+    return true;
+}
+
+static bool on_last_row(void *context, const struct segment_row *row)
+{
+    ++*(uint32_t *)context;
+    assert_int_equal(row->run, 0);
+    return true;
 }
 
 static void check_extents(struct sample *s, struct segment *segment, struct arena *arena)
 {
+    static struct runs r;
     struct query_context q = { .deadline_mono_ns = UINT64_MAX, .arena = arena };
-    assert_int_equal(segment->ops->traces(segment, &q, on_trace, on_extent, s), ERR_OK);
+    r = (struct runs){ .sample = s };
+    assert_int_equal(segment->ops->runs(segment, &q, on_run, &r), ERR_OK);
     for (size_t i = 0; i < s->count; i++) {
         const struct ref_trace *t = &s->traces[i];
         assert_int_equal(t->was_seen, t->is_there);
-        if (!t->is_there || i % 3 == 1)
-            continue;
-        assert_int_equal(t->seen_start, t->start_min);
-        assert_int_equal(t->seen_end, t->end_max);
+        assert_true(!t->is_there || (t->seen_start == t->start_min && t->seen_end == t->end_max));
     }
+    assert_int_equal(segment->ops->scan_runs(segment, &q, NULL, 0, UINT64_MAX, r.wanted,
+                                             r.wanted_count, on_run_row, &r),
+                     ERR_OK);
+    assert_int_equal(r.found, r.wanted_count);
+    uint32_t last = r.count - 1, found = 0;
+    assert_int_equal(
+        segment->ops->scan_runs(segment, &q, NULL, 0, UINT64_MAX, &last, 1, on_last_row, &found),
+        ERR_OK);
+    assert_int_equal(found, 1);
 }
 
 /* A digest knows every trace, and few others. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A stored group of a stranger's making: opened, verified, searched and read. Hashes are not checked in this
  * build (rowgroup_group.c), so that what lies behind them is reached. Seeds: rowgroup_test write-corpus. */
+#include "storage/extents.h"
 #include "storage/rowgroup/rowgroup_testing.h"
 
 #include <assert.h>
@@ -29,18 +30,11 @@ static struct expr *string_equals(struct arena *a, struct expr *field, struct by
                        expr_const(a, (struct expr_value){ .type = EXPR_STRING, .bytes = text }));
 }
 
-static bool want_trace(void *context, const struct trace_id *id)
+static bool on_run(void *context, const struct trace_id *id, uint64_t start_min, uint64_t end_max)
 {
-    (void)context;
-    return id->b[0] % 2 == 0;
-}
-
-static void check_extent(void *context, const struct trace_id *id, uint64_t start_min,
-                         uint64_t end_max)
-{
-    (void)context;
-    assert(id->b[0] % 2 == 0);
-    (void)start_min, (void)end_max;
+    (void)id;
+    assert(end_max >= start_min);
+    return ++*(uint32_t *)context < 10000;
 }
 
 static void search(struct segment *s, struct arena *arena)
@@ -80,9 +74,21 @@ static void search(struct segment *s, struct arena *arena)
         for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++)
             (void)rowgroup_digest_may_match(buffer_bytes(&digest), filters[i]);
     }
+    buffer_reset(&digest);
+    if (rowgroup_digest_make(s, ROWGROUP_DIGEST_EXTENTS, &digest) == ERR_OK)
+        assert(extents_read(buffer_bytes(&digest)).count > 0);
     buffer_deinit(&digest);
-    if (s->bounds.signal == SIGNAL_TRACES)
-        (void)s->ops->traces(s, &q, want_trace, check_extent, NULL);
+    uint32_t runs = 0;
+    if (s->bounds.signal != SIGNAL_TRACES || s->ops->runs(s, &q, on_run, &runs) != ERR_OK ||
+        runs == 0)
+        return;
+    const uint32_t some[] = { 0, runs / 2, runs - 1, runs, UINT32_MAX };
+    for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
+        size_t found = 0;
+        for (size_t k = 0; k < sizeof some / sizeof some[0]; k++)
+            (void)s->ops->scan_runs(s, &q, filters[i], 0, UINT64_MAX, &some[k], 1, count_row,
+                                    &found);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

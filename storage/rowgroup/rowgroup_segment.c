@@ -58,33 +58,65 @@ struct scan {
     void *context;
 };
 
-/* Returns whether more is wanted. Times are decoded where the range asks for them, or a row matches. */
+/* Whether the row matches; then it is in *out. Times are decoded where the range asks for them, or a row matches. */
+static bool row_scan(struct scan *s, struct chunk *c, uint32_t row, struct segment_row *out)
+{
+    struct group *g = c->group;
+    if (!s->all_in_range &&
+        (!chunk_times(c) || c->times[row] < s->min_unix_ns || c->times[row] >= s->max_unix_ns))
+        return false;
+    enum expr_truth truth = EXPR_TRUE;
+    if (s->verdicts != NULL) {
+        if (!filter_row_may(s->verdicts, c, row))
+            return false;
+        filter_row_set(&s->row, c, row);
+        truth = filter_rest(s->verdicts, &s->row);
+    }
+    if (g->error != ERR_OK || truth == EXPR_FALSE || !chunk_times(c))
+        return false;
+    *out = row_of(c, row, truth);
+    return g->error == ERR_OK;
+}
+
+/* Returns whether more is wanted. */
 static bool chunk_scan(struct scan *s, struct chunk *c)
 {
     struct group *g = c->group;
     bool goes_on = true;
-    if ((s->verdicts != NULL && !filter_chunk_may(s->verdicts, c)) ||
-        (!s->all_in_range && !chunk_times(c)))
+    struct segment_row found;
+    if (s->verdicts != NULL && !filter_chunk_may(s->verdicts, c))
         return g->error == ERR_OK;
     for (uint32_t row = 0; row < c->rows && goes_on && g->error == ERR_OK; row++) {
         if (row % ROWS_PER_CHECK == 0)
             group_fail(g, query_check(s->q));
-        if (!s->all_in_range && (c->times[row] < s->min_unix_ns || c->times[row] >= s->max_unix_ns))
-            continue;
-        enum expr_truth truth = EXPR_TRUE;
-        if (s->verdicts != NULL) {
-            if (!filter_row_may(s->verdicts, c, row))
-                continue;
-            filter_row_set(&s->row, c, row);
-            truth = filter_rest(s->verdicts, &s->row);
-        }
-        if (g->error != ERR_OK || truth == EXPR_FALSE || !chunk_times(c))
-            continue;
-        struct segment_row found = row_of(c, row, truth);
-        if (g->error == ERR_OK)
+        if (row_scan(s, c, row, &found))
             goes_on = s->on_row(s->context, &found);
     }
     return goes_on && g->error == ERR_OK;
+}
+
+/* After it filter_row_deinit(&out->row) must follow. False, and the group has failed. */
+static bool scan_begin(struct scan *out, struct group *g, const struct expr *filter,
+                       struct filter_verdicts *verdicts)
+{
+    if (filter != NULL && !filter_judge(g, filter, verdicts))
+        return false;
+    *out = (struct scan){ .verdicts = filter == NULL ? NULL : verdicts };
+    filter_row_init(&out->row);
+    return true;
+}
+
+static void scan_set(struct scan *s, struct group *g, const struct query_context *q,
+                     uint64_t min_unix_ns, uint64_t max_unix_ns, segment_row_fn *on_row,
+                     void *context)
+{
+    const struct segment_bounds *b = &g->segment.bounds;
+    s->q = q;
+    s->all_in_range = b->start_min_unix_ns >= min_unix_ns && b->start_max_unix_ns < max_unix_ns;
+    s->min_unix_ns = min_unix_ns;
+    s->max_unix_ns = max_unix_ns;
+    s->on_row = on_row;
+    s->context = context;
 }
 
 static enum err scan(struct segment *s, const struct query_context *q, const struct expr *filter,
@@ -95,19 +127,10 @@ static enum err scan(struct segment *s, const struct query_context *q, const str
         return ERR_OK;
     struct group *g = begin(s);
     struct filter_verdicts verdicts;
-    if (filter != NULL && !filter_judge(g, filter, &verdicts))
+    struct scan scan;
+    if (!scan_begin(&scan, g, filter, &verdicts))
         return g->error;
-    struct scan scan = {
-        .q = q,
-        .verdicts = filter == NULL ? NULL : &verdicts,
-        .all_in_range =
-            s->bounds.start_min_unix_ns >= min_unix_ns && s->bounds.start_max_unix_ns < max_unix_ns,
-        .min_unix_ns = min_unix_ns,
-        .max_unix_ns = max_unix_ns,
-        .on_row = on_row,
-        .context = context,
-    };
-    filter_row_init(&scan.row);
+    scan_set(&scan, g, q, min_unix_ns, max_unix_ns, on_row, context);
     bool goes_on = true;
     for (uint32_t row = 0; row < s->bounds.rows && goes_on; row += g->chunk_rows) {
         struct chunk *c = chunk_of_row(g, row);
@@ -239,83 +262,131 @@ static enum err find_trace(struct segment *s, const struct trace_id *id, uint32_
     return g->error;
 }
 
-/* ---- Traces and their extents */
+/* ---- Runs and their extents */
 
-/* The trace at hand: a run of rows, which may go on in the next chunk. */
-struct run {
-    struct bytes id; /* empty: none yet */
-    bool is_wanted;
-    uint64_t start_min, end_max;
-};
-
-static struct trace_id run_id(const struct run *r)
+/* How many rows a run of a chunk has, which begin at `row`. 0 after an error. */
+static uint32_t run_rows(struct chunk *c, struct stream *lengths, uint32_t run, uint32_t row)
 {
+    uint64_t length = ints_get(&lengths->ints, run);
+    if (length == 0 || length > c->rows - row) {
+        group_fail(c->group, ERR_CORRUPT);
+        return 0;
+    }
+    return (uint32_t)length;
+}
+
+/* Returns whether more is wanted. */
+static bool run_visit(struct chunk *c, struct stream *ids, uint32_t run, uint32_t row, uint32_t to,
+                      segment_run_fn *on_run, void *context)
+{
+    struct group *g = c->group;
+    struct bytes bytes = group_bytes(g, ids, run);
     struct trace_id id;
-    assert(r->id.len == sizeof id.b);
-    memcpy(id.b, r->id.data, sizeof id.b);
-    return id;
-}
-
-static void run_end(struct run *r, segment_extent_fn *on_extent, void *context)
-{
-    if (!r->is_wanted)
-        return;
-    struct trace_id id = run_id(r);
-    on_extent(context, &id, r->start_min, r->end_max);
-}
-
-static void run_extend(struct run *r, struct chunk *c, uint32_t from, uint32_t to)
-{
-    for (uint32_t row = from; row < to && c->group->error == ERR_OK; row++) {
+    uint64_t start_min = UINT64_MAX, end_max = 0;
+    if (bytes.len != sizeof id.b) {
+        group_fail(g, ERR_CORRUPT);
+        return false;
+    }
+    memcpy(id.b, bytes.data, sizeof id.b);
+    for (; row < to && g->error == ERR_OK; row++) {
         uint64_t start = c->times[row], duration = chunk_int(c, COLUMN_DURATION, row);
         uint64_t end = duration > UINT64_MAX - start ? start : start + duration;
-        r->start_min = start < r->start_min ? start : r->start_min;
-        r->end_max = end > r->end_max ? end : r->end_max;
+        start_min = start < start_min ? start : start_min;
+        end_max = end > end_max ? end : end_max;
     }
+    return g->error == ERR_OK && on_run(context, &id, start_min, end_max);
 }
 
-static void chunk_runs(struct chunk *c, struct run *r, segment_trace_fn *on_trace,
-                       segment_extent_fn *on_extent, void *context)
+static bool chunk_runs(struct chunk *c, segment_run_fn *on_run, void *context)
 {
     struct group *g = c->group;
     struct stream *ids = group_stream(g, c->section, COLUMN_TRACE_ID);
     struct stream *lengths = group_stream(g, c->section, COLUMN_RUN_LENGTH);
-    if (ids == NULL || lengths == NULL || lengths->count != ids->count)
+    if (ids == NULL || lengths == NULL || lengths->count != ids->count || !chunk_times(c))
         group_fail(g, ERR_CORRUPT);
-    for (uint32_t run = 0, row = 0; g->error == ERR_OK && run < ids->count; run++) {
-        struct bytes id = group_bytes(g, ids, run);
-        uint64_t length = ints_get(&lengths->ints, run);
-        if (id.len != sizeof(struct trace_id) || length > c->rows - row) {
-            group_fail(g, ERR_CORRUPT);
-            return;
-        }
-        if (!bytes_equal(id, r->id)) {
-            run_end(r, on_extent, context);
-            *r = (struct run){ .id = id, .start_min = UINT64_MAX };
-            struct trace_id copy = run_id(r);
-            r->is_wanted = on_trace(context, &copy);
-        }
-        if (r->is_wanted && chunk_times(c))
-            run_extend(r, c, row, row + (uint32_t)length);
-        row += (uint32_t)length;
+    bool goes_on = g->error == ERR_OK;
+    for (uint32_t run = 0, row = 0; goes_on && run < ids->count; run++) {
+        uint32_t length = run_rows(c, lengths, run, row);
+        goes_on = length > 0 && run_visit(c, ids, run, row, row + length, on_run, context);
+        row += length;
     }
+    return goes_on && g->error == ERR_OK;
 }
 
-static enum err visit_traces(struct segment *s, const struct query_context *q,
-                             segment_trace_fn *on_trace, segment_extent_fn *on_extent,
-                             void *context)
+static enum err visit_runs(struct segment *s, const struct query_context *q, segment_run_fn *on_run,
+                           void *context)
 {
     struct group *g = begin(s);
-    struct run r = { 0 };
+    bool goes_on = true;
     assert(s->bounds.signal == SIGNAL_TRACES);
-    for (uint32_t row = 0; row < s->bounds.rows && g->error == ERR_OK; row += g->chunk_rows) {
+    for (uint32_t row = 0; row < s->bounds.rows && goes_on && g->error == ERR_OK;
+         row += g->chunk_rows) {
         struct chunk *c = chunk_of_row(g, row);
         group_fail(g, query_check(q));
-        if (g->error == ERR_OK)
-            chunk_runs(c, &r, on_trace, on_extent, context);
+        goes_on = g->error == ERR_OK && chunk_runs(c, on_run, context);
     }
-    if (g->error == ERR_OK)
-        run_end(&r, on_extent, context);
+    return g->error;
+}
+
+/* The wanted runs of a chunk, numbers less `before`. Returns whether more is wanted. */
+static bool chunk_scan_runs(struct scan *s, struct chunk *c, const uint32_t *runs, size_t first,
+                            size_t end, uint32_t before)
+{
+    struct group *g = c->group;
+    struct stream *lengths = group_stream(g, c->section, COLUMN_RUN_LENGTH);
+    if (lengths == NULL)
+        group_fail(g, ERR_CORRUPT);
+    if (g->error != ERR_OK || (s->verdicts != NULL && !filter_chunk_may(s->verdicts, c)))
+        return g->error == ERR_OK;
+    bool goes_on = true;
+    uint64_t row = 0;
+    uint32_t at = 0;
+    for (size_t i = first; i < end && goes_on && g->error == ERR_OK; i++) {
+        row += ints_sum(&lengths->ints, at, runs[i] - before);
+        at = runs[i] - before;
+        uint32_t length = row < c->rows ? run_rows(c, lengths, at, (uint32_t)row) : 0;
+        if (length == 0)
+            group_fail(g, ERR_CORRUPT);
+        bool is_found = false;
+        struct segment_row found;
+        for (uint32_t n = 0; n < length && !is_found && g->error == ERR_OK; n++)
+            is_found = row_scan(s, c, (uint32_t)row + n, &found);
+        if (!is_found)
+            continue;
+        found.run = i;
+        goes_on = s->on_row(s->context, &found);
+    }
+    return goes_on && g->error == ERR_OK;
+}
+
+static enum err scan_runs(struct segment *s, const struct query_context *q,
+                          const struct expr *filter, uint64_t min_unix_ns, uint64_t max_unix_ns,
+                          const uint32_t *runs, size_t count, segment_row_fn *on_row, void *context)
+{
+    if (!may_match(s, filter, min_unix_ns, max_unix_ns))
+        return ERR_OK;
+    struct group *g = begin(s);
+    struct filter_verdicts verdicts;
+    struct scan scan;
+    if (!scan_begin(&scan, g, filter, &verdicts))
+        return g->error;
+    scan_set(&scan, g, q, min_unix_ns, max_unix_ns, on_row, context);
+    uint32_t before = 0; /* runs in the chunks before */
+    size_t at = 0;
+    bool goes_on = true;
+    for (uint32_t row = 0; row < s->bounds.rows && goes_on && at < count; row += g->chunk_rows) {
+        struct chunk *c = chunk_of_row(g, row);
+        uint32_t runs_here = c == NULL ? 0 : group_stream_count(g, c->section, COLUMN_RUN_LENGTH);
+        size_t end = at;
+        while (end < count && runs[end] - before < runs_here)
+            end++;
+        group_fail(g, query_check(q));
+        goes_on =
+            g->error == ERR_OK && (end == at || chunk_scan_runs(&scan, c, runs, at, end, before));
+        at = end;
+        before += runs_here;
+    }
+    filter_row_deinit(&scan.row);
     return g->error;
 }
 
@@ -482,7 +553,8 @@ static const struct segment_ops rowgroup_ops = {
     .may_match = may_match,
     .scan = scan,
     .find_trace = find_trace,
-    .traces = visit_traces,
+    .runs = visit_runs,
+    .scan_runs = scan_runs,
     .read = read_rows,
     .keys = keys,
     .resources = resources,
@@ -513,7 +585,6 @@ enum err rowgroup_segment_open(const struct rowgroup_source *take_source, struct
     if (e != ERR_OK)
         return e;
     g->segment.ops = &rowgroup_ops;
-    g->segment.extent_max = UINT64_MAX;
     *out = &g->segment;
     return ERR_OK;
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* digest_file.h - digests of row groups (rowgroup.h), in a file.
  *
- * Role       a digest says of a group that nothing in it can match, or that a trace is not in it, without opening it: 9 and
- *            4 KB of a group of W1, so those of 100 M spans are 41 MB, which nobody needs in memory until somebody looks.
+ * Role       a digest says of a group that nothing in it can match, that a trace is not in it, or how long its traces last,
+ *            without opening it: 9, 4 and 32 KB of a group of W1, so those of 100 M spans are 140 MB, which nobody needs in
+ *            memory until somebody looks.
  *            The file has no name and goes with the process; reading one digest from the page cache takes a microsecond
  *            or two.
  * Threads    any.
- * Bound      of disk: the pages of two digests for each row group there is; they are given back with the group.
+ * Bound      of disk: the pages of three digests for each row group there is; they are given back with the group.
  * Errors     a digest that cannot be read, or is not what was written, is not known: its group is opened instead. */
 #ifndef SPINDLE_STORAGE_SQLITE_DIGEST_FILE_H
 #define SPINDLE_STORAGE_SQLITE_DIGEST_FILE_H
@@ -16,7 +17,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define DIGEST_BYTES_MAX ((size_t)64 << 10)
+#define DIGEST_BYTES_MAX ((size_t)512 << 10) /* of the extents of 32,768 traces 384 KiB */
 
 struct digest_file {
     const char *directory;  /* where the file is made; borrowed. Set before the first put */

@@ -96,8 +96,9 @@ static enum err group_learn(struct learning *l, struct group *g)
 /* False: enough for now. */
 static bool group_look(struct learning *l, struct group *g)
 {
-    bool is_due =
-        is_missing(l, g, ROWGROUP_DIGEST_VALUES) || is_missing(l, g, ROWGROUP_DIGEST_TRACES);
+    bool is_due = false;
+    for (int kind = 0; kind < ROWGROUP_DIGEST_COUNT; kind++)
+        is_due = is_due || is_missing(l, g, (enum rowgroup_digest)kind);
     if (!is_due || atomic_load(&g->is_damaged) || g->partition == NULL)
         return true;
     if (clock_mono_ns() >= l->until_mono_ns || maintain_is_stopping(l->engine))

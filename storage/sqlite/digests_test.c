@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Digests are made once somebody looks, and change no answer: what is there is found in each row group before, while and
- * after they are made, and what is nowhere opens nothing then. The control is a digest of another row group: with it what
- * is there is not found. */
+/* Digests are made once somebody looks, and change no answer: what is there is found in each row group, and in each body
+ * that waits to be in one, before, while and after they are made, and what is nowhere opens nothing then. The control is a
+ * digest of another row group, or body: with it what is there is not found. */
 #include "proto/pb_writer.h"
 #include "storage/sqlite/engine_private.h"
 #include "storage/testing/scratch.h"
@@ -29,8 +29,8 @@ static void put_id(uint8_t *out, size_t len, uint32_t n)
     store_le32(out + len - 4, n + 1);
 }
 
-/* Group n: SPANS spans, each a trace of its own, with n = "v<n>". */
-static void send_group(struct engine *e, uint32_t n)
+/* Body n: SPANS spans, each a trace of its own, with n = "v<n>". */
+static void send_one(struct engine *e, uint32_t n)
 {
     struct buffer body;
     char word[16];
@@ -60,8 +60,13 @@ static void send_group(struct engine *e, uint32_t n)
     assert_int_equal(
         send_body(e, SIGNAL_TRACES, buffer_bytes(&body), SPANS, (struct hash128){ n + 1, 5 }),
         ERR_OK);
-    assert_int_equal(engine_settle(e), ERR_OK);
     buffer_deinit(&body);
+}
+
+static void send_group(struct engine *e, uint32_t n)
+{
+    send_one(e, n);
+    assert_int_equal(engine_settle(e), ERR_OK);
 }
 
 static struct sqlite_engine *engine_of(struct store *s)
@@ -201,12 +206,85 @@ static void another_ones_digest_hides_what_is_there(void **state)
     store_deinit(&s);
 }
 
+/* ---- Bodies */
+
+static void bodies_init(struct store *s)
+{
+    *s = (struct store){ .options = { .builder_age_ns = 3600 * NS_PER_S } };
+    scratch_make(s->directory);
+    s->options.directory = s->directory;
+    assert_int_equal(sqlite_engine_open(&s->options, &s->engine, NULL), ERR_OK);
+    for (uint32_t n = 0; n < GROUPS; n++)
+        send_one(s->engine, n);
+}
+
+/* How many bodies wait and have a digest; exchange: the first two change theirs. */
+static size_t bodies_known(struct store *s, bool exchange)
+{
+    struct snapshot snapshot;
+    size_t count = 0;
+    view_snapshot(&engine_of(s)->view, SIGNAL_TRACES, &snapshot);
+    struct pending *first = snapshot.pending.first, *p = first;
+    for (size_t i = 0; i < snapshot.pending.count; i++, p = p->next)
+        count += pending_is_known(p);
+    if (exchange) {
+        struct pending_filter *one = atomic_load(&first->values);
+        atomic_store(&first->values, atomic_exchange(&first->next->values, one));
+    }
+    snapshot_release(&snapshot);
+    return count;
+}
+
+static void bodies_wait(struct store *s, size_t wanted)
+{
+    for (int look = 0; look < PATIENCE && bodies_known(s, false) < wanted; look++)
+        (void)usleep(10000);
+    assert_int_equal(bodies_known(s, false), wanted);
+}
+
+static void bodies_are_learned_while_somebody_asks(void **state)
+{
+    (void)state;
+    struct store s;
+    bodies_init(&s);
+    (void)usleep(50000);
+    assert_int_equal(bodies_known(&s, false), 0);
+    assert_true(atomic_load(&engine_of(&s)->body_digests.asked_mono_ns) == 0);
+    all_is_found(&s);
+    bodies_wait(&s, GROUPS);
+    all_is_found(&s);
+    send_one(s.engine, GROUPS); /* what comes then gets one too */
+    bodies_wait(&s, GROUPS + 1);
+    assert_int_equal(found(&s, "v6"), SPANS);
+    assert_int_equal(engine_settle(s.engine), ERR_OK);
+    assert_int_equal(found(&s, "v6"), SPANS);
+    store_deinit(&s);
+}
+
+static void another_bodys_digest_hides_what_is_there(void **state)
+{
+    (void)state;
+    struct store s;
+    bodies_init(&s);
+    assert_int_equal(found(&s, "v0"), SPANS);
+    bodies_wait(&s, GROUPS);
+    (void)bodies_known(&s, true);
+    assert_int_equal(found(&s, "v0"), 0);
+    assert_int_equal(found(&s, "v1"), 0);
+    assert_int_equal(found(&s, "v2"), SPANS);
+    (void)bodies_known(&s, true);
+    assert_int_equal(found(&s, "v0"), SPANS);
+    store_deinit(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_asks_for_nothing_pays_nothing),
         cmocka_unit_test(answers_stay_the_same),
         cmocka_unit_test(another_ones_digest_hides_what_is_there),
+        cmocka_unit_test(bodies_are_learned_while_somebody_asks),
+        cmocka_unit_test(another_bodys_digest_hides_what_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,6 +32,7 @@
 #define SPINDLE_STORAGE_SQLITE_ENGINE_PRIVATE_H
 
 #include "base/budget.h"
+#include "storage/sqlite/body_digests.h"
 #include "storage/sqlite/dedup.h"
 #include "storage/sqlite/derived.h"
 #include "storage/sqlite/disk_guard.h"
@@ -253,6 +254,7 @@ struct sqlite_engine {
     struct pending_counts pending_counts;              /* likewise */
     struct pending_edges pending_edges;                /* likewise */
     _Atomic bool wants_digests[ROWGROUP_DIGEST_COUNT]; /* one was missed: row groups get them */
+    struct body_digests body_digests;
 
     /* Counts of spans in row groups. Written by the writer together with the view's swap, both
      * under the write lock, so that nobody sees a span in neither or in both. */

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 pkg_check_modules(SQLITE3 REQUIRED IMPORTED_TARGET sqlite3)
 set(SQLITE_SOURCES
-    sqlite/backup.c sqlite/backup_file.c sqlite/backup_manifest.c sqlite/builder.c sqlite/catalog.c sqlite/db.c sqlite/dedup.c sqlite/derived.c sqlite/derived_merge.c
+    sqlite/backup.c sqlite/backup_file.c sqlite/backup_manifest.c sqlite/body_digests.c sqlite/builder.c sqlite/catalog.c sqlite/db.c sqlite/dedup.c sqlite/derived.c sqlite/derived_merge.c
     sqlite/derived_rollup.c sqlite/derived_query.c sqlite/derived_collect.c sqlite/derived_sums.c sqlite/derived_schema.c sqlite/digest_file.c sqlite/digests.c sqlite/disk_guard.c sqlite/filter_room.c sqlite/first_seen.c sqlite/group_cache.c sqlite/library.c
     sqlite/journal.c sqlite/journal_chain.c sqlite/journal_read.c sqlite/journal_rows.c sqlite/journal_segment.c sqlite/lookback.c
     sqlite/maintain.c sqlite/merge.c

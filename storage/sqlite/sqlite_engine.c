@@ -439,6 +439,7 @@ static void metrics_register(struct sqlite_engine *e, struct metrics *m)
 static void engine_stop(struct sqlite_engine *e)
 {
     atomic_store_explicit(&e->is_stopping, true, memory_order_release);
+    body_digests_stop(&e->body_digests);
     if (e->builder.is_started && e->writer.is_started) {
         CRASH_POINT("close_begun");
         maintain_stop(e);
@@ -464,6 +465,7 @@ static void sqlite_close(struct engine *base)
     pending_counts_deinit(&e->pending_counts);
     pending_edges_deinit(&e->pending_edges);
     maintain_deinit(e); /* it holds row groups */
+    body_digests_deinit(&e->body_digests);
     view_deinit(&e->view);
     watch_deinit(&e->watch);
     for (size_t i = 0; i < e->partitions_count; i++)
@@ -521,6 +523,7 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
         e->builder_rows = ROWGROUP_ROWS_MAX / 2;
     budget_init(&e->budget, e->memory_bytes / 2, NULL);
     budget_init(&e->background, e->memory_bytes / 2, NULL);
+    body_digests_init(&e->body_digests, &e->view, 2 * (uint64_t)e->builder_rows);
     group_cache_init(&e->group_cache, e->memory_bytes / GROUP_CACHE_SHARE);
     pending_counts_init(&e->pending_counts, &e->derived.totals,
                         e->memory_bytes / PENDING_COUNTS_SHARE);
@@ -567,6 +570,8 @@ static enum err engine_begin(struct sqlite_engine *e, const struct sqlite_engine
         error = builder_start(e);
     if (error == ERR_OK)
         error = maintain_start(e);
+    if (error == ERR_OK)
+        error = body_digests_start(&e->body_digests);
     return error;
 }
 

@@ -17,8 +17,6 @@
                                                */
 
 #define DIGESTS_PER_QUERY 24
-/* Likewise of bodies, which are as small as their senders make them: some milliseconds for W1. */
-#define DIGEST_ITEMS_PER_QUERY 32768
 
 struct query_source {
     struct sqlite_engine *engine;
@@ -29,14 +27,14 @@ struct query_source {
     struct opened_group *opened;
     struct trace_id probe; /* asked for last: its hash */
     uint64_t probe_hash;
-    bool has_probe, has_filters;     /* the snapshot's trace filters in use */
-    struct rowgroup_scratch scratch; /* of all of them */
-    struct buffer digest;            /* of one */
-    uint64_t began_mono_ns;
+    bool has_probe, has_filters;       /* the snapshot's trace filters in use */
+    struct rowgroup_scratch scratch;   /* of all of them */
+    struct buffer digest;              /* of one */
+    struct rowgroup_question question; /* what digests were asked last */
+    bool has_question, has_asked_bodies;
     uint64_t wants_values,
-        wants_traces;       /* the group whose digest was asked for last and not there */
-    unsigned learned;       /* digests made for later queries */
-    uint64_t learned_items; /* in bodies, likewise */
+        wants_traces; /* the group whose digest was asked for last and not there */
+    unsigned learned; /* digests made for later queries */
     struct reader_set readers;
     struct segment_source source;
 };
@@ -268,32 +266,63 @@ static enum err source_open(void *context, size_t index, const struct query_cont
     return body_segment_open_bounded(&bounds, p->body, q->arena, out);
 }
 
+/* One query asks all digests for the same. */
+static const struct rowgroup_question *question_of(struct query_source *s,
+                                                   const struct expr *filter)
+{
+    if (!s->has_question || s->question.filter != filter)
+        rowgroup_question_init(&s->question, filter);
+    s->has_question = true;
+    return &s->question;
+}
+
+static bool body_may_match(struct query_source *s, struct pending *p, const struct expr *filter)
+{
+    const struct rowgroup_question *question = question_of(s, filter);
+    if (!s->has_asked_bodies && question->parts_count > 0) {
+        s->has_asked_bodies = true;
+        body_digests_asked(&s->engine->body_digests);
+    }
+    return pending_may_match(p, question);
+}
+
 static bool source_may_match(void *context, size_t index, const struct expr *filter)
 {
     struct query_source *s = context;
     if (index >= s->snapshot.groups->count)
-        return pending_may_match(s->bodies[index - s->snapshot.groups->count], filter);
+        return body_may_match(s, s->bodies[index - s->snapshot.groups->count], filter);
     const struct group *g = s->snapshot.groups->groups[index];
     struct bytes digest;
     if (!digest_read(s, g, ROWGROUP_DIGEST_VALUES, &s->wants_values, &digest))
         return true;
-    return rowgroup_digest_may_match(digest, filter);
+    return rowgroup_question_may(question_of(s, filter), digest);
 }
 
-/* What was looked through in vain once is asked again as long as somebody looks for what is rare. */
-static void body_close(struct query_source *s, struct pending *p, struct segment *segment)
+static bool source_extents(void *context, size_t index, struct bytes *out)
 {
-    if (body_segment_was_vain(segment) && s->learned_items < DIGEST_ITEMS_PER_QUERY &&
-        pending_learn(p))
-        s->learned_items += p->items;
-    segment->ops->close(segment);
+    struct query_source *s = context;
+    uint64_t wanted; /* whoever asks makes them now */
+    return index < s->snapshot.groups->count &&
+           digest_read(s, s->snapshot.groups->groups[index], ROWGROUP_DIGEST_EXTENTS, &wanted, out);
+}
+
+static bool source_extents_keep(void *context, size_t index, struct bytes made)
+{
+    struct query_source *s = context;
+    if (index >= s->snapshot.groups->count || made.len > DIGEST_BYTES_MAX ||
+        atomic_load(&s->engine->disk.state) != DISK_OK)
+        return false;
+    struct group *g = s->snapshot.groups->groups[index];
+    return group_digest_keep(g, ROWGROUP_DIGEST_EXTENTS, &s->engine->view.digests, made) ==
+               ERR_OK &&
+           atomic_load(&g->digests[ROWGROUP_DIGEST_EXTENTS]) != DIGEST_NEVER;
 }
 
 static void source_close(void *context, size_t index, struct segment *segment)
 {
     struct query_source *s = context;
     if (index >= s->snapshot.groups->count) {
-        body_close(s, s->bodies[index - s->snapshot.groups->count], segment);
+        segment->ops->close(segment);
         return;
     }
     struct opened_group **link = &s->opened;
@@ -337,7 +366,6 @@ static enum err source_begin(struct query_source *s, struct engine *base, enum s
 {
     struct sqlite_engine *e = sqlite_engine_from(base);
     *s = (struct query_source){ .engine = e, .signal = signal };
-    s->began_mono_ns = clock_mono_ns();
     buffer_init_charged(&s->digest, 2 * DIGEST_BYTES_MAX, q->arena->budget);
     group_cache_scratch_take(&e->group_cache, &s->scratch);
     view_snapshot(&e->view, signal, &s->snapshot);
@@ -357,6 +385,8 @@ static enum err source_begin(struct query_source *s, struct engine *base, enum s
         .next_with_trace = source_next_with_trace,
         .open = source_open,
         .may_match = source_may_match,
+        .extents = source_extents,
+        .extents_keep = source_extents_keep,
         .close = source_close,
         .on_damaged = source_damaged,
         .content_key = &e->content_key,

@@ -289,25 +289,33 @@ bool pending_may_contain(struct pending *p, uint64_t trace_hash)
 
 /* ---- Which values a body has ------------------------------------------------------------------ */
 
-bool pending_may_match(struct pending *p, const struct expr *filter)
+bool pending_may_match(struct pending *p, const struct rowgroup_question *question)
 {
     const struct pending_filter *values = atomic_load_explicit(&p->values, memory_order_acquire);
-    return values == NULL || rowgroup_digest_may_match(bytes_of(values->data, values->len), filter);
+    return values == NULL || rowgroup_question_may(question, bytes_of(values->data, values->len));
 }
 
-bool pending_learn(struct pending *p)
+bool pending_is_known(const struct pending *p)
 {
-    if (atomic_load_explicit(&p->values, memory_order_acquire) != NULL)
-        return false;
+    return atomic_load_explicit(&p->values, memory_order_acquire) != NULL;
+}
+
+enum err pending_learn(struct pending *p)
+{
+    if (pending_is_known(p))
+        return ERR_OK;
     struct buffer digest;
     buffer_init(&digest, VALUES_BYTES_MAX);
-    struct pending_filter *made = NULL;
-    if (rowgroup_digest_of_body(p->signal, p->body, &digest) == ERR_OK)
-        made = filter_new(p, buffer_bytes(&digest));
-    if (made != NULL)
-        (void)filter_keep(p, &p->values, made);
+    enum err e = rowgroup_digest_of_body(p->signal, p->body, &digest);
+    if (e == ERR_OK) {
+        struct pending_filter *made = filter_new(p, buffer_bytes(&digest));
+        if (made != NULL)
+            (void)filter_keep(p, &p->values, made);
+        else
+            e = ERR_BUDGET;
+    }
     buffer_deinit(&digest);
-    return true;
+    return e;
 }
 
 /* ---- Chains: all under the view's lock ------------------------------------------------------- */

@@ -44,7 +44,7 @@ struct pending {
     _Atomic bool has_bounds;
     _Atomic uint64_t start_min_unix_ns, start_max_unix_ns;
     _Atomic(struct pending_filter *) traces; /* likewise: a filter of its items' trace IDs */
-    _Atomic(struct pending_filter *) values; /* a digest, where somebody looked in vain */
+    _Atomic(struct pending_filter *) values; /* a digest, while somebody asks for values */
 };
 
 /* A request as it will be pending. The body is copied when the arena is much larger than it, else
@@ -67,10 +67,11 @@ void pending_bounds(struct pending *p, uint64_t *out_min_unix_ns, uint64_t *out_
 bool pending_may_contain(struct pending *p, uint64_t trace_hash);
 
 /* False: no item of it can match, as far as is known without looking. Never walks over the body. */
-bool pending_may_match(struct pending *p, const struct expr *filter);
-/* Have the call above know: walks over the body. True: that was done now; it is kept with the body, and charged
- * with it. */
-bool pending_learn(struct pending *p);
+bool pending_may_match(struct pending *p, const struct rowgroup_question *question);
+/* Have the call above know: walks over the body, the first time. What is known is kept with the body, and charged with it.
+ * ERR_NOMEM, ERR_BUDGET. */
+NODISCARD enum err pending_learn(struct pending *p);
+bool pending_is_known(const struct pending *p);
 
 struct pending_range {
     struct pending *first; /* a counted reference, or NULL */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is known of a pending body: before anybody looked in vain nothing is ruled out, and nothing is walked over;
+/* What is known of a pending body: before it is learned nothing is ruled out, and nothing is walked over;
  * after that, every value that is in it may match, nearly none that is not does, and the memory for it is charged
  * while the body lives, and refused where there is none. Its bounds in time are those that the door has found. */
 #include "base/budget.h"
@@ -53,7 +53,9 @@ static bool may(struct fixture *f, enum expr_scope scope, struct bytes key, stru
         &f->arena, EXPR_EQ, expr_attribute(&f->arena, scope, key),
         expr_const(&f->arena, (struct expr_value){ .type = EXPR_STRING, .bytes = value }));
     assert_non_null(filter);
-    return pending_may_match(f->pending, filter);
+    struct rowgroup_question question;
+    rowgroup_question_init(&question, filter);
+    return pending_may_match(f->pending, &question);
 }
 
 /* How many attributes with strings there are; each may match. */
@@ -104,9 +106,12 @@ static void what_is_there_may_match(void **state)
         struct bytes key = BYTES_LITERAL("nowhere"), value = BYTES_LITERAL("nothing");
         assert_true(may(&f, EXPR_SCOPE_ANY, key, value));
         assert_int_equal(budget_used(&f.budget), 0);
-        assert_true(pending_learn(f.pending));
-        assert_false(pending_learn(f.pending)); /* once */
-        assert_true(budget_used(&f.budget) > 0);
+        assert_false(pending_is_known(f.pending));
+        assert_int_equal(pending_learn(f.pending), ERR_OK);
+        size_t used = budget_used(&f.budget);
+        assert_true(pending_is_known(f.pending) && used > 0);
+        assert_int_equal(pending_learn(f.pending), ERR_OK); /* once */
+        assert_int_equal(budget_used(&f.budget), used);
         found += check_all(&f, signal);
         for (unsigned i = 0; i < 50; i++, asked++) {
             char text[24];
@@ -126,7 +131,8 @@ static void memory_that_is_refused_rules_nothing_out(void **state)
     (void)state;
     struct fixture f;
     fixture_begin(&f, SIGNAL_TRACES, 4, 16);
-    assert_true(pending_learn(f.pending)); /* in vain, and it took its time */
+    assert_int_equal(pending_learn(f.pending), ERR_BUDGET);
+    assert_false(pending_is_known(f.pending));
     assert_int_equal(budget_used(&f.budget), 0);
     assert_true(may(&f, EXPR_SCOPE_ANY, BYTES_LITERAL("nowhere"), BYTES_LITERAL("nothing")));
     fixture_end(&f);
