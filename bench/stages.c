@@ -2,13 +2,15 @@
 /* stages - fixed work through each stage of the path, counted.
  *
  *   stages --directory NEW [--spans N] [--only receive|decode|store] [--defect NAME]
+ *   stages --rollups-time ROUNDS [--spans N]
  *
  * Prints allocations, copied and written bytes of each stage as JSON. Under
  *
  *   valgrind --tool=callgrind --instr-atstart=no stages ...
  *
  * a dump of the profile follows each stage, with its name as the trigger, and its total is the instructions.
- * tests/gates compares both with what is committed. */
+ * tests/gates compares both with what is committed. The second form prints processor time: what rollups and edges add
+ * to building row groups. */
 #include "bench/stages.h"
 
 #include "base/text.h"
@@ -19,10 +21,12 @@
 
 #define SPANS_DEFAULT 32768u
 #define BATCH         512u
+#define ROUNDS_MAX    10000u
 
 struct options {
     const char *directory, *only;
     uint64_t spans;
+    uint64_t rollups_rounds; /* 0: count */
     enum stages_defect defect;
 };
 
@@ -48,10 +52,14 @@ static bool options_parse(int argc, char **argv, struct options *o)
         else if (strcmp(argv[i], "--spans") == 0 &&
                  text_u64_parse(bytes_text(argv[i + 1]), &o->spans))
             continue;
+        else if (strcmp(argv[i], "--rollups-time") == 0 &&
+                 text_u64_parse(bytes_text(argv[i + 1]), &o->rollups_rounds))
+            continue;
         else if (strcmp(argv[i], "--defect") != 0 || !defect_parse(argv[i + 1], &o->defect))
             return false;
     }
-    return argc % 2 == 1 && o->directory != NULL && o->spans >= BATCH;
+    bool has_work = o->directory != NULL || o->rollups_rounds > 0;
+    return argc % 2 == 1 && has_work && o->spans >= BATCH && o->rollups_rounds <= ROUNDS_MAX;
 }
 
 static enum err request_add(struct stages_work *work, struct bytes plain, uint32_t spans,
@@ -107,12 +115,18 @@ int main(int argc, char **argv)
     struct stages_work work;
     if (!options_parse(argc, argv, &o)) {
         (void)fputs("usage: stages --directory NEW [--spans N] [--only receive|decode|store] "
-                    "[--defect allocation|copy|work|write]\n",
+                    "[--defect allocation|copy|work|write]\n"
+                    "       stages --rollups-time ROUNDS [--spans N]\n",
                     stderr);
         return 2;
     }
     if (work_make(o.spans, &work) != ERR_OK)
         return 1;
+    if (o.rollups_rounds > 0) {
+        bool is_timed = stages_time(&work, o.rollups_rounds);
+        arena_deinit(&work.arena);
+        return is_timed ? 0 : 1;
+    }
     bool is_ok = !is_wanted(&o, "receive") || stages_receive(&work, o.defect);
     is_ok = is_ok && (!is_wanted(&o, "decode") || stages_decode(&work, o.defect));
     is_ok = is_ok && (!is_wanted(&o, "decode") || stages_derive(&work));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* stages.h - what each stage of the path costs, counted and not timed.
+/* stages.h - what each stage of the path costs, counted; and one that is timed.
  *
  * Role       fixed, seeded work goes through one stage after the other: stages_receive.c, the wire and
  *            inflating; stages_decode.c, the checking walk and columns; stages_derive.c, rollups alone;
@@ -53,6 +53,8 @@ void stages_print(struct buffer *out);
 NODISCARD bool stages_receive(const struct stages_work *work, enum stages_defect defect);
 NODISCARD bool stages_decode(const struct stages_work *work, enum stages_defect defect);
 NODISCARD bool stages_derive(const struct stages_work *work);
+/* Not counted, but timed: what rollups and edges add to building row groups. Prints lines. */
+NODISCARD bool stages_time(const struct stages_work *work, uint64_t rounds);
 /* In a new directory. */
 NODISCARD bool stages_store(const struct stages_work *work, const char *directory,
                             enum stages_defect defect);

@@ -5,8 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "storage/derive/pairing.h"
-#include "storage/derive/totals.h"
+#include "bench/stages_rollups.h"
 #include "storage/rowgroup/rowgroup.h"
 
 #include <stdio.h>
@@ -49,35 +48,64 @@ static void on_span(void *context, uint32_t number, struct bytes resource,
     r->spans[r->count++].span.attribute_codes = is_gathered ? codes : NULL;
 }
 
-struct derive {
-    struct intake intake;
-    struct totals totals;
-    struct half_table halves;
-    struct buffer minutes, changes;
-};
+/* ---- What the engine does for a group: storage/sqlite/derived.c ---- */
 
-/* What the engine does for a group: storage/sqlite/derived.c. */
-static bool group_derive(struct derive *d, const struct recording *r, uint64_t now_unix_ns)
+bool stages_rollups_init(struct stages_rollups *r)
+{
+    *r = (struct stages_rollups){ 0 };
+    intake_init(&r->intake, BYTES_MAX);
+    buffer_init(&r->minutes, BYTES_MAX);
+    buffer_init(&r->changes, BYTES_MAX);
+    r->intake.admit = totals_admit_series;
+    r->intake.admit_service = totals_admit_service;
+    r->intake.admit_again = totals_admit_again;
+    r->intake.admit_changes = totals_changes;
+    r->intake.admit_edge = totals_admit_edge;
+    r->intake.admit_context = &r->totals;
+    r->intake.is_by_trace = true;
+    return totals_init(&r->totals) == ERR_OK && half_table_init(&r->halves, HALVES_MAX) == ERR_OK;
+}
+
+void stages_rollups_deinit(struct stages_rollups *r)
+{
+    half_table_deinit(&r->halves);
+    totals_deinit(&r->totals);
+    buffer_deinit(&r->minutes);
+    buffer_deinit(&r->changes);
+    intake_deinit(&r->intake);
+}
+
+void stages_rollups_begin(struct stages_rollups *r)
+{
+    intake_reset(&r->intake);
+    buffer_reset(&r->minutes);
+    buffer_reset(&r->changes);
+}
+
+bool stages_rollups_end(struct stages_rollups *r, uint64_t spans, uint64_t now_unix_ns)
 {
     struct pairing pairing;
     struct tally_span span;
-    intake_reset(&d->intake);
-    buffer_reset(&d->minutes);
-    buffer_reset(&d->changes);
+    if (intake_error(&r->intake) != ERR_OK ||
+        pairing_run(&r->intake, &r->halves, now_unix_ns, &pairing) != ERR_OK ||
+        tally_encode(&r->intake.tally, &r->minutes, &span) != ERR_OK)
+        return false;
+    half_changes_encode(&pairing.changes, &r->changes);
+    half_table_apply(&r->halves, &pairing.changes);
+    totals_add(&r->totals, &r->intake.tally, now_unix_ns, now_unix_ns);
+    return buffer_error(&r->changes) == ERR_OK && r->intake.spans == spans;
+}
+
+static bool group_derive(struct stages_rollups *d, const struct recording *r, uint64_t now_unix_ns)
+{
+    stages_rollups_begin(d);
     for (size_t i = 0; i < r->count; i++)
         intake_add(&d->intake, r->spans[i].context, r->spans[i].resource, &r->spans[i].span);
-    if (intake_error(&d->intake) != ERR_OK ||
-        pairing_run(&d->intake, &d->halves, now_unix_ns, &pairing) != ERR_OK ||
-        tally_encode(&d->intake.tally, &d->minutes, &span) != ERR_OK)
-        return false;
-    half_changes_encode(&pairing.changes, &d->changes);
-    half_table_apply(&d->halves, &pairing.changes);
-    totals_add(&d->totals, &d->intake.tally, now_unix_ns, now_unix_ns);
-    return buffer_error(&d->changes) == ERR_OK && d->intake.spans == r->count;
+    return stages_rollups_end(d, r->count, now_unix_ns);
 }
 
 /* A group that is not counted fills the tables, which the engine keeps: of other traces, as it would be. */
-static bool derive(struct derive *d, struct recording *r)
+static bool derive(struct stages_rollups *d, struct recording *r)
 {
     bool is_ok = true;
     for (int pass = 0; pass < 2; pass++) {
@@ -120,30 +148,14 @@ bool stages_derive(const struct stages_work *work)
 {
     struct recording r = { .capacity = (size_t)work->spans };
     struct rowgroup_builder *builder = NULL; /* resources lie in its memory */
-    struct derive d = { 0 };
+    struct stages_rollups d;
     arena_init(&r.arena, BYTES_MAX, NULL);
     r.spans = mem_alloc_array(r.capacity + 1, sizeof *r.spans);
-    intake_init(&d.intake, BYTES_MAX);
-    buffer_init(&d.minutes, BYTES_MAX);
-    buffer_init(&d.changes, BYTES_MAX);
-    enum err e = totals_init(&d.totals);
-    if (e == ERR_OK)
-        e = half_table_init(&d.halves, HALVES_MAX);
-    d.intake.admit = totals_admit_series;
-    d.intake.admit_service = totals_admit_service;
-    d.intake.admit_again = totals_admit_again;
-    d.intake.admit_changes = totals_changes;
-    d.intake.admit_edge = totals_admit_edge;
-    d.intake.admit_context = &d.totals;
-    d.intake.is_by_trace = true;
-    bool is_ok = e == ERR_OK && r.spans != NULL && record(work, &r, &builder) && derive(&d, &r);
+    bool is_ok =
+        stages_rollups_init(&d) && r.spans != NULL && record(work, &r, &builder) && derive(&d, &r);
     if (!is_ok)
         (void)fputs("rollups: not every span was counted\n", stderr);
-    half_table_deinit(&d.halves);
-    totals_deinit(&d.totals);
-    buffer_deinit(&d.minutes);
-    buffer_deinit(&d.changes);
-    intake_deinit(&d.intake);
+    stages_rollups_deinit(&d);
     rowgroup_builder_close(builder);
     mem_free(r.spans);
     arena_deinit(&r.arena);
