@@ -15,7 +15,7 @@ struct intern {
     struct arena text;
     struct bytes *entries; /* [count] */
     uint32_t *slots;       /* open addressing, entry number + 1 */
-    uint64_t *hashes;      /* [count] */
+    uint64_t *hashes;      /* [count]: hash_bytes() of each */
     uint32_t count, capacity, slot_mask;
     uint32_t count_max;
     struct budget *budget; /* NULL, or what all of the memory is charged to */

@@ -64,10 +64,9 @@ static bool walk(const struct stages_work *work, enum stages_defect defect)
     return spans == work->spans;
 }
 
-static void on_span(void *context, uint32_t number, struct bytes resource,
-                    const struct derive_span *span)
+static void on_spans(void *context, const struct derive_span *spans, size_t count)
 {
-    intake_add(context, number, resource, span);
+    intake_add(context, spans, count);
 }
 
 /* A group that is not counted makes the builder's memory, which the engine keeps from one to the next. */
@@ -78,8 +77,8 @@ static bool build(const struct stages_work *work, const char *stage, struct inta
     hash_key_derive(seed, &key);
     struct rowgroup_options options = { .signal = SIGNAL_TRACES, .content_key = &key };
     if (intake != NULL) {
-        options.on_span = on_span;
-        options.on_span_context = intake;
+        options.on_spans = on_spans;
+        options.on_spans_context = intake;
     }
     struct rowgroup_builder *b;
     if (rowgroup_builder_open(&options, &b) != ERR_OK)

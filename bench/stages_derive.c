@@ -13,23 +13,15 @@
 #define BYTES_MAX ((size_t)256 << 20)
 
 /* The spans as the builder hands them over. */
-struct recorded {
-    struct derive_span span;
-    struct bytes resource;
-    uint32_t context;
-};
-
 struct recording {
     struct arena arena; /* of the attributes */
-    struct recorded *spans;
+    struct derive_span *spans;
     size_t count, capacity;
     bool is_failed;
 };
 
-static void on_span(void *context, uint32_t number, struct bytes resource,
-                    const struct derive_span *span)
+static void record_span(struct recording *r, const struct derive_span *span)
 {
-    struct recording *r = context;
     size_t count = span->attributes_count;
     bool is_gathered = span->attributes != NULL;
     struct bytes *attributes = arena_alloc(&r->arena, (count + 1) * sizeof *attributes);
@@ -42,10 +34,15 @@ static void on_span(void *context, uint32_t number, struct bytes resource,
         attributes[i] = span->attributes[i];
         codes[i] = span->attribute_codes[i];
     }
-    r->spans[r->count] =
-        (struct recorded){ .span = *span, .resource = resource, .context = number };
-    r->spans[r->count].span.attributes = is_gathered ? attributes : NULL;
-    r->spans[r->count++].span.attribute_codes = is_gathered ? codes : NULL;
+    r->spans[r->count] = *span;
+    r->spans[r->count].attributes = is_gathered ? attributes : NULL;
+    r->spans[r->count++].attribute_codes = is_gathered ? codes : NULL;
+}
+
+static void on_spans(void *context, const struct derive_span *spans, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        record_span(context, &spans[i]);
 }
 
 /* ---- What the engine does for a group: storage/sqlite/derived.c ---- */
@@ -99,8 +96,9 @@ bool stages_rollups_end(struct stages_rollups *r, uint64_t spans, uint64_t now_u
 static bool group_derive(struct stages_rollups *d, const struct recording *r, uint64_t now_unix_ns)
 {
     stages_rollups_begin(d);
-    for (size_t i = 0; i < r->count; i++)
-        intake_add(&d->intake, r->spans[i].context, r->spans[i].resource, &r->spans[i].span);
+    for (size_t i = 0; i < r->count; i += DERIVE_SPANS_MAX)
+        intake_add(&d->intake, r->spans + i,
+                   r->count - i < DERIVE_SPANS_MAX ? r->count - i : DERIVE_SPANS_MAX);
     return stages_rollups_end(d, r->count, now_unix_ns);
 }
 
@@ -117,7 +115,7 @@ static bool derive(struct stages_rollups *d, struct recording *r)
             stage_result(d->minutes.len + d->changes.len);
         }
         for (size_t i = 0; i < r->count; i++)
-            r->spans[i].span.trace_high ^= 1;
+            r->spans[i].trace_high ^= 1;
     }
     return is_ok;
 }
@@ -129,7 +127,7 @@ static bool record(const struct stages_work *work, struct recording *r,
     struct hash_key key;
     hash_key_derive(seed, &key);
     struct rowgroup_options options = {
-        .signal = SIGNAL_TRACES, .content_key = &key, .on_span = on_span, .on_span_context = r
+        .signal = SIGNAL_TRACES, .content_key = &key, .on_spans = on_spans, .on_spans_context = r
     };
     struct rowgroup_summary summary = { 0 };
     struct buffer out;

@@ -42,10 +42,9 @@ static uint64_t thread_ns(void)
     return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
-static void on_span(void *context, uint32_t number, struct bytes resource,
-                    const struct derive_span *span)
+static void on_spans(void *context, const struct derive_span *spans, size_t count)
 {
-    intake_add(context, number, resource, span);
+    intake_add(context, spans, count);
 }
 
 static bool side_init(struct side *s, struct stages_rollups *rollups)
@@ -55,8 +54,8 @@ static bool side_init(struct side *s, struct stages_rollups *rollups)
     hash_key_derive(seed, &key);
     struct rowgroup_options options = { .signal = SIGNAL_TRACES, .content_key = &key };
     if (rollups != NULL) {
-        options.on_span = on_span;
-        options.on_span_context = &rollups->intake;
+        options.on_spans = on_spans;
+        options.on_spans_context = &rollups->intake;
     }
     s->rollups = rollups;
     buffer_init(&s->out, SIZE_MAX);

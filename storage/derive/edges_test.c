@@ -246,6 +246,18 @@ struct machine {
     struct intern values; /* of attributes, for their codes */
 };
 
+/* A client names its peer in one of three ways; an URL beside an address is another with each span, and says nothing. */
+static void peer_put(struct buffer *b, const struct model_span *s)
+{
+    char url[96];
+    unsigned way = s->kind == 3 && s->peer != NULL ? (unsigned)(s->id >> 32) % 3 : 0;
+    attribute_put(b, OTLP_SPAN_ATTRIBUTES, way == 1 ? "server.address" : "peer.service",
+                  way == 2 ? NULL : s->peer);
+    (void)snprintf(url, sizeof url, "http://%s/%u", way == 2 ? s->peer : "nobody",
+                   (unsigned)(s->id >> 40) % 8);
+    attribute_put(b, OTLP_SPAN_ATTRIBUTES, "url.full", way > 0 ? url : NULL);
+}
+
 static void span_feed(struct machine *x, struct buffer *scratch, const struct model_span *s)
 {
     struct bytes resource, message;
@@ -253,7 +265,7 @@ static void span_feed(struct machine *x, struct buffer *scratch, const struct mo
     attribute_put(scratch, OTLP_RESOURCE_ATTRIBUTES, "service.name", service_name(s->service));
     assert_int_equal(arena_dup(&x->messages, buffer_bytes(scratch), &resource), ERR_OK);
     buffer_reset(scratch);
-    attribute_put(scratch, OTLP_SPAN_ATTRIBUTES, "peer.service", s->peer);
+    peer_put(scratch, s);
     attribute_put(scratch, OTLP_SPAN_ATTRIBUTES, "db.namespace", s->database);
     attribute_put(scratch, OTLP_SPAN_ATTRIBUTES, "messaging.destination.name", s->queue);
     for (unsigned i = 0; i < s->links; i++) {
@@ -265,7 +277,9 @@ static void span_feed(struct machine *x, struct buffer *scratch, const struct mo
         field_put(scratch, OTLP_SPAN_LINKS, bytes_of(link, sizeof link));
     }
     assert_int_equal(arena_dup(&x->messages, buffer_bytes(scratch), &message), ERR_OK);
-    struct derive_span span = { .message = message,
+    struct derive_span span = { .context = s->service,
+                                .resource = resource,
+                                .message = message,
                                 .name = BYTES_LITERAL("work"),
                                 .trace_state =
                                     s->is_sampled ? BYTES_LITERAL("ot=th:8") : (struct bytes){ 0 },
@@ -289,7 +303,7 @@ static void span_feed(struct machine *x, struct buffer *scratch, const struct mo
         }
         span.attribute_codes = codes;
     }
-    intake_add(&x->intake, s->service, resource, &span);
+    intake_add(&x->intake, &span, 1);
 }
 
 static int trace_compare(const void *a, const void *b)

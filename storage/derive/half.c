@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "storage/derive/tally.h"
 #include "storage/derive/varint.h"
 
 #include <assert.h>
@@ -26,9 +27,10 @@ enum err half_table_init(struct half_table *t, size_t entries_max)
     while (t->buckets_count < t->entries_max)
         t->buckets_count *= 2;
     t->entries = mem_map(t->entries_max * sizeof *t->entries);
+    t->next = mem_map(t->entries_max * sizeof *t->next);
     t->buckets = mem_alloc_array(t->buckets_count, sizeof *t->buckets); /* zeroed */
     enum err e = random_system(t->secret, sizeof t->secret);
-    if (t->entries == NULL || t->buckets == NULL)
+    if (t->entries == NULL || t->next == NULL || t->buckets == NULL)
         e = ERR_NOMEM;
     if (e != ERR_OK)
         half_table_deinit(t);
@@ -39,6 +41,8 @@ void half_table_deinit(struct half_table *t)
 {
     if (t->entries != NULL)
         mem_unmap(t->entries, t->entries_max * sizeof *t->entries);
+    if (t->next != NULL)
+        mem_unmap(t->next, t->entries_max * sizeof *t->next);
     mem_free(t->buckets);
     intern_deinit(&t->nodes);
     *t = (struct half_table){ 0 };
@@ -56,24 +60,50 @@ uint64_t half_hash(const struct half_table *t, const struct half *key)
     return fold(h ^ t->secret[1], key->trace_high ^ t->secret[0]);
 }
 
-static uint32_t bucket_of(const struct half_table *t, const struct half *key, uint32_t side)
+static inline uint32_t *bucket_at(const struct half_table *t, uint64_t hash, uint32_t side)
 {
     uint32_t of_side = t->buckets_count / 2;
-    return ((uint32_t)half_hash(t, key) & (of_side - 1)) + (side == 0 ? 0 : of_side);
+    return &t->buckets[((uint32_t)hash & (of_side - 1)) + (side == 0 ? 0 : of_side)];
+}
+
+/* Thousands of halves come and go with a row group, each in a bucket anywhere: it is asked for so many before. */
+enum { AHEAD = 8 };
+static void bucket_prefetch(const struct half_table *t, const struct half *h)
+{
+    __builtin_prefetch(bucket_at(t, half_hash(t, h), half_side(h)), 1);
+}
+
+/* A link to an entry: its number + 1 below, and above bits of the hash that do not choose the bucket. */
+#define LINK_BITS 17u
+static_assert(HALVES_MAX < 1u << LINK_BITS, "a link has room for a number + 1");
+
+static inline uint32_t link_to(uint32_t number, uint64_t hash)
+{
+    return (uint32_t)(hash >> 32) << LINK_BITS | (number + 1);
+}
+
+static inline uint32_t link_number(uint32_t link)
+{
+    return (link & ((1u << LINK_BITS) - 1)) - 1;
+}
+
+static uint32_t newest_of(const struct half_table *t, const struct half *key, uint32_t side,
+                          uint64_t hash, uint64_t *steps)
+{
+    uint32_t at;
+    for (uint32_t link = *bucket_at(t, hash, side); link != 0; link = t->next[at]) {
+        at = link_number(link);
+        (*steps)++;
+        if (link == link_to(at, hash) && half_same_key(&t->entries[at].half, key))
+            return at;
+    }
+    return HALF_NONE;
 }
 
 uint32_t half_newest(const struct half_table *t, const struct half *key, uint32_t side,
                      uint64_t *steps)
 {
-    uint32_t at = t->buckets[bucket_of(t, key, side)] - 1;
-    while (at != HALF_NONE) {
-        const struct half *h = &t->entries[at].half;
-        (*steps)++;
-        if (half_same_key(h, key) && half_side(h) == side)
-            break;
-        at = t->entries[at].next_in_bucket;
-    }
-    return at;
+    return newest_of(t, key, side, half_hash(t, key), steps);
 }
 
 /* ---- Lists ----------------------------------------------------------------------------------- */
@@ -111,20 +141,14 @@ static struct half_list *list_of(struct half_table *t, uint32_t at)
     return t->entries[at].is_paired ? &t->paired : &t->waiting;
 }
 
-/* The place that holds the number + 1 of the newest of a key and a side, in a bucket or in the entry before. */
-static void newest_replace(struct half_table *t, uint32_t at, uint32_t by)
+/* The link to the newest of a key and a side: in its bucket, or beside the entry before. */
+static uint32_t *link_of(struct half_table *t, uint32_t at, uint64_t hash)
 {
-    const struct half *h = &t->entries[at].half;
-    uint32_t *bucket = &t->buckets[bucket_of(t, h, half_side(h))];
+    uint32_t *link = bucket_at(t, hash, half_side(&t->entries[at].half));
     t->steps++;
-    if (*bucket - 1 == at) {
-        *bucket = by + 1; /* HALF_NONE + 1 is 0: empty */
-        return;
-    }
-    uint32_t before = *bucket - 1;
-    for (; t->entries[before].next_in_bucket != at; before = t->entries[before].next_in_bucket)
+    for (; link_number(*link) != at; link = &t->next[link_number(*link)])
         t->steps++;
-    t->entries[before].next_in_bucket = by;
+    return link;
 }
 
 static void entry_remove(struct half_table *t, uint32_t at)
@@ -134,11 +158,15 @@ static void entry_remove(struct half_table *t, uint32_t at)
         t->entries[e->older].newer = e->newer;
     if (e->newer != HALF_NONE) {
         t->entries[e->newer].older = e->older;
-    } else if (e->older != HALF_NONE) {
-        t->entries[e->older].next_in_bucket = e->next_in_bucket;
-        newest_replace(t, at, e->older);
     } else {
-        newest_replace(t, at, e->next_in_bucket);
+        uint64_t hash = half_hash(t, &e->half);
+        uint32_t *link = link_of(t, at, hash);
+        if (e->older != HALF_NONE) {
+            t->next[e->older] = t->next[at];
+            *link = link_to(e->older, hash);
+        } else {
+            *link = t->next[at];
+        }
     }
     t->waiting_servers -= half_side(&e->half) != 0;
     list_remove(t, list_of(t, at), at);
@@ -149,16 +177,18 @@ static void entry_remove(struct half_table *t, uint32_t at)
 static void entry_link(struct half_table *t, uint32_t at)
 {
     struct half_entry *e = &t->entries[at];
-    e->older = half_newest(t, &e->half, half_side(&e->half), &t->steps);
+    uint32_t side = half_side(&e->half);
+    uint64_t hash = half_hash(t, &e->half);
+    uint32_t *link = bucket_at(t, hash, side);
+    e->older = newest_of(t, &e->half, side, hash, &t->steps);
     if (e->older != HALF_NONE) {
         t->entries[e->older].newer = at;
-        e->next_in_bucket = t->entries[e->older].next_in_bucket;
-        newest_replace(t, e->older, at);
-        return;
+        t->next[at] = t->next[e->older];
+        link = link_of(t, e->older, hash);
+    } else {
+        t->next[at] = *link;
     }
-    uint32_t *bucket = &t->buckets[bucket_of(t, &e->half, half_side(&e->half))];
-    e->next_in_bucket = *bucket - 1;
-    *bucket = at + 1;
+    *link = link_to(at, hash);
 }
 
 static uint32_t entry_take(struct half_table *t)
@@ -295,8 +325,16 @@ static void nodes_tidy(struct half_table *t)
 /* The newest stay. What is stored relies on the number: see derived_store(). */
 static void paired_bound(struct half_table *t, size_t more)
 {
-    while (t->paired.count > 0 && t->paired.count + more > half_paired_max(t))
+    uint32_t ahead = t->paired.first;
+    for (unsigned i = 0; i < AHEAD && ahead != HALF_NONE; i++)
+        ahead = t->entries[ahead].after;
+    while (t->paired.count > 0 && t->paired.count + more > half_paired_max(t)) {
+        if (ahead != HALF_NONE) {
+            bucket_prefetch(t, &t->entries[ahead].half);
+            ahead = t->entries[ahead].after;
+        }
         entry_remove(t, t->paired.first);
+    }
 }
 
 void half_table_apply(struct half_table *t, const struct half_changes *c)
@@ -317,8 +355,11 @@ void half_table_apply(struct half_table *t, const struct half_changes *c)
     memset(a.theirs, 0xFF, sizeof a.theirs);
     for (size_t i = 0; i < c->waits_count; i++)
         entry_add(&a, &c->waits[i], false);
-    for (size_t i = 0; i < c->pairs_count; i++)
+    for (size_t i = 0; i < c->pairs_count; i++) {
+        if (i + AHEAD < c->pairs_count)
+            bucket_prefetch(t, &c->pairs[i + AHEAD]);
         entry_add(&a, &c->pairs[i], true);
+    }
 }
 
 uint64_t half_table_oldest(const struct half_table *t)
@@ -408,6 +449,7 @@ static bool half_take(struct bytes *from, uint32_t nodes_count, struct half *out
         !varint_take(from, &node) || !varint_take(from, &peer) || node >= nodes_count ||
         peer > nodes_count)
         return false;
+    out->bucket = tally_bucket(out->duration_ns);
     out->node = (uint32_t)node;
     out->peer = peer == 0 ? HALF_NONE : (uint32_t)peer - 1;
     return true;
@@ -539,12 +581,14 @@ enum err half_table_copy(const struct half_table *t, struct arena *arena, struct
 {
     struct half_table copy = *t;
     copy.entries = arena_alloc_array(arena, (size_t)t->used + 1, sizeof *copy.entries);
+    copy.next = arena_alloc_array(arena, (size_t)t->used + 1, sizeof *copy.next);
     copy.buckets = arena_alloc_array(arena, t->buckets_count, sizeof *copy.buckets);
     struct bytes *nodes = arena_alloc_array(arena, (size_t)t->nodes.count + 1, sizeof *nodes);
-    if (copy.entries == NULL || copy.buckets == NULL || nodes == NULL)
+    if (copy.entries == NULL || copy.next == NULL || copy.buckets == NULL || nodes == NULL)
         return arena_failure(arena);
     if (t->used > 0) {
         memcpy(copy.entries, t->entries, t->used * sizeof *copy.entries);
+        memcpy(copy.next, t->next, t->used * sizeof *copy.next);
         memcpy(copy.buckets, t->buckets, t->buckets_count * sizeof *copy.buckets);
     }
     for (uint32_t i = 0; i < t->nodes.count; i++) {
@@ -565,6 +609,7 @@ enum err half_table_clone(const struct half_table *t, struct half_table *out)
         return e;
     if (t->used > 0) {
         memcpy(clone.entries, t->entries, t->used * sizeof *clone.entries);
+        memcpy(clone.next, t->next, t->used * sizeof *clone.next);
         memcpy(clone.buckets, t->buckets, t->buckets_count * sizeof *clone.buckets);
     }
     for (uint32_t i = 0, same; i < t->nodes.count && e == ERR_OK; i++)
@@ -587,8 +632,8 @@ enum err half_table_clone(const struct half_table *t, struct half_table *out)
 
 size_t half_table_bytes(const struct half_table *t)
 {
-    return t->used * sizeof *t->entries + t->buckets_count * sizeof *t->buckets +
-           t->nodes.text.held_bytes +
+    return t->used * (sizeof *t->entries + sizeof *t->next) +
+           t->buckets_count * sizeof *t->buckets + t->nodes.text.held_bytes +
            t->nodes.capacity * (sizeof *t->nodes.entries + sizeof *t->nodes.hashes) +
            ((size_t)t->nodes.slot_mask + 1) * sizeof *t->nodes.slots;
 }

@@ -43,16 +43,16 @@ struct half {
     uint32_t node; /* number of its service, in the owner's set of nodes */
     uint32_t peer; /* of whom its span names; HALF_NONE */
     uint32_t flags;
+    int16_t bucket; /* tally_bucket() of the duration; not stored */
 };
 
 struct half_entry {
     struct half half;
     uint64_t arrival_unix_ns; /* in the list it is in */
     uint64_t stored_unix_ns;  /* when the row group was built that it is stored with */
-    uint32_t next_in_bucket; /* of the newest of a key and a side; the others are not in a bucket */
-    uint32_t newer, older;   /* of equal key and side; HALF_NONE */
-    uint32_t before, after;  /* in the list it is in, by arrival */
-    bool is_paired;          /* a client that has met its server */
+    uint32_t newer, older;    /* of equal key and side; HALF_NONE */
+    uint32_t before, after;   /* in the list it is in, by arrival */
+    bool is_paired;           /* a client that has met its server */
 };
 
 struct half_list {
@@ -63,7 +63,11 @@ struct half_table {
     struct half_entry
         *entries; /* [entries_max], straight from the kernel: only what is used takes memory */
     uint32_t entries_max;
-    uint32_t *buckets;      /* [buckets_count], number + 1: half for clients, half for servers */
+    /* Links: number + 1, with bits of the key's hash above it, so that most others in a bucket are passed over without
+     * a look at their entries, which lie anywhere in megabytes. Half of the buckets are for clients, half for
+     * servers. A bucket has the newest of each key and side. */
+    uint32_t *buckets;      /* [buckets_count]: to the first */
+    uint32_t *next;         /* [entries_max], as entries: to the next in its bucket */
     uint32_t buckets_count; /* a power of two */
     uint32_t used;          /* entries that were ever in use */
     struct half_list free, waiting, paired;

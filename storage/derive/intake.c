@@ -36,6 +36,9 @@ struct intake_slot {
     uint64_t changes;
     uint32_t group; /* that asked for it last */
     uint32_t series;
+    struct tally_point
+        *point; /* of that group: the one that was counted in last, and when it begins */
+    uint64_t point_unix_ns;
 };
 
 void intake_init(struct intake *in, size_t bytes_max)
@@ -121,9 +124,14 @@ static uint64_t slot_key(uint32_t node, uint32_t name_plus_one, uint32_t kind, u
     return (uint64_t)name_plus_one << 32 | (uint64_t)node << 5 | kind << 2 | status;
 }
 
+static inline uint32_t slot_first(uint32_t mask, uint64_t key)
+{
+    return (uint32_t)wire_fold(key, UINT64_C(0x9E3779B97F4A7C15)) & mask;
+}
+
 static uint32_t slot_of(const struct intake_slot *slots, uint32_t mask, uint64_t key)
 {
-    uint32_t at = (uint32_t)wire_fold(key, UINT64_C(0x9E3779B97F4A7C15)) & mask;
+    uint32_t at = slot_first(mask, key);
     while (slots[at].key != key && slots[at].key != 0)
         at = (at + 1) & mask;
     return at;
@@ -363,9 +371,8 @@ static inline uint32_t name_of(struct intake *in, const struct derive_span *s)
 }
 
 /* A series that the group has not seen yet, in the slot where it is, or is to be. */
-static __attribute__((noinline)) bool slot_fill(struct intake *in, const struct intake_context *c,
-                                                const struct derive_span *s, uint64_t key,
-                                                struct intake_slot *slot, uint32_t *out)
+static bool slot_fill(struct intake *in, const struct intake_context *c,
+                      const struct derive_span *s, uint64_t key, struct intake_slot *slot)
 {
     bool is_known = slot->key == key && in->admit_again != NULL && slot->changes == in->changes;
     struct intake_slot filled = { .key = key, .changes = in->changes };
@@ -377,24 +384,34 @@ static __attribute__((noinline)) bool slot_fill(struct intake *in, const struct 
         *slot = filled;
     }
     slot->group = in->group;
-    *out = slot->series;
-    return in->slots_used < in->slots_mask / 2 || !intake_failed(in, slots_grow(in));
+    return true;
 }
 
-/* The series of a span: nearly always one that is known by these very parts. */
-static inline bool series_find(struct intake *in, const struct intake_context *c,
-                               const struct derive_span *s, uint32_t kind, uint32_t status,
-                               uint32_t *out)
+/* The point of a series in the group, or in the minute, that none was asked of before. NULL after a failure. */
+static __attribute__((noinline)) struct tally_point *
+slot_point(struct intake *in, const struct intake_context *c, const struct derive_span *s,
+           uint64_t key, uint64_t unix_ns, struct intake_slot *slot)
 {
-    uint32_t name = name_of(in, s);
-    if (name == 0)
-        return false;
-    uint64_t key = slot_key(c->node, name, kind, status);
+    struct tally_point *p;
+    if ((slot->group != in->group && !slot_fill(in, c, s, key, slot)) ||
+        intake_failed(in, tally_at(&in->tally, slot->series, unix_ns, &p)))
+        return NULL;
+    slot->point = p;
+    slot->point_unix_ns = p->start_unix_ns;
+    if (in->slots_used >= in->slots_mask / 2 && intake_failed(in, slots_grow(in)))
+        return NULL;
+    return p;
+}
+
+/* Where a span is counted: nearly always a point that is known by these very parts. NULL after a failure. */
+static inline struct tally_point *point_find(struct intake *in, const struct derive_span *s,
+                                             uint64_t key)
+{
+    uint64_t unix_ns = intake_time(in, s->start_unix_ns);
     struct intake_slot *slot = &in->slots[slot_of(in->slots, in->slots_mask, key)];
-    if (slot->group != in->group)
-        return slot_fill(in, c, s, key, slot, out);
-    *out = slot->series;
-    return true;
+    if (slot->group != in->group || unix_ns - slot->point_unix_ns >= in->tally.width_ns)
+        return slot_point(in, &in->contexts[s->context], s, key, unix_ns, slot);
+    return slot->point;
 }
 
 static struct derived_exemplar exemplar_of(const struct derive_span *s)
@@ -418,27 +435,23 @@ static __attribute__((noinline)) void point_example(struct tally_point *p,
         p->failed = x;
 }
 
-/* UINT32_MAX after a failure, else the series. */
-static inline uint32_t red_count(struct intake *in, const struct intake_context *c,
-                                 const struct derive_span *s, uint64_t weight)
+/* False after a failure. bucket: of the duration. */
+static inline bool red_count(struct intake *in, const struct derive_span *s, uint64_t weight,
+                             int16_t bucket, struct tally_point *p)
 {
-    uint32_t kind = s->kind <= 5 ? s->kind : 0, status = s->status <= 2 ? s->status : 0;
-    uint32_t series;
-    struct tally_point *p;
-    if (!series_find(in, c, s, kind, status, &series) ||
-        intake_failed(in, tally_at(&in->tally, series, intake_time(in, s->start_unix_ns), &p)) ||
-        intake_failed(in, tally_duration(&in->tally, &p->first_values, s->duration_ns)))
-        return UINT32_MAX;
+    bool is_failed = s->status == 2;
+    if (intake_failed(in, tally_duration(&in->tally, &p->first_values, s->duration_ns, bucket)))
+        return false;
     p->calls++;
     p->bytes += s->message.len;
     p->estimated_calls = intake_add_saturating(p->estimated_calls, weight);
-    if (status == 2) {
+    if (is_failed) {
         p->errors++;
         p->estimated_errors = intake_add_saturating(p->estimated_errors, weight);
     }
-    if (status == 2 || s->duration_ns >= p->slowest.duration_ns)
-        point_example(p, s, status == 2);
-    return series;
+    if (is_failed || s->duration_ns >= p->slowest.duration_ns)
+        point_example(p, s, is_failed);
+    return true;
 }
 
 static __attribute__((noinline)) void intake_trace_begin(struct intake *in,
@@ -449,23 +462,65 @@ static __attribute__((noinline)) void intake_trace_begin(struct intake *in,
     in->trace.trace_high = s->trace_high;
 }
 
-void intake_add(struct intake *in, uint32_t context, struct bytes resource,
-                const struct derive_span *s)
+static inline void span_count(struct intake *in, const struct derive_span *s, struct tally_point *p)
 {
-    if (in->error != ERR_OK)
-        return;
-    bool is_known = context < in->contexts_capacity && in->contexts[context].is_known;
-    struct intake_context *c =
-        is_known ? &in->contexts[context] : context_get(in, context, resource);
-    if (c == NULL)
-        return;
     if (s->trace_low != in->trace.trace_low || s->trace_high != in->trace.trace_high)
         intake_trace_begin(in, s);
     uint64_t weight = s->trace_state.len == 0 ? WEIGHT_ONE : weight_of_trace_state(s->trace_state);
-    in->spans++;
-    uint32_t series = red_count(in, c, s, weight);
-    if (s->kind - 2 <= 3 && !in->skips_edges && series != UINT32_MAX)
-        intake_span_edges(in, c, s, series, weight != WEIGHT_ONE);
+    int16_t bucket = tally_bucket(s->duration_ns);
+    if (red_count(in, s, weight, bucket, p) && s->kind - 2 <= 3 && !in->skips_edges)
+        intake_span_edges(in, &in->contexts[s->context], s, p->series, bucket,
+                          weight != WEIGHT_ONE);
+}
+
+static inline bool context_known(struct intake *in, const struct derive_span *s)
+{
+    return (s->context < in->contexts_capacity && in->contexts[s->context].is_known) ||
+           context_get(in, s->context, s->resource) != NULL;
+}
+
+/* Of a series that the group has not seen: its place is noted. */
+static inline void slot_prefetch(const struct intake *in, uint64_t key)
+{
+    const struct intake_slot *slot = &in->slots[slot_first(in->slots_mask, key)];
+    if (slot->group != in->group)
+        __builtin_prefetch(slot->place);
+}
+
+/* Which slot a span's series has. 0 after a failure. */
+static inline uint64_t span_key(struct intake *in, const struct derive_span *s)
+{
+    uint32_t kind = s->kind <= 5 ? s->kind : 0, status = s->status <= 2 ? s->status : 0;
+    uint32_t name = context_known(in, s) ? name_of(in, s) : 0;
+    return name == 0 ? 0 : slot_key(in->contexts[s->context].node, name, kind, status);
+}
+
+/* Slots, points and peers of hundreds of series lie in nearly a megabyte, which whoever builds the row group has
+ * pushed out of the near memory meanwhile: so of all spans one is asked for after the other, and only then they are
+ * counted. */
+void intake_add(struct intake *in, const struct derive_span *spans, size_t count)
+{
+    uint64_t keys[DERIVE_SPANS_MAX];
+    struct tally_point *points[DERIVE_SPANS_MAX];
+    assert(count <= DERIVE_SPANS_MAX);
+    for (size_t i = 0; i < count && in->error == ERR_OK; i++) {
+        keys[i] = span_key(in, &spans[i]);
+        if (keys[i] != 0)
+            __builtin_prefetch(&in->slots[slot_first(in->slots_mask, keys[i])]);
+    }
+    for (size_t i = 0; i < count && in->error == ERR_OK; i++)
+        slot_prefetch(in, keys[i]);
+    for (size_t i = 0; i < count && in->error == ERR_OK; i++) {
+        points[i] = point_find(in, &spans[i], keys[i]);
+        if (points[i] != NULL)
+            tally_point_prefetch(points[i]);
+    }
+    for (size_t i = 0; i < count && in->error == ERR_OK; i++)
+        if (derive_asks(spans[i].kind, spans[i].parent_id != 0))
+            intake_peer_prefetch(in, points[i]->series);
+    for (size_t i = 0; i < count && in->error == ERR_OK; i++)
+        span_count(in, &spans[i], points[i]);
+    in->spans += in->error == ERR_OK ? count : 0;
 }
 
 /* ---- Bodies ---------------------------------------------------------------------------------- */
@@ -481,6 +536,7 @@ void intake_add_body(struct intake *in, struct bytes body)
         struct bytes attributes[DERIVE_ATTRIBUTES_MAX];
         otlp_span_read(it.item, &span);
         struct derive_span s = {
+            .resource = it.resource.resource,
             .message = it.item,
             .name = span.name,
             .trace_state = span.trace_state,
@@ -494,7 +550,8 @@ void intake_add_body(struct intake *in, struct bytes body)
             .status = span.status.code,
             .links_count = span.links_count,
         };
-        derive_gather(&s, attributes);
-        intake_add(in, 0, it.resource.resource, &s);
+        if (derive_asks(s.kind, s.parent_id != 0))
+            derive_gather(&s, attributes);
+        intake_add(in, &s, 1);
     }
 }

@@ -37,10 +37,14 @@ typedef void intake_admit_edge_fn(void *context, struct edge_key *key);
 
 struct intake_halves {
     struct half *list;
-    uint8_t *state; /* enum half_state of each */
+    uint8_t *state; /* enum half_state of each, several */
     uint32_t count, capacity;
 };
-enum half_state { HALF_MET = 1, HALF_SOUGHT = 2 /* a caller that is looked for by its key */ };
+enum half_state {
+    HALF_MET = 1,
+    HALF_SOUGHT = 2, /* a caller that is looked for by its key */
+    HALF_SENT = 4    /* one that sent a message */
+};
 
 /* The trace at hand: what it has is behind these in callers and servers. */
 struct intake_trace {
@@ -96,9 +100,8 @@ void intake_init(struct intake *in, size_t bytes_max);
 void intake_deinit(struct intake *in);
 void intake_reset(struct intake *in); /* forgets all, keeps some memory */
 
-/* One span. Spans with equal `context`, a small number, have equal resources. */
-void intake_add(struct intake *in, uint32_t context, struct bytes resource,
-                const struct derive_span *span);
+/* Some spans, DERIVE_SPANS_MAX at most. */
+void intake_add(struct intake *in, const struct derive_span *spans, size_t count);
 /* All spans of a body, with contexts of their own. */
 void intake_add_body(struct intake *in, struct bytes body);
 NODISCARD static inline enum err intake_error(const struct intake *in)

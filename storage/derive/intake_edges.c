@@ -11,15 +11,17 @@
 #define PEER_ATTRIBUTES_MAX 8u   /* that are remembered of one */
 
 struct intake_edge {
-    uint32_t client, server, via, series_plus_one;
-    uint8_t type;
+    uint64_t ends; /* numbers of the client, above, and of the server */
+    uint64_t how;  /* of the queue between, or HALF_NONE, above; and enum connection_type */
+    uint32_t series_plus_one;
     uint64_t changes; /* when it was asked for */
 };
 
 struct intake_peer {
     uint32_t group; /* of the last span */
-    bool is_known, has_codes;
-    bool has_queue; /* a destination is named */
+    bool is_known;
+    bool has_queue;  /* a destination is named */
+    uint8_t ignored; /* of these attributes, by bits, the key counts alone */
     enum peer_role role;
     uint32_t node;          /* HALF_NONE: they name nobody */
     uint32_t edge_plus_one; /* of the edge to it, + 1, once that is known */
@@ -70,9 +72,9 @@ uint32_t intake_node(struct intake *in, const struct derived_node *node)
 
 /* ---- Counting -------------------------------------------------------------------------------- */
 
-static inline uint32_t edge_hash(const struct intake_edge *of)
+static inline uint32_t edge_hash(uint64_t ends, uint64_t how)
 {
-    return of->client * 31 + of->server * 0x9E3779B1u + of->via;
+    return (uint32_t)wire_fold(ends ^ how << 20, UINT64_C(0x9E3779B97F4A7C15));
 }
 
 static __attribute__((noinline)) bool edges_grow(struct intake *in)
@@ -88,7 +90,7 @@ static __attribute__((noinline)) bool edges_grow(struct intake *in)
     for (uint32_t i = 0; i < old_count; i++) {
         if (old[i].series_plus_one == 0)
             continue;
-        uint32_t at = edge_hash(&old[i]) & (count - 1);
+        uint32_t at = edge_hash(old[i].ends, old[i].how) & (count - 1);
         while (edges[at].series_plus_one != 0)
             at = (at + 1) & (count - 1);
         edges[at] = old[i];
@@ -97,16 +99,17 @@ static __attribute__((noinline)) bool edges_grow(struct intake *in)
     return true;
 }
 
-static bool edge_series_make(struct intake *in, const struct intake_edge *of, uint32_t *out)
+static bool edge_series_make(struct intake *in, uint64_t ends, uint64_t how, uint32_t *out)
 {
-    struct edge_key key = { .type = (enum connection_type)of->type };
+    uint32_t client = (uint32_t)(ends >> 32), server = (uint32_t)ends, via = (uint32_t)(how >> 32);
+    struct edge_key key = { .type = (enum connection_type)(uint32_t)how };
     struct derived_node queue;
-    bool is_read = node_key_read(intern_get(&in->nodes, of->client), &key.client) &&
-                   node_key_read(intern_get(&in->nodes, of->server), &key.server) &&
-                   (of->via == HALF_NONE || node_key_read(intern_get(&in->nodes, of->via), &queue));
+    bool is_read = node_key_read(intern_get(&in->nodes, client), &key.client) &&
+                   node_key_read(intern_get(&in->nodes, server), &key.server) &&
+                   (via == HALF_NONE || node_key_read(intern_get(&in->nodes, via), &queue));
     assert(is_read);
     (void)is_read;
-    if (of->via != HALF_NONE)
+    if (via != HALF_NONE)
         key.via = queue.name;
     if (in->admit_edge != NULL)
         in->admit_edge(in->admit_context, &key);
@@ -117,30 +120,32 @@ static bool edge_series_make(struct intake *in, const struct intake_edge *of, ui
 }
 
 /* One that the group has not asked for, in its place. */
-static __attribute__((noinline)) bool edge_fill(struct intake *in, const struct intake_edge *of,
+static __attribute__((noinline)) bool edge_fill(struct intake *in, uint64_t ends, uint64_t how,
                                                 struct intake_edge *place)
 {
     uint32_t series;
-    if (!edge_series_make(in, of, &series))
+    if (!edge_series_make(in, ends, how, &series))
         return false;
     in->edges_used += place->series_plus_one == 0;
-    *place = *of;
-    place->series_plus_one = series + 1;
-    place->changes = in->changes;
+    *place = (struct intake_edge){
+        .ends = ends, .how = how, .series_plus_one = series + 1, .changes = in->changes
+    };
     return true;
 }
 
-static inline bool edge_series(struct intake *in, const struct intake_edge *of, uint32_t *out)
+/* The parts of a key in two words, so that it is compared without a way through memory. */
+static inline bool edge_series(struct intake *in, uint32_t client, uint32_t server,
+                               enum connection_type type, uint32_t via, uint32_t *out)
 {
+    uint64_t ends = (uint64_t)client << 32 | server, how = (uint64_t)via << 32 | type;
     if ((in->edges == NULL || in->edges_used >= in->edges_mask / 2) && !edges_grow(in))
         return false;
-    uint32_t at = edge_hash(of) & in->edges_mask;
+    uint32_t at = edge_hash(ends, how) & in->edges_mask;
     struct intake_edge *e = &in->edges[at];
     for (; e->series_plus_one != 0; e = &in->edges[at = (at + 1) & in->edges_mask])
-        if (e->client == of->client && e->server == of->server && e->via == of->via &&
-            e->type == of->type)
+        if (e->ends == ends && e->how == how)
             break;
-    if ((e->series_plus_one == 0 || e->changes != in->changes) && !edge_fill(in, of, e))
+    if ((e->series_plus_one == 0 || e->changes != in->changes) && !edge_fill(in, ends, how, e))
         return false;
     *out = e->series_plus_one - 1;
     return true;
@@ -183,43 +188,51 @@ static inline struct tally_point *edge_count(struct intake *in, uint32_t series,
     return p;
 }
 
-static inline bool duration_count(struct intake *in, struct tally_values *v, uint64_t duration_ns)
+static inline bool duration_count(struct intake *in, struct tally_values *v, const struct half *h)
 {
-    return !intake_failed(in, tally_duration(&in->tally, v, duration_ns));
+    return !intake_failed(in, tally_duration(&in->tally, v, h->duration_ns, h->bucket));
 }
 
-void intake_edge(struct intake *in, uint32_t client_node, uint32_t server_node,
-                 enum connection_type type, uint32_t via, const struct half *client,
-                 const struct half *server)
+static inline void edge_add(struct intake *in, uint32_t client_node, uint32_t server_node,
+                            enum connection_type type, uint32_t via, const struct half *client,
+                            const struct half *server)
 {
-    const struct intake_edge of = {
-        .client = client_node, .server = server_node, .via = via, .type = (uint8_t)type
-    };
     const struct half *teller = client != NULL ? client : server;
     bool is_failed =
         ((client != NULL ? client->flags : 0u) | (server != NULL ? server->flags : 0u)) &
         HALF_ERROR;
     uint32_t series;
-    if (in->error != ERR_OK || !edge_series(in, &of, &series))
+    if (in->error != ERR_OK || !edge_series(in, client_node, server_node, type, via, &series))
         return;
     struct tally_point *p = edge_count(in, series, teller->start_unix_ns, is_failed);
     if (p == NULL)
         return;
     if (is_failed || teller->duration_ns >= p->slowest.duration_ns)
         point_example(p, teller, is_failed);
-    if ((client == NULL || duration_count(in, &p->first_values, client->duration_ns)) &&
-        server != NULL)
-        (void)duration_count(in, &p->second_values, server->duration_ns);
+    if ((client == NULL || duration_count(in, &p->first_values, client)) && server != NULL)
+        (void)duration_count(in, &p->second_values, server);
 }
 
-void intake_pair(struct intake *in, const struct half *client, const struct half *server)
+void intake_edge(struct intake *in, uint32_t client_node, uint32_t server_node,
+                 enum connection_type type, uint32_t via, const struct half *client,
+                 const struct half *server)
+{
+    edge_add(in, client_node, server_node, type, via, client, server);
+}
+
+static inline void pair_add(struct intake *in, const struct half *client, const struct half *server)
 {
     bool is_message = ((client->flags | server->flags) & HALF_MESSAGING) != 0;
     uint32_t via = (client->flags & HALF_NAMED) != 0   ? client->peer
                    : (server->flags & HALF_NAMED) != 0 ? server->peer
                                                        : HALF_NONE;
-    intake_edge(in, client->node, server->node,
-                is_message ? CONNECTION_MESSAGING : CONNECTION_DIRECT, via, client, server);
+    edge_add(in, client->node, server->node, is_message ? CONNECTION_MESSAGING : CONNECTION_DIRECT,
+             via, client, server);
+}
+
+void intake_pair(struct intake *in, const struct half *client, const struct half *server)
+{
+    pair_add(in, client, server);
 }
 
 void intake_unpaired(struct intake *in, const struct half *h, enum unpaired_reason reason)
@@ -256,17 +269,18 @@ static bool halves_grow(struct intake *in, struct intake_halves *h)
 }
 
 /* NULL after a failure. */
-static inline struct half *half_new(struct intake *in, struct intake_halves *to)
+static inline struct half *half_new(struct intake *in, struct intake_halves *to, uint8_t state)
 {
     if (to->count == to->capacity && !halves_grow(in, to))
         return NULL;
-    to->state[to->count] = 0;
+    to->state[to->count] = state;
     return &to->list[to->count++];
 }
 
-static void half_add(struct intake *in, struct intake_halves *to, const struct half *half)
+static void half_add(struct intake *in, struct intake_halves *to, uint8_t state,
+                     const struct half *half)
 {
-    struct half *h = half_new(in, to);
+    struct half *h = half_new(in, to, state);
     if (h != NULL)
         *h = *half;
 }
@@ -275,19 +289,20 @@ static void server_add(struct intake *in, const struct half *h)
 {
     if (!in->is_by_trace || (h->flags & HALF_LINK) != 0)
         in->seeks_any = in->seeks_all = true; /* its caller may be in any trace */
-    half_add(in, &in->servers, h);
+    half_add(in, &in->servers, 0, h);
 }
 
 /* ---- A trace --------------------------------------------------------------------------------- */
 
 /* Looking through all callers for each server is fastest where there are few. */
-#define TRACE_STEPS_MAX 4096u
+#define TRACE_STEPS_MAX    4096u
+#define CALLERS_BEFORE_MAX 64u
 
-/* Of callers with one ID the first, as pairing_run() has it. */
-static uint32_t caller_find(const struct intake *in, const struct half *server)
+/* Of callers with one ID the first, as pairing_run() has it; of none the number of all. */
+static inline uint32_t caller_find(const struct intake *in, uint64_t span)
 {
     uint32_t i = in->trace.callers_begin;
-    while (i < in->callers.count && in->callers.list[i].span != server->span)
+    while (i < in->callers.count && in->callers.list[i].span != span)
         i++;
     return i;
 }
@@ -300,7 +315,7 @@ static void trace_pair(struct intake *in)
     for (uint32_t i = kept; i < servers->count; i++) {
         const struct half *server = &servers->list[i];
         bool is_elsewhere = (server->flags & HALF_LINK) != 0;
-        uint32_t caller = is_elsewhere ? in->callers.count : caller_find(in, server);
+        uint32_t caller = is_elsewhere ? in->callers.count : caller_find(in, server->span);
         if (caller < in->callers.count) {
             in->callers.state[caller] |= HALF_MET;
             intake_pair(in, &in->callers.list[caller], server);
@@ -321,7 +336,8 @@ void intake_trace_end(struct intake *in)
     if (in->is_by_trace && (uint64_t)callers * servers <= TRACE_STEPS_MAX) {
         trace_pair(in);
     } else if (in->is_by_trace) {
-        memset(in->callers.state + t->callers_begin, HALF_SOUGHT, callers);
+        for (uint32_t i = t->callers_begin; i < in->callers.count; i++)
+            in->callers.state[i] |= HALF_SOUGHT;
         in->seeks_any = true;
     }
     t->callers_begin = in->callers.count;
@@ -329,6 +345,12 @@ void intake_trace_end(struct intake *in)
 }
 
 /* ---- A span ---------------------------------------------------------------------------------- */
+
+void intake_peer_prefetch(const struct intake *in, uint32_t series)
+{
+    if (series < in->peers_capacity)
+        __builtin_prefetch(&in->peers[series]);
+}
 
 static bool peers_reserve(struct intake *in, uint32_t series)
 {
@@ -346,32 +368,38 @@ static bool peers_reserve(struct intake *in, uint32_t series)
     return true;
 }
 
-static bool codes_equal(const struct intake_peer *p, const uint64_t *codes, uint32_t count)
+/* The bytes by which two attributes are told apart. */
+static struct bytes attribute_counts(const struct intake_peer *p, uint32_t i)
 {
-    if (!p->has_codes || codes == NULL || p->attributes_count != count)
-        return false;
-    for (uint32_t i = 0; i < count; i++)
-        if (p->codes[i] != codes[i] || codes[i] == DERIVE_CODE_NONE)
-            return false;
-    return true;
+    struct bytes a = p->attributes[i];
+    return (p->ignored & 1u << i) != 0 ? bytes_slice(a, 0, 2u + a.data[1]) : a;
 }
 
-static bool attributes_equal(const struct intake_peer *p, const struct bytes *attributes,
-                             uint32_t count)
+static __attribute__((noinline)) bool attribute_equal(const struct intake_peer *p, uint32_t i,
+                                                      struct bytes attribute)
 {
-    if (p->attributes_count != count)
-        return false;
-    for (uint32_t i = 0; i < count; i++)
-        if (!wire_equal(p->attributes[i], attributes[i]))
-            return false;
-    return true;
+    struct bytes counts = attribute_counts(p, i);
+    if ((p->ignored & 1u << i) != 0)
+        attribute = bytes_slice(attribute, 0, counts.len);
+    return wire_equal(counts, attribute);
 }
 
-static void codes_keep(struct intake_peer *p, const uint64_t *codes, uint32_t count)
+/* Whether a span's attributes name whom the last one's did. By codes, where there are any; and those that differ are
+ * remembered for the next. */
+static inline bool attributes_equal(struct intake_peer *p, const struct derive_span *s)
 {
-    p->has_codes = codes != NULL && count <= PEER_ATTRIBUTES_MAX;
-    for (uint32_t i = 0; p->has_codes && i < count; i++)
-        p->codes[i] = codes[i];
+    uint32_t count = s->attributes_count;
+    if (s->attributes == NULL || p->attributes_count != count)
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t code = s->attribute_codes == NULL ? DERIVE_CODE_NONE : s->attribute_codes[i];
+        if (code != DERIVE_CODE_NONE && code == p->codes[i])
+            continue;
+        if (!attribute_equal(p, i, s->attributes[i]))
+            return false;
+        p->codes[i] = code;
+    }
+    return true;
 }
 
 /* Whom the span names. Spans of a series nearly always name the same one as the last. */
@@ -381,15 +409,9 @@ static struct intake_peer *peer_of(struct intake *in, const struct intake_contex
     if (!peers_reserve(in, series))
         return NULL;
     struct intake_peer *p = &in->peers[series];
+    if (p->is_known && p->group == in->group && attributes_equal(p, s))
+        return p;
     uint32_t count = s->attributes_count;
-    bool is_current = p->is_known && p->group == in->group;
-    if (is_current && codes_equal(p, s->attribute_codes, count))
-        return p;
-    bool is_gathered = s->attributes != NULL && count <= PEER_ATTRIBUTES_MAX;
-    if (is_current && is_gathered && attributes_equal(p, s->attributes, count)) {
-        codes_keep(p, s->attribute_codes, count);
-        return p;
-    }
     struct peer_parts parts = { .present = 0 };
     struct derived_node node;
     peer_read(s, &parts);
@@ -399,18 +421,19 @@ static struct intake_peer *peer_of(struct intake *in, const struct intake_contex
     if (peer_node(p->role, &parts, c->environment, &in->scratch, &node))
         p->node = intake_node(in, &node);
     p->has_queue = p->node != HALF_NONE && (parts.present & 1u << PART_QUEUE) != 0;
-    p->is_known = is_gathered;
+    p->is_known = s->attributes != NULL && count <= PEER_ATTRIBUTES_MAX;
     p->attributes_count = count;
-    for (uint32_t i = 0; is_gathered && i < count; i++)
+    for (uint32_t i = 0; p->is_known && i < count; i++) {
         p->attributes[i] = s->attributes[i];
-    if (is_gathered)
-        codes_keep(p, s->attribute_codes, count);
+        p->codes[i] = s->attribute_codes == NULL ? DERIVE_CODE_NONE : s->attribute_codes[i];
+        p->ignored |= (uint8_t)(peer_ignores(&parts, s->attributes[i]) ? 1u << i : 0u);
+    }
     return in->error == ERR_OK ? p : NULL;
 }
 
 static inline void half_fill(struct half *h, const struct intake_context *c,
                              const struct derive_span *s, uint64_t span, uint32_t peer,
-                             uint32_t flags)
+                             uint32_t flags, int16_t bucket)
 {
     *h = (struct half){
         .trace_high = s->trace_high,
@@ -424,29 +447,29 @@ static inline void half_fill(struct half *h, const struct intake_context *c,
         .node = c->node,
         .peer = peer,
         .flags = flags,
+        .bucket = bucket,
     };
 }
 
 /* Complete alone: nearly always the same database as the last time. */
 static inline void database_edge(struct intake *in, const struct intake_context *c,
-                                 const struct derive_span *s, struct intake_peer *peer)
+                                 const struct derive_span *s, struct intake_peer *peer,
+                                 int16_t bucket)
 {
     bool is_failed = s->status == 2;
     if (peer->edge_plus_one == 0) {
-        const struct intake_edge of = {
-            .client = c->node, .server = peer->node, .via = HALF_NONE, .type = CONNECTION_DATABASE
-        };
         uint32_t series;
-        if (!edge_series(in, &of, &series))
+        if (!edge_series(in, c->node, peer->node, CONNECTION_DATABASE, HALF_NONE, &series))
             return;
         peer->edge_plus_one = series + 1;
     }
     struct tally_point *p = edge_count(in, peer->edge_plus_one - 1, s->start_unix_ns, is_failed);
-    if (p == NULL || !duration_count(in, &p->first_values, s->duration_ns))
+    if (p == NULL ||
+        intake_failed(in, tally_duration(&in->tally, &p->first_values, s->duration_ns, bucket)))
         return;
     if (is_failed || s->duration_ns >= p->slowest.duration_ns) {
         struct half h;
-        half_fill(&h, c, s, s->span_id, peer->node, 0);
+        half_fill(&h, c, s, s->span_id, peer->node, 0, bucket);
         point_example(p, &h, is_failed);
     }
 }
@@ -490,18 +513,18 @@ static void root_edge(struct intake *in, struct intake_context *c, const struct 
 
 static void message_edges(struct intake *in, const struct intake_context *c,
                           const struct derive_span *s, const struct intake_peer *peer,
-                          uint32_t flags)
+                          uint32_t flags, int16_t bucket)
 {
     struct half h;
     bool is_sent = peer->role == PEER_SEND;
     flags |= HALF_MESSAGING | (peer->has_queue ? HALF_NAMED : 0u) | (is_sent ? 0u : HALF_SERVER);
-    half_fill(&h, c, s, s->span_id, peer->node, flags);
+    half_fill(&h, c, s, s->span_id, peer->node, flags, bucket);
     if (is_sent && peer->has_queue)
         intake_edge(in, c->node, h.peer, CONNECTION_MESSAGING, HALF_NONE, &h, NULL);
     else if (peer->has_queue)
         intake_edge(in, h.peer, c->node, CONNECTION_MESSAGING, HALF_NONE, NULL, &h);
     if (is_sent) {
-        half_add(in, &in->callers, &h);
+        half_add(in, &in->callers, HALF_SENT, &h);
         return;
     }
     if (s->links_count > 0)
@@ -511,18 +534,30 @@ static void message_edges(struct intake *in, const struct intake_context *c,
         server_add(in, &h);
 }
 
+/* A server span: of its peer its parent tells, which nearly always came before, as rows of a trace are by time. */
+static inline void server_edge(struct intake *in, const struct intake_context *c,
+                               const struct derive_span *s, uint32_t flags, int16_t bucket)
+{
+    struct half server;
+    half_fill(&server, c, s, s->parent_id, HALF_NONE, flags | HALF_SERVER, bucket);
+    if (in->is_by_trace && in->callers.count - in->trace.callers_begin <= CALLERS_BEFORE_MAX) {
+        uint32_t caller = caller_find(in, s->parent_id);
+        if (caller < in->callers.count) {
+            in->callers.state[caller] |= HALF_MET;
+            pair_add(in, &in->callers.list[caller], &server);
+            return;
+        }
+    }
+    server_add(in, &server);
+}
+
 void intake_span_edges(struct intake *in, struct intake_context *c, const struct derive_span *s,
-                       uint32_t series, bool is_sampled)
+                       uint32_t series, int16_t bucket, bool is_sampled)
 {
     uint32_t flags = (s->status == 2 ? HALF_ERROR : 0u) | (is_sampled ? HALF_SAMPLED : 0u);
     struct half *h;
     if (s->kind == 2 && s->parent_id != 0) {
-        /* Of a server's peer its parent tells, where it has one; and most servers have. */
-        in->seeks_any = in->seeks_any || !in->is_by_trace;
-        in->seeks_all = in->seeks_all || !in->is_by_trace;
-        h = half_new(in, &in->servers);
-        if (h != NULL)
-            half_fill(h, c, s, s->parent_id, HALF_NONE, flags | HALF_SERVER);
+        server_edge(in, c, s, flags, bucket);
         return;
     }
     struct intake_peer *peer = peer_of(in, c, s, series);
@@ -530,20 +565,20 @@ void intake_span_edges(struct intake *in, struct intake_context *c, const struct
     case PEER_NONE:
         break;
     case PEER_DATABASE:
-        database_edge(in, c, s, peer);
+        database_edge(in, c, s, peer, bucket);
         break;
     case PEER_CALL:
-        h = half_new(in, &in->callers);
+        h = half_new(in, &in->callers, 0);
         if (h != NULL)
-            half_fill(h, c, s, s->span_id, peer->node, flags);
+            half_fill(h, c, s, s->span_id, peer->node, flags, bucket);
         break;
     case PEER_SEND:
     case PEER_RECEIVE:
-        message_edges(in, c, s, peer, flags);
+        message_edges(in, c, s, peer, flags, bucket);
         break;
     case PEER_SERVE: {
         struct half root;
-        half_fill(&root, c, s, 0, peer->node, flags | HALF_SERVER);
+        half_fill(&root, c, s, 0, peer->node, flags | HALF_SERVER, bucket);
         root_edge(in, c, &root);
         break;
     }

@@ -37,9 +37,11 @@ static inline uint64_t intake_time(const struct intake *in, uint64_t unix_ns)
 /* Number of a node. HALF_NONE after a failure. */
 uint32_t intake_node(struct intake *in, const struct derived_node *node);
 
-/* What a span says of edges; series: that it was counted in. */
+/* Ask for what intake_span_edges() looks at first, of a series. */
+void intake_peer_prefetch(const struct intake *in, uint32_t series);
+/* What a span says of edges; series: that it was counted in; bucket: of its duration. */
 void intake_span_edges(struct intake *in, struct intake_context *c, const struct derive_span *s,
-                       uint32_t series, bool is_sampled);
+                       uint32_t series, int16_t bucket, bool is_sampled);
 
 /* One call between two nodes (numbers). client, server: the halves that tell of it, one of them may be NULL;
  * via: number of the queue between, or HALF_NONE. */

@@ -337,7 +337,9 @@ bool name_tree_find(struct name_tree *tree, struct name_tree_room *room, struct 
 
 void name_tree_note(const struct name_tree_room *room, struct name_node *place)
 {
-    for (struct name_node *n = place; n->parent != NULL; n = n->parent)
+    /* Who is noted has been reached from the root, and all on the way were noted too. */
+    for (struct name_node *n = place; n->parent != NULL && n->seen_epoch != room->epoch;
+         n = n->parent)
         node_note(n, room->epoch);
 }
 

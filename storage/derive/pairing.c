@@ -215,14 +215,13 @@ static void expire(struct run *r, uint64_t now)
             table_alone(r, at, false);
 }
 
-/* Callers that were paired: those that sent messages, or the others. */
-static void pairs_keep(struct run *r, uint32_t messaging)
+/* Callers that were paired: those that sent messages (HALF_SENT), or the others (0). */
+static void pairs_keep(struct run *r, uint8_t sent)
 {
     const struct intake_halves *callers = &r->in->callers;
     struct half_changes *c = &r->p->changes;
     for (uint32_t i = 0; i < callers->count && c->pairs_count < HALF_PAIRS_KEPT; i++)
-        if ((callers->state[i] & HALF_MET) != 0 &&
-            (callers->list[i].flags & HALF_MESSAGING) == messaging)
+        if ((callers->state[i] & (HALF_MET | HALF_SENT)) == (HALF_MET | sent))
             r->pairs[c->pairs_count++] = callers->list[i];
 }
 
@@ -255,7 +254,7 @@ static enum err leftovers(struct run *r, bool is_query)
     unmet_wait(r, &in->servers);
     if (is_query)
         return ERR_OK;
-    pairs_keep(r, HALF_MESSAGING);
+    pairs_keep(r, HALF_SENT);
     pairs_keep(r, 0);
     while (c->waits_count > r->table->entries_max)
         alone(in, &r->waits[--c->waits_count], true);

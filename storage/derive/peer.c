@@ -149,6 +149,15 @@ static struct bytes text_of(const struct peer_parts *p, enum peer_part part)
                                      : (struct bytes){ 0 };
 }
 
+bool peer_ignores(const struct peer_parts *p, struct bytes attribute)
+{
+    if (attribute.len < 2 || attribute.data[0] != WIRE_TAG(1, WIRE_LENGTH) ||
+        attribute.data[1] > attribute.len - 2)
+        return false;
+    const struct peer_key *key = key_find(attribute.data + 2, attribute.data[1]);
+    return key != NULL && key->part == PART_URL && text_of(p, PART_ADDRESS).len > 0;
+}
+
 enum peer_role peer_role(uint32_t kind, const struct peer_parts *p)
 {
     switch (kind) {

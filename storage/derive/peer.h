@@ -43,6 +43,9 @@ struct peer_parts {
 
 /* Find what a span says of its peer. */
 void peer_read(const struct derive_span *span, struct peer_parts *out);
+/* Whether the value of this attribute, one of the span's, says nothing: of an URL, where an address is named. Other
+ * spans that differ from this one in such values alone name the same peer. */
+bool peer_ignores(const struct peer_parts *parts, struct bytes attribute);
 enum peer_role peer_role(uint32_t kind, const struct peer_parts *parts);
 /* The node they name, in the environment of the span's service: of the database, the queue, or whoever is called.
  * Names longer than 256 bytes are cut. False: they name nobody. scratch: emptied, and borrowed by *out. */

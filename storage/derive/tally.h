@@ -74,6 +74,13 @@ void tally_empty(struct tally *t);
 
 /* The number of a key, added when it is new. */
 NODISCARD enum err tally_series(struct tally *t, struct bytes key, uint32_t *out_series);
+/* Ask for what is counted in each time. */
+static inline void tally_point_prefetch(const struct tally_point *p)
+{
+    __builtin_prefetch(p);
+    __builtin_prefetch((const uint8_t *)p + 64);
+    __builtin_prefetch(&p->slowest.duration_ns);
+}
 NODISCARD enum err tally_at_slow(struct tally *t, uint32_t series, uint64_t unix_ns,
                                  struct tally_point **out);
 /* The point of the step in which a moment lies, added (empty) when it is new; stays where it is. */
@@ -92,13 +99,22 @@ static inline struct bytes tally_key(const struct tally *t, uint32_t series)
 {
     return intern_get(&t->keys, series);
 }
+/* hash_bytes() of it. */
+static inline uint64_t tally_key_hash(const struct tally *t, uint32_t series)
+{
+    return t->keys.hashes[series];
+}
+static inline int16_t tally_bucket(uint64_t duration_ns)
+{
+    return duration_ns == 0 ? -1 : (int16_t)histogram_bucket(duration_ns);
+}
 NODISCARD enum err tally_values_grow(struct tally *t,
                                      struct tally_values *v); /* room for one more */
 /* Count a duration in the point's first or second histogram. Its bucket is only listed: the histograms of a row
  * group are many and small, so that a window for each would be more to clear and to look through than there are
- * durations. */
+ * durations. bucket: tally_bucket() of it, as a duration is counted in a series and in an edge. */
 NODISCARD static inline enum err tally_duration(struct tally *t, struct tally_values *v,
-                                                uint64_t duration_ns)
+                                                uint64_t duration_ns, int16_t bucket)
 {
     if (v->count == v->capacity) {
         enum err e = tally_values_grow(t, v);
@@ -106,7 +122,7 @@ NODISCARD static inline enum err tally_duration(struct tally *t, struct tally_va
             return e;
     }
     if (duration_ns != 0)
-        v->buckets[v->count++] = (int16_t)histogram_bucket(duration_ns);
+        v->buckets[v->count++] = bucket;
     else
         v->zero_count++;
     v->sum = v->sum > UINT64_MAX - duration_ns ? UINT64_MAX : v->sum + duration_ns;

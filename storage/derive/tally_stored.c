@@ -19,6 +19,9 @@
 #define TALLY_PACKED     2                  /* in memory alone: its histograms are packed */
 #define POINT_BYTES_MAX  ((size_t)16 << 20) /* two histograms, and what they were before they grew */
 #define POINT_BYTES_KEPT ((size_t)1 << 20)
+/* Of a point, before its histograms; and of one exemplar. */
+#define HEAD_BYTES_MAX     (1 + 6 * VARINT_BYTES_MAX)
+#define EXEMPLAR_BYTES_MAX (24 + 2 * VARINT_BYTES_MAX)
 
 enum {
     POINT_ESTIMATED = 1, /* the estimates differ from the counts */
@@ -37,10 +40,14 @@ static uint64_t add_saturating(uint64_t a, uint64_t b)
 
 static void exemplar_put(struct buffer *out, const struct derived_exemplar *x)
 {
-    buffer_append(out, x->trace_id.b, sizeof x->trace_id.b);
-    buffer_append(out, x->span_id.b, sizeof x->span_id.b);
-    varint_put(out, x->start_unix_ns);
-    varint_put(out, x->duration_ns);
+    uint8_t *begin = buffer_reserve(out, EXEMPLAR_BYTES_MAX), *p = begin;
+    if (begin == NULL)
+        return;
+    memcpy(p, x->trace_id.b, sizeof x->trace_id.b);
+    memcpy(p + sizeof x->trace_id.b, x->span_id.b, sizeof x->span_id.b);
+    p = varint_at(p + sizeof x->trace_id.b + sizeof x->span_id.b, x->start_unix_ns);
+    p = varint_at(p, x->duration_ns);
+    buffer_grew(out, (size_t)(p - begin));
 }
 
 static uint64_t whole(uint64_t count)
@@ -67,15 +74,19 @@ static enum err point_put(struct buffer *out, struct histogram_scatter *s, struc
     unsigned flags = (is_estimated ? POINT_ESTIMATED : 0u) | (has_second ? POINT_SECOND : 0u) |
                      (p->slowest.is_set ? POINT_SLOWEST : 0u) |
                      (p->failed.is_set ? POINT_FAILED : 0u);
-    varint_put(out, steps);
-    varint_put(out, p->calls);
-    varint_put(out, p->errors);
-    buffer_append_byte(out, (uint8_t)flags);
-    varint_put(out, p->bytes);
+    uint8_t *begin = buffer_reserve(out, HEAD_BYTES_MAX), *at = begin;
+    if (begin == NULL)
+        return buffer_error(out);
+    at = varint_at(at, steps);
+    at = varint_at(at, p->calls);
+    at = varint_at(at, p->errors);
+    *at++ = (uint8_t)flags;
+    at = varint_at(at, p->bytes);
     if (is_estimated) {
-        varint_put(out, p->estimated_calls);
-        varint_put(out, p->estimated_errors);
+        at = varint_at(at, p->estimated_calls);
+        at = varint_at(at, p->estimated_errors);
     }
+    buffer_grew(out, (size_t)(at - begin));
     enum err e = durations_put(out, s, &p->first, &p->first_values, format);
     if (e == ERR_OK && has_second)
         e = durations_put(out, s, &p->second, &p->second_values, format);
@@ -90,8 +101,10 @@ static enum err point_put(struct buffer *out, struct histogram_scatter *s, struc
 
 static void key_put(struct buffer *out, struct bytes before, struct bytes key)
 {
-    size_t shared = 0;
-    while (shared < before.len && shared < key.len && before.data[shared] == key.data[shared])
+    size_t shared = 0, most = before.len < key.len ? before.len : key.len;
+    while (most - shared >= 8 && load_le64(before.data + shared) == load_le64(key.data + shared))
+        shared += 8;
+    while (shared < most && before.data[shared] == key.data[shared])
         shared++;
     varint_put(out, shared);
     varint_put_bytes(out, bytes_slice(key, shared, SIZE_MAX));
@@ -114,6 +127,18 @@ static enum err sum_put(struct buffer *out, size_t mark)
     store_le64(sum, hash_bytes(bytes_of(out->data + mark, out->len - mark)));
     buffer_append(out, sum, sizeof sum);
     return buffer_error(out);
+}
+
+/* Points lie anywhere, and so do their lists: they are asked for some points before. */
+#define POINTS_AHEAD 4u
+static void point_prefetch(const struct tally_point *later, const struct tally_point *next)
+{
+    for (size_t at = 0; at < sizeof *later; at += 64)
+        __builtin_prefetch((const uint8_t *)later + at);
+    const struct tally_values *lists[2] = { &next->first_values, &next->second_values };
+    for (unsigned i = 0; i < 2; i++)
+        for (uint32_t at = 0; at < lists[i]->count && at < 256; at += 32)
+            __builtin_prefetch(lists[i]->buckets + at);
 }
 
 static enum err encode(struct tally *t, uint8_t format, struct buffer *out,
@@ -145,6 +170,10 @@ static enum err encode(struct tally *t, uint8_t format, struct buffer *out,
         buffer_reset(&one);
         for (; i < t->points_count && points[i]->series == points[begin]->series && e == ERR_OK;
              i++) {
+            if (i + POINTS_AHEAD < t->points_count)
+                point_prefetch(points[i + 2 * POINTS_AHEAD < t->points_count ? i + 2 * POINTS_AHEAD
+                                                                             : i + POINTS_AHEAD],
+                               points[i + POINTS_AHEAD]);
             uint64_t start = points[i]->start_unix_ns;
             e = point_put(&one, scatter, points[i], start / step - at, format);
             at = start / step;

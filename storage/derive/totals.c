@@ -12,6 +12,7 @@
 #define SWEEP_NS      (UINT64_C(30) * 1000000000)
 #define EXAMPLE_MAX   128u /* bytes of a name that was cleaned */
 #define CLASS_SERVICE 'S'
+#define TOGETHER      16u /* points that are counted together */
 
 struct total {
     struct total *next; /* in the bucket */
@@ -396,8 +397,9 @@ static void histogram_narrow(struct histogram *h)
             return; /* no memory: the next time */
 }
 
+/* e: the point's entry, or NULL. */
 static void point_count(struct totals *t, const struct tally *tally, const struct tally_point *p,
-                        uint64_t now_unix_ns)
+                        struct total *e, uint64_t now_unix_ns)
 {
     struct bytes key = tally_key(tally, p->series);
     struct unpaired_key gap;
@@ -406,9 +408,10 @@ static void point_count(struct totals *t, const struct tally *tally, const struc
         return;
     }
     overflow_count(t, key, p->calls);
-    uint64_t hash = hash_bytes(key);
-    struct total *e = total_find(t, key, hash);
+    uint64_t hash = tally_key_hash(tally, p->series);
     struct red_key red;
+    if (e == NULL)
+        e = total_find(t, key, hash);
     if (e == NULL && red_key_read(key, &red))
         e = series_entry(t, &red, service_entry(t, &red), false, true);
     else if (e == NULL)
@@ -426,6 +429,51 @@ static void point_count(struct totals *t, const struct tally *tally, const struc
         tally_is_later(&p->failed, &p->slowest) ? &p->failed : &p->slowest;
     if (tally_is_later(latest, &e->newest))
         e->newest = *latest;
+}
+
+/* Where the durations of a point go, as far as the window has room for them. */
+static void window_prefetch(const struct histogram *h, const struct tally_values *v)
+{
+    if (v->count == 0 || h->length == 0 || h->width != sizeof(uint32_t))
+        return;
+    int shift = HISTOGRAM_SCALE - h->scale;
+    int32_t from = v->min == 0 ? 0 : (histogram_bucket(v->min) >> shift) - h->first;
+    int32_t to = (histogram_bucket(v->max) >> shift) - h->first;
+    from = from < 0 ? 0 : from;
+    to = to < (int32_t)h->length ? to : (int32_t)h->length - 1;
+    for (int32_t i = from; i <= to; i += 16)
+        __builtin_prefetch((const uint32_t *)h->counts + i, 1);
+}
+
+/* Entries lie anywhere in megabytes: so of some points all are asked for, one step after the other, before any is
+ * counted. */
+static void points_count(struct totals *t, const struct tally *tally, uint32_t from,
+                         uint64_t now_unix_ns)
+{
+    const struct tally_point *points[TOGETHER];
+    struct total *entries[TOGETHER];
+    uint32_t count = tally->points_count - from < TOGETHER ? tally->points_count - from : TOGETHER;
+    for (uint32_t i = 0; i < count; i++) {
+        points[i] = tally_point(tally, from + i);
+        uint64_t hash = tally_key_hash(tally, points[i]->series);
+        __builtin_prefetch(&t->buckets[hash & (BUCKETS - 1)]);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t hash = tally_key_hash(tally, points[i]->series);
+        const uint8_t *e = (const uint8_t *)t->buckets[hash & (BUCKETS - 1)];
+        for (size_t at = 0; e != NULL && at < sizeof(struct total) + 64; at += 64)
+            __builtin_prefetch(e + at, 1);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        entries[i] = total_find(t, tally_key(tally, points[i]->series),
+                                tally_key_hash(tally, points[i]->series));
+        if (entries[i] != NULL) {
+            window_prefetch(&entries[i]->sum.first, &points[i]->first_values);
+            window_prefetch(&entries[i]->sum.second, &points[i]->second_values);
+        }
+    }
+    for (uint32_t i = 0; i < count; i++)
+        point_count(t, tally, points[i], entries[i], now_unix_ns);
 }
 
 /* What was idle leaves; series before services, which they point to. */
@@ -469,10 +517,8 @@ void totals_add(struct totals *t, const struct tally *tally, uint64_t now_unix_n
     if (now_mono_ns > t->now_mono_ns)
         t->now_mono_ns = now_mono_ns;
     t->names.epoch++;
-    for (uint32_t i = 0; i < tally->points_count; i++) {
-        const struct tally_point *p = tally_point(tally, i);
-        point_count(t, tally, p, now_unix_ns);
-    }
+    for (uint32_t i = 0; i < tally->points_count; i += TOGETHER)
+        points_count(t, tally, i, now_unix_ns);
     sweep_when_due(t);
     (void)pthread_mutex_unlock(&t->lock);
 }

@@ -57,14 +57,16 @@ static void feed_numbered(struct feed *f, uint32_t context, const char *service,
     struct bytes r, n;
     assert_int_equal(arena_dup(&f->texts, bytes_of(resource, 20 + len), &r), ERR_OK);
     assert_int_equal(arena_dup(&f->texts, bytes_text(name), &n), ERR_OK);
-    struct derive_span s = { .name = n,
+    struct derive_span s = { .context = context,
+                             .resource = r,
+                             .name = n,
                              .trace_low = trace,
                              .span_id = 1 + f->spans++,
                              .start_unix_ns = TALLY_HOUR_NS,
                              .duration_ns = 1000 + trace * trace * 2500,
                              .kind = kind,
                              .name_plus_one = number };
-    intake_add(&f->intake, context, r, &s);
+    intake_add(&f->intake, &s, 1);
 }
 
 static void feed_span(struct feed *f, uint32_t context, const char *service, const char *name,
@@ -370,12 +372,14 @@ static void many_add(struct totals *t, unsigned count, bool is_edge)
         assert_int_equal(tally_series(&tally, buffer_bytes(&key), &series), ERR_OK);
         assert_int_equal(tally_at(&tally, series, TALLY_HOUR_NS, &p), ERR_OK);
         for (unsigned k = 0; k < 64; k++) {
+            uint64_t first = 1000000 + k * 230000, second = 900000 + k * 210000;
             p->calls++;
-            assert_int_equal(tally_duration(&tally, &p->first_values, 1000000 + k * 230000),
+            assert_int_equal(tally_duration(&tally, &p->first_values, first, tally_bucket(first)),
                              ERR_OK);
             if (is_edge)
-                assert_int_equal(tally_duration(&tally, &p->second_values, 900000 + k * 210000),
-                                 ERR_OK);
+                assert_int_equal(
+                    tally_duration(&tally, &p->second_values, second, tally_bucket(second)),
+                    ERR_OK);
         }
     }
     totals_add(t, &tally, 1000, 1);

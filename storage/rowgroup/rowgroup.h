@@ -27,17 +27,16 @@
 struct ZSTD_DCtx_s;
 struct rowgroup_builder;
 
-/* Sees each span that is kept, in final order, as finishing walks over it. Spans with equal numbers
- * (0, 1, ... below the rows) have equal resources. */
-typedef void rowgroup_span_fn(void *context, uint32_t number, struct bytes resource,
-                              const struct derive_span *span);
+/* Sees each span that is kept, in final order, as finishing walks over it; DERIVE_SPANS_MAX at most at a time. Their
+ * contexts are numbered from 0 on, below the rows. */
+typedef void rowgroup_spans_fn(void *context, const struct derive_span *spans, size_t count);
 
 struct rowgroup_options {
     enum signal signal;
     const struct hash_key *content_key; /* for telling equal items from different ones; borrowed */
     int zstd_level;                     /* 0: 1; negative: nothing is compressed */
-    rowgroup_span_fn *on_span;          /* NULL: nobody looks */
-    void *on_span_context;
+    rowgroup_spans_fn *on_spans;        /* NULL: nobody looks */
+    void *on_spans_context;
 };
 
 /* A distinct (service, name, kind) of the group: the catalogue's input. */
@@ -85,7 +84,7 @@ NODISCARD enum err rowgroup_builder_finish(struct rowgroup_builder *b,
                                            struct buffer *out,
                                            struct rowgroup_summary *out_summary);
 /* The same in two steps, so that another thread may take the second: put the items in order and their values in columns,
- * on_span included, some two thirds of the work; then encode and compress the columns, once. */
+ * on_spans included, some two thirds of the work; then encode and compress the columns, once. */
 NODISCARD enum err rowgroup_builder_arrange(struct rowgroup_builder *b,
                                             rowgroup_is_stored_fn *is_stored, void *context);
 NODISCARD enum err rowgroup_builder_encode(struct rowgroup_builder *b, struct buffer *out,

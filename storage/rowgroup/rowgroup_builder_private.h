@@ -12,6 +12,8 @@
 #include "storage/rowgroup/rowgroup_sort.h"
 
 #define SCAN_RUN_MAX 16 /* in runs up to this, looking through all is faster than a map */
+/* Attributes of the spans that are handed over together: most have three at most. */
+#define WANTED_MAX (DERIVE_ATTRIBUTES_MAX + 4 * DERIVE_SPANS_MAX)
 
 struct item {
     const uint8_t *data;
@@ -53,8 +55,11 @@ struct rowgroup_builder {
     struct rowgroup_operation *operations;
     uint32_t operations_capacity;
     struct rowgroup_summary summary;
-    struct bytes wanted[DERIVE_ATTRIBUTES_MAX]; /* attributes of the span at hand */
-    uint64_t wanted_codes[DERIVE_ATTRIBUTES_MAX];
+    struct derive_span spans[DERIVE_SPANS_MAX]; /* that on_spans is shown next */
+    uint32_t spans_count;
+    struct bytes wanted[WANTED_MAX]; /* their attributes, and those of the span at hand */
+    uint64_t wanted_codes[WANTED_MAX];
+    uint32_t wanted_used;
     uint64_t duration_max;
     uint32_t status_seen;
 };

@@ -137,8 +137,8 @@ static void text_put(struct buffer *b, uint32_t field, struct bytes key, struct 
 }
 
 /* A span up to its name; the caller adds what follows and ends it. */
-static size_t span_begin(struct buffer *b, uint64_t trace, uint64_t id, uint64_t parent,
-                         uint64_t start)
+static size_t span_begin_kind(struct buffer *b, uint64_t trace, uint64_t id, uint64_t parent,
+                              uint64_t start, uint32_t kind)
 {
     size_t mark = pb_begin(b, 2);
     id_put(b, 1, trace, 16);
@@ -146,9 +146,17 @@ static size_t span_begin(struct buffer *b, uint64_t trace, uint64_t id, uint64_t
     if (parent != 0)
         id_put(b, 4, parent, 8);
     pb_bytes(b, 5, BYTES_LITERAL("op"));
+    if (kind != 0)
+        pb_uint(b, 6, kind);
     pb_fixed64(b, 7, start);
     pb_fixed64(b, 8, start + 10);
     return mark;
+}
+
+static size_t span_begin(struct buffer *b, uint64_t trace, uint64_t id, uint64_t parent,
+                         uint64_t start)
+{
+    return span_begin_kind(b, trace, id, parent, start, 0);
 }
 
 static void maker_check(struct maker *m, uint32_t duplicates)
@@ -507,12 +515,12 @@ static void forms_are_tried_again(void **state)
 
 /* ---- Attributes that are gathered */
 
+/* Kinds of the spans below by what comes of their attributes. */
+enum { ASKED = 3, ASKED_KIND_LATER = 4, ASKED_TOO_LATE = 5, NOT_ASKED = 1 };
+
 /* What is handed over is what looking through the message finds. */
-static void gathered_check(void *context, uint32_t number, struct bytes resource,
-                           const struct derive_span *span)
+static void gathered_check(uint32_t *most, const struct derive_span *span)
 {
-    (void)number;
-    (void)resource;
     struct otlp_repeated all = otlp_repeated(span->message, OTLP_SPAN_ATTRIBUTES);
     struct bytes message;
     uint32_t found = 0;
@@ -527,11 +535,19 @@ static void gathered_check(void *context, uint32_t number, struct bytes resource
         }
         found++;
     }
-    assert_int_equal(span->attributes == NULL, found > DERIVE_ATTRIBUTES_MAX);
+    bool is_gathered = span->kind == ASKED || span->kind == ASKED_KIND_LATER;
+    assert_int_equal(span->attributes == NULL, !is_gathered || found > DERIVE_ATTRIBUTES_MAX);
+    assert_int_equal(span->attribute_codes == NULL, span->attributes == NULL);
     if (span->attributes != NULL)
         assert_int_equal(span->attributes_count, found);
-    uint32_t *most = context;
     *most = found > *most ? found : *most;
+}
+
+static void all_gathered_check(void *context, const struct derive_span *spans, size_t count)
+{
+    assert_in_range(count, 1, DERIVE_SPANS_MAX);
+    for (size_t i = 0; i < count; i++)
+        gathered_check(context, &spans[i]);
 }
 
 static void wanted_attributes_are_gathered(void **state)
@@ -548,14 +564,21 @@ static void wanted_attributes_are_gathered(void **state)
     buffer_init(&out, SIZE_MAX);
     struct rowgroup_options options = { .signal = SIGNAL_TRACES,
                                         .content_key = testing_key(),
-                                        .on_span = gathered_check,
-                                        .on_span_context = &most };
+                                        .on_spans = all_gathered_check,
+                                        .on_spans_context = &most };
     struct rowgroup_builder *b;
     struct rowgroup_summary summary;
     assert_int_equal(rowgroup_builder_open(&options, &b), ERR_OK);
     maker_begin(&m, "a");
-    for (uint64_t i = 1; i <= 200; i++) {
-        size_t mark = span_begin(&m.body, i, i, 0, 100);
+    for (uint64_t i = 1; i <= 400; i++) {
+        static const uint32_t kinds[] = { ASKED, ASKED_KIND_LATER, ASKED_TOO_LATE, NOT_ASKED };
+        uint32_t kind = kinds[random_below(&r, 4)];
+        bool is_early = kind == ASKED || kind == NOT_ASKED;
+        size_t mark = span_begin_kind(&m.body, i, i, 0, 100, is_early ? kind : 0);
+        if (kind == ASKED_KIND_LATER)
+            pb_uint(&m.body, 6, kind);
+        if (kind == ASKED_TOO_LATE)
+            text_put(&m.body, OTLP_SPAN_ATTRIBUTES, BYTES_LITERAL("db.name"), BYTES_LITERAL("v"));
         for (uint64_t n = random_below(&r, i % 8 == 0 ? 200 : 8); n > 0; n--) {
             size_t attribute = pb_begin(&m.body, OTLP_SPAN_ATTRIBUTES);
             pb_bytes(&m.body, 1, bytes_text(keys[random_below(&r, 6)]));
@@ -566,12 +589,14 @@ static void wanted_attributes_are_gathered(void **state)
             }
             pb_end(&m.body, attribute);
         }
+        if (kind == ASKED_TOO_LATE)
+            pb_uint(&m.body, 6, kind);
         pb_end(&m.body, mark);
     }
     maker_end(&m);
     assert_int_equal(rowgroup_builder_add(b, buffer_bytes(&m.body)), ERR_OK);
     assert_int_equal(rowgroup_builder_finish(b, NULL, NULL, &out, &summary), ERR_OK);
-    assert_int_equal(summary.rows, 200);
+    assert_int_equal(summary.rows, 400);
     assert_true(most > DERIVE_ATTRIBUTES_MAX);
     rowgroup_builder_close(b);
     buffer_deinit(&m.body);
@@ -585,12 +610,8 @@ struct coded {
 };
 
 /* Equal codes one after the other: then equal attributes. */
-static void codes_check(void *context, uint32_t number, struct bytes resource,
-                        const struct derive_span *span)
+static void codes_check(struct coded *before, const struct derive_span *span)
 {
-    struct coded *before = context;
-    (void)number;
-    (void)resource;
     assert_int_equal(span->attributes_count, 1);
     uint64_t code = span->attribute_codes[0];
     if (code == DERIVE_CODE_NONE)
@@ -600,6 +621,12 @@ static void codes_check(void *context, uint32_t number, struct bytes resource,
     before->code = code;
     before->attribute = span->attributes[0];
     before->spans++;
+}
+
+static void all_codes_check(void *context, const struct derive_span *spans, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        codes_check(context, &spans[i]);
 }
 
 /* So many addresses that the column gives up numbering them. */
@@ -613,14 +640,14 @@ static void codes_tell_attributes_apart(void **state)
     buffer_init(&out, SIZE_MAX);
     struct rowgroup_options options = { .signal = SIGNAL_TRACES,
                                         .content_key = testing_key(),
-                                        .on_span = codes_check,
-                                        .on_span_context = &coded };
+                                        .on_spans = all_codes_check,
+                                        .on_spans_context = &coded };
     struct rowgroup_builder *b;
     struct rowgroup_summary summary;
     assert_int_equal(rowgroup_builder_open(&options, &b), ERR_OK);
     maker_begin(&m, "a");
     for (uint64_t i = 1; i <= 4000; i++) {
-        size_t mark = span_begin(&m.body, i, i, 0, 100);
+        size_t mark = span_begin_kind(&m.body, i, i, 0, 100, 3);
         char address[32];
         int len = snprintf(address, sizeof address, "host-%llu", (unsigned long long)i);
         text_put(&m.body, OTLP_SPAN_ATTRIBUTES, BYTES_LITERAL("server.address"),

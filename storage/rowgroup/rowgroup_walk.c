@@ -139,9 +139,16 @@ static void attribute_note(struct rowgroup_builder *b, uint32_t node, struct byt
 {
     const struct shape_node *n = &b->columns.nodes[node];
     if (n->is_wanted && (*wanted_count)++ < DERIVE_ATTRIBUTES_MAX) {
-        b->wanted[*wanted_count - 1] = message;
-        b->wanted_codes[*wanted_count - 1] = wanted_code(&b->columns, n);
+        b->wanted[b->wanted_used + *wanted_count - 1] = message;
+        b->wanted_codes[b->wanted_used + *wanted_count - 1] = wanted_code(&b->columns, n);
     }
+}
+
+static void spans_show(struct rowgroup_builder *b)
+{
+    if (b->spans_count > 0)
+        b->options.on_spans(b->options.on_spans_context, b->spans, b->spans_count);
+    b->spans_count = b->wanted_used = 0;
 }
 
 static void walk_span(struct rowgroup_builder *b, const struct place *place)
@@ -153,6 +160,7 @@ static void walk_span(struct rowgroup_builder *b, const struct place *place)
     uint64_t v, finish = 0, kind = 0, status = 0, flags = 0, dropped[3] = { 0 };
     struct bytes bytes, state = { 0 }, parent = { 0 }, name = { 0 }, message = { 0 };
     uint32_t wanted_count = 0;
+    bool gathers = false;
     /* What nearly every span begins with, as all write it: each step knows what it looks for. */
     if (end - at >= 28 && at[0] == WIRE_TAG(1, WIRE_LENGTH) && at[1] == 16 &&
         at[18] == WIRE_TAG(2, WIRE_LENGTH) && at[19] == 8)
@@ -168,9 +176,11 @@ static void walk_span(struct rowgroup_builder *b, const struct place *place)
         finish = load_le64(at + 10);
         at += 18;
     }
+    gathers = b->options.on_spans != NULL && derive_asks((uint32_t)kind, parent.len > 0);
     while (wire_take_bytes(&at, end, WIRE_TAG(OTLP_SPAN_ATTRIBUTES, WIRE_LENGTH), &bytes)) {
         node = columns_attribute(c, node, TABLE_ITEM, bytes);
-        attribute_note(b, node, bytes, &wanted_count);
+        if (gathers)
+            attribute_note(b, node, bytes, &wanted_count);
     }
     /* And whatever else there is, in any order. */
     while (wire_next(&at, end, &tag, &v, &bytes)) {
@@ -184,15 +194,18 @@ static void walk_span(struct rowgroup_builder *b, const struct place *place)
         case WIRE_TAG(5, WIRE_LENGTH):
             name = bytes;
             break;
-        case WIRE_TAG(6, WIRE_VARINT):
+        case WIRE_TAG(6, WIRE_VARINT): /* after attributes: these were not gathered */
             kind = (uint32_t)v;
+            gathers = b->options.on_spans != NULL && node == TABLE_ITEM &&
+                      derive_asks((uint32_t)kind, parent.len > 0);
             break;
         case WIRE_TAG(8, WIRE_FIXED64):
             finish = v;
             break;
         case WIRE_TAG(OTLP_SPAN_ATTRIBUTES, WIRE_LENGTH):
             node = columns_attribute_slow(c, node, TABLE_ITEM, bytes);
-            attribute_note(b, node, bytes, &wanted_count);
+            if (gathers)
+                attribute_note(b, node, bytes, &wanted_count);
             break;
         case WIRE_TAG(10, WIRE_VARINT):
             dropped[0] = (uint32_t)v;
@@ -244,9 +257,13 @@ static void walk_span(struct rowgroup_builder *b, const struct place *place)
     b->duration_max = duration > b->duration_max ? duration : b->duration_max;
     if (finish > b->summary.end_max_unix_ns)
         b->summary.end_max_unix_ns = finish;
-    if (b->options.on_span == NULL)
+    if (b->options.on_spans == NULL)
         return;
-    struct derive_span span = {
+    const struct context *of = (const void *)intern_get(&b->contexts, item->context).data;
+    bool has_attributes = gathers && wanted_count <= DERIVE_ATTRIBUTES_MAX;
+    b->spans[b->spans_count++] = (struct derive_span){
+        .context = item->context,
+        .resource = dictionary_get(&b->texts, of->resource),
         .message = bytes_of(item->data, item->len),
         .name = name,
         .trace_state = state,
@@ -259,14 +276,14 @@ static void walk_span(struct rowgroup_builder *b, const struct place *place)
         .kind = (uint32_t)kind,
         .status = (uint32_t)code,
         .links_count = links,
-        .attributes = wanted_count <= DERIVE_ATTRIBUTES_MAX ? b->wanted : NULL,
+        .attributes = has_attributes ? b->wanted + b->wanted_used : NULL,
         .attributes_count = wanted_count,
-        .attribute_codes = b->wanted_codes,
+        .attribute_codes = has_attributes ? b->wanted_codes + b->wanted_used : NULL,
         .name_plus_one = c->list[COLUMN_NAME].last_code + 1,
     };
-    const struct context *of = (const void *)intern_get(&b->contexts, item->context).data;
-    b->options.on_span(b->options.on_span_context, item->context,
-                       dictionary_get(&b->texts, of->resource), &span);
+    b->wanted_used += has_attributes ? wanted_count : 0;
+    if (b->spans_count == DERIVE_SPANS_MAX || b->wanted_used > WANTED_MAX - DERIVE_ATTRIBUTES_MAX)
+        spans_show(b);
 }
 
 static void walk_log(struct rowgroup_builder *b, const struct item *item, uint64_t time_before)
@@ -413,12 +430,14 @@ enum err builder_walk_rows(struct rowgroup_builder *b, uint32_t rows)
         b->traces_capacity = rows;
     }
     enum err e = ERR_OK;
+    b->spans_count = b->wanted_used = 0;
     for (uint32_t begin = 0, end; begin < rows && e == ERR_OK; begin = end) {
         for (end = begin + 1; end < rows; end++)
             if (!same_run(b->options.signal, &b->rows[begin], &b->rows[end]))
                 break;
         e = run_walk(b, begin, end, rows);
     }
+    spans_show(b);
     if (rows > 0)
         columns_chunk_end(&b->columns);
     return e != ERR_OK ? e : b->columns.error;

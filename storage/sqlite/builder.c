@@ -260,8 +260,8 @@ static enum err builder_borrow(struct sqlite_engine *e, struct build *b)
     struct rowgroup_builder **kept = &b->rowgroup_builders[signal];
     struct rowgroup_options options = { .signal = signal,
                                         .content_key = &e->content_key,
-                                        .on_span = derived_on_span,
-                                        .on_span_context = b->derived };
+                                        .on_spans = derived_on_spans,
+                                        .on_spans_context = b->derived };
     enum err error = *kept == NULL ? rowgroup_builder_open(&options, kept) : ERR_OK;
     if (error == ERR_OK)
         b->builder = *kept;

@@ -134,11 +134,10 @@ void derived_build_begin(struct derived_build *b)
     delta_reset(&b->delta);
 }
 
-void derived_on_span(void *context, uint32_t number, struct bytes resource,
-                     const struct derive_span *span)
+void derived_on_spans(void *context, const struct derive_span *spans, size_t count)
 {
     struct derived_build *b = context;
-    intake_add(&b->intake, number, resource, span);
+    intake_add(&b->intake, spans, count);
 }
 
 /* Room for the new row, so that publishing cannot fail. Rows are added by retirements alone, which the builder

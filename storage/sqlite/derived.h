@@ -150,9 +150,8 @@ static inline void derived_generations_none(struct derived_row *row)
 
 /* Forget what was seen of another row group. */
 void derived_build_begin(struct derived_build *b);
-/* A rowgroup_span_fn; context is the struct derived_build. */
-void derived_on_span(void *context, uint32_t number, struct bytes resource,
-                     const struct derive_span *span);
+/* A rowgroup_spans_fn; context is the struct derived_build. */
+void derived_on_spans(void *context, const struct derive_span *spans, size_t count);
 /* Make r->derived of what was seen since the beginning. The row group before must be stored, or given up. */
 NODISCARD enum err derived_build_end(struct sqlite_engine *e, struct derived_build *b,
                                      struct retirement *r);
