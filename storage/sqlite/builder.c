@@ -97,7 +97,7 @@ static enum err group_look_back(struct sqlite_engine *e, struct build *b, struct
     const struct build *before = e->builder.given_last;
     enum err error = lookback_collect(l, b->builder);
     if (error == ERR_OK && before != NULL && before->retirement.signal == SIGNAL_TRACES &&
-        lookback_may_be_in(l, before->builder)) {
+        lookback_may_be_in(l, before->rowgroup_builders[SIGNAL_TRACES])) {
         error = encoder_wait(&e->builder);
         if (error == ERR_OK)
             lookback_renew(l);
