@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* derived_sums.h - sums over stored rollups, kept for the next who asks the same.
  *
- * Role       a long range is days of which nothing changes any more, and is asked for again and again: a page
- *            looks every few seconds. What the rows of a piece of it came to is kept, with the generation up to
- *            which rows are in it; who asks again adds the newer ones.
+ * Role       a range is mostly days, hours and minutes of which nothing changes any more, and is asked for again and
+ *            again: a page looks every few seconds. What the rows of a piece of it came to is kept, with the generation up
+ *            to which rows are in it; who asks again adds the newer ones.
  * Truth      rows are only added, and replaced by others that say the same, so that a sum never grows wrong;
  *            where rows leave, derived_sums_clear() drops all, and none that was begun before is put.
  * Threads    any; the lock is held for a few lines.
