@@ -370,13 +370,14 @@ static inline uint32_t name_of(struct intake *in, const struct derive_span *s)
     return number != 0 ? number : name_known(in, s);
 }
 
-/* A series that the group has not seen yet, in the slot where it is, or is to be. */
+/* A series that the group has not seen yet, in the slot where it is, or is to be. is_again: the slot has it, and was
+ * asked for. */
 static bool slot_fill(struct intake *in, const struct intake_context *c,
-                      const struct derive_span *s, uint64_t key, struct intake_slot *slot)
+                      const struct derive_span *s, uint64_t key, bool is_again,
+                      struct intake_slot *slot)
 {
-    bool is_known = slot->key == key && in->admit_again != NULL && slot->changes == in->changes;
     struct intake_slot filled = { .key = key, .changes = in->changes };
-    if (!is_known || !in->admit_again(in->admit_context, in->changes, slot->place)) {
+    if (!is_again) {
         if (intake_failed(in, series_make(in, c, s->name, (uint32_t)(key >> 2 & 7),
                                           (uint32_t)(key & 3), &filled)))
             return false;
@@ -384,17 +385,55 @@ static bool slot_fill(struct intake *in, const struct intake_context *c,
         *slot = filled;
     }
     slot->group = in->group;
+    slot->point = NULL;
     return true;
 }
 
-/* The point of a series in the group, or in the minute, that none was asked of before. NULL after a failure. */
-static __attribute__((noinline)) struct tally_point *
-slot_point(struct intake *in, const struct intake_context *c, const struct derive_span *s,
-           uint64_t key, uint64_t unix_ns, struct intake_slot *slot)
+/* The spans at hand, and where they are counted. */
+struct intake_batch {
+    const struct derive_span *spans;
+    uint64_t keys[DERIVE_SPANS_MAX];
+    struct tally_point *points[DERIVE_SPANS_MAX];
+    uint32_t others[DERIVE_SPANS_MAX]; /* those whose point is not in their slot */
+    size_t others_count;
+};
+
+static struct intake_slot *slot_find(const struct intake *in, uint64_t key)
+{
+    return &in->slots[slot_of(in->slots, in->slots_mask, key)];
+}
+
+/* Series of the batch that other groups had, and this one has not: they are asked for all at once. */
+static void batch_admit(struct intake *in, const struct intake_batch *b)
+{
+    struct intake_slot *slots[DERIVE_SPANS_MAX];
+    void *places[DERIVE_SPANS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < b->others_count; i++) {
+        uint64_t key = b->keys[b->others[i]];
+        struct intake_slot *slot = slot_find(in, key);
+        if (slot->key != key || slot->group == in->group || slot->changes != in->changes)
+            continue;
+        __builtin_prefetch(slot->place);
+        slots[count] = slot;
+        places[count++] = slot->place;
+    }
+    if (count == 0 || in->admit_again == NULL ||
+        !in->admit_again(in->admit_context, in->changes, places, count))
+        return;
+    for (size_t i = 0; i < count; i++)
+        (void)slot_fill(in, NULL, NULL, slots[i]->key, true, slots[i]);
+}
+
+/* A point that no slot has: of a series, or a minute, that the group has not seen yet. NULL after a failure. */
+static struct tally_point *point_make(struct intake *in, const struct derive_span *s, uint64_t key)
 {
     struct tally_point *p;
-    if ((slot->group != in->group && !slot_fill(in, c, s, key, slot)) ||
-        intake_failed(in, tally_at(&in->tally, slot->series, unix_ns, &p)))
+    struct intake_slot *slot = slot_find(in, key);
+    if ((slot->group != in->group &&
+         !slot_fill(in, &in->contexts[s->context], s, key, false, slot)) ||
+        intake_failed(in,
+                      tally_at(&in->tally, slot->series, intake_time(in, s->start_unix_ns), &p)))
         return NULL;
     slot->point = p;
     slot->point_unix_ns = p->start_unix_ns;
@@ -403,15 +442,13 @@ slot_point(struct intake *in, const struct intake_context *c, const struct deriv
     return p;
 }
 
-/* Where a span is counted: nearly always a point that is known by these very parts. NULL after a failure. */
-static inline struct tally_point *point_find(struct intake *in, const struct derive_span *s,
-                                             uint64_t key)
+static __attribute__((noinline)) void batch_others(struct intake *in, struct intake_batch *b)
 {
-    uint64_t unix_ns = intake_time(in, s->start_unix_ns);
-    struct intake_slot *slot = &in->slots[slot_of(in->slots, in->slots_mask, key)];
-    if (slot->group != in->group || unix_ns - slot->point_unix_ns >= in->tally.width_ns)
-        return slot_point(in, &in->contexts[s->context], s, key, unix_ns, slot);
-    return slot->point;
+    batch_admit(in, b);
+    for (size_t i = 0; i < b->others_count && in->error == ERR_OK; i++) {
+        uint32_t at = b->others[i];
+        b->points[at] = point_make(in, &b->spans[at], b->keys[at]);
+    }
 }
 
 static struct derived_exemplar exemplar_of(const struct derive_span *s)
@@ -479,14 +516,6 @@ static inline bool context_known(struct intake *in, const struct derive_span *s)
            context_get(in, s->context, s->resource) != NULL;
 }
 
-/* Of a series that the group has not seen: its place is noted. */
-static inline void slot_prefetch(const struct intake *in, uint64_t key)
-{
-    const struct intake_slot *slot = &in->slots[slot_first(in->slots_mask, key)];
-    if (slot->group != in->group)
-        __builtin_prefetch(slot->place);
-}
-
 /* Which slot a span's series has. 0 after a failure. */
 static inline uint64_t span_key(struct intake *in, const struct derive_span *s)
 {
@@ -500,26 +529,33 @@ static inline uint64_t span_key(struct intake *in, const struct derive_span *s)
  * counted. */
 void intake_add(struct intake *in, const struct derive_span *spans, size_t count)
 {
-    uint64_t keys[DERIVE_SPANS_MAX];
-    struct tally_point *points[DERIVE_SPANS_MAX];
+    struct intake_batch b;
+    b.spans = spans;
+    b.others_count = 0;
     assert(count <= DERIVE_SPANS_MAX);
     for (size_t i = 0; i < count && in->error == ERR_OK; i++) {
-        keys[i] = span_key(in, &spans[i]);
-        if (keys[i] != 0)
-            __builtin_prefetch(&in->slots[slot_first(in->slots_mask, keys[i])]);
+        b.keys[i] = span_key(in, &spans[i]);
+        if (b.keys[i] != 0)
+            __builtin_prefetch(&in->slots[slot_first(in->slots_mask, b.keys[i])]);
     }
-    for (size_t i = 0; i < count && in->error == ERR_OK; i++)
-        slot_prefetch(in, keys[i]);
-    for (size_t i = 0; i < count && in->error == ERR_OK; i++) {
-        points[i] = point_find(in, &spans[i], keys[i]);
-        if (points[i] != NULL)
-            tally_point_prefetch(points[i]);
-    }
-    for (size_t i = 0; i < count && in->error == ERR_OK; i++)
+    if (in->error != ERR_OK)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        const struct intake_slot *slot = slot_find(in, b.keys[i]);
+        b.points[i] = slot->point;
+        if (slot->group != in->group || slot->point == NULL ||
+            intake_time(in, spans[i].start_unix_ns) - slot->point_unix_ns >= in->tally.width_ns) {
+            b.others[b.others_count++] = (uint32_t)i;
+            continue;
+        }
+        tally_point_prefetch(slot->point);
         if (derive_asks(spans[i].kind, spans[i].parent_id != 0))
-            intake_peer_prefetch(in, points[i]->series);
+            intake_peer_prefetch(in, slot->series);
+    }
+    if (b.others_count > 0)
+        batch_others(in, &b);
     for (size_t i = 0; i < count && in->error == ERR_OK; i++)
-        span_count(in, &spans[i], points[i]);
+        span_count(in, &spans[i], b.points[i]);
     in->spans += in->error == ERR_OK ? count : 0;
 }
 

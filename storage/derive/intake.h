@@ -26,8 +26,10 @@ typedef void *intake_admit_fn(void *context, struct bytes raw, unsigned cleaned,
                               struct red_key *key);
 /* A number that changes when an answer of before may be another now. */
 typedef uint64_t intake_changes_fn(void *context);
-/* Asked for each series that is seen again in another row group: false when that number is not `changes` now. */
-typedef bool intake_admit_again_fn(void *context, uint64_t changes, void *place);
+/* Asked for series that are seen again in another row group: false when that number is not `changes` now. places: NULLs
+ * among them; in no order. */
+typedef bool intake_admit_again_fn(void *context, uint64_t changes, void *const *places,
+                                   size_t count);
 
 /* Of one row group, some 400 bytes each; their histograms come on top, within the arena. */
 #define INTAKE_POINTS_MAX 65536u

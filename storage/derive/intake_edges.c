@@ -14,7 +14,10 @@ struct intake_edge {
     uint64_t ends; /* numbers of the client, above, and of the server */
     uint64_t how;  /* of the queue between, or HALF_NONE, above; and enum connection_type */
     uint32_t series_plus_one;
-    uint64_t changes; /* when it was asked for */
+    uint32_t group;            /* of the point */
+    uint64_t changes;          /* when it was asked for */
+    struct tally_point *point; /* that was counted in last, and when it begins */
+    uint64_t point_unix_ns;
 };
 
 struct intake_peer {
@@ -23,10 +26,10 @@ struct intake_peer {
     bool has_queue;  /* a destination is named */
     uint8_t ignored; /* of these attributes, by bits, the key counts alone */
     enum peer_role role;
-    uint32_t node;          /* HALF_NONE: they name nobody */
-    uint32_t edge_plus_one; /* of the edge to it, + 1, once that is known */
+    uint32_t node; /* HALF_NONE: they name nobody */
     uint32_t attributes_count;
     uint64_t codes[PEER_ATTRIBUTES_MAX];
+    struct tally_point *point; /* of the edge to it that was counted in last, or NULL */
     struct bytes attributes[PEER_ATTRIBUTES_MAX];
 };
 
@@ -133,22 +136,40 @@ static __attribute__((noinline)) bool edge_fill(struct intake *in, uint64_t ends
     return true;
 }
 
-/* The parts of a key in two words, so that it is compared without a way through memory. */
-static inline bool edge_series(struct intake *in, uint32_t client, uint32_t server,
-                               enum connection_type type, uint32_t via, uint32_t *out)
+/* The point of an edge for which there is none yet in the group, or in the minute. NULL after a failure. */
+static __attribute__((noinline)) struct tally_point *edge_point_make(struct intake *in,
+                                                                     uint64_t ends, uint64_t how,
+                                                                     uint64_t unix_ns,
+                                                                     struct intake_edge *e)
+{
+    struct tally_point *p;
+    if (((e->series_plus_one == 0 || e->changes != in->changes) && !edge_fill(in, ends, how, e)) ||
+        intake_failed(in, tally_at(&in->tally, e->series_plus_one - 1, unix_ns, &p)))
+        return NULL;
+    e->group = in->group;
+    e->point = p;
+    e->point_unix_ns = p->start_unix_ns;
+    return p;
+}
+
+/* Where a call of a moment is counted; NULL after a failure. The parts of a key in two words, so that it is compared
+ * without a way through memory. */
+static inline struct tally_point *edge_point(struct intake *in, uint32_t client, uint32_t server,
+                                             enum connection_type type, uint32_t via,
+                                             uint64_t start_unix_ns)
 {
     uint64_t ends = (uint64_t)client << 32 | server, how = (uint64_t)via << 32 | type;
+    uint64_t unix_ns = intake_time(in, start_unix_ns);
     if ((in->edges == NULL || in->edges_used >= in->edges_mask / 2) && !edges_grow(in))
-        return false;
+        return NULL;
     uint32_t at = edge_hash(ends, how) & in->edges_mask;
     struct intake_edge *e = &in->edges[at];
     for (; e->series_plus_one != 0; e = &in->edges[at = (at + 1) & in->edges_mask])
         if (e->ends == ends && e->how == how)
             break;
-    if ((e->series_plus_one == 0 || e->changes != in->changes) && !edge_fill(in, ends, how, e))
-        return false;
-    *out = e->series_plus_one - 1;
-    return true;
+    if (e->group != in->group || unix_ns - e->point_unix_ns >= in->tally.width_ns)
+        return edge_point_make(in, ends, how, unix_ns, e);
+    return e->point;
 }
 
 static struct derived_exemplar exemplar_of(const struct half *h)
@@ -172,20 +193,14 @@ static __attribute__((noinline)) void point_example(struct tally_point *p, const
         p->failed = x;
 }
 
-/* A call, by the span that tells of it: a client's where there is one. NULL after a failure. */
-static inline struct tally_point *edge_count(struct intake *in, uint32_t series,
-                                             uint64_t start_unix_ns, bool is_failed)
+static inline void edge_count(struct tally_point *p, bool is_failed)
 {
-    struct tally_point *p;
-    if (intake_failed(in, tally_at(&in->tally, series, intake_time(in, start_unix_ns), &p)))
-        return NULL;
     p->calls++;
     p->estimated_calls = intake_add_saturating(p->estimated_calls, TALLY_ONE);
     if (is_failed) {
         p->errors++;
         p->estimated_errors = intake_add_saturating(p->estimated_errors, TALLY_ONE);
     }
-    return p;
 }
 
 static inline bool duration_count(struct intake *in, struct tally_values *v, const struct half *h)
@@ -193,6 +208,7 @@ static inline bool duration_count(struct intake *in, struct tally_values *v, con
     return !intake_failed(in, tally_duration(&in->tally, v, h->duration_ns, h->bucket));
 }
 
+/* A call, by the span that tells of it: a client's where there is one. */
 static inline void edge_add(struct intake *in, uint32_t client_node, uint32_t server_node,
                             enum connection_type type, uint32_t via, const struct half *client,
                             const struct half *server)
@@ -201,12 +217,12 @@ static inline void edge_add(struct intake *in, uint32_t client_node, uint32_t se
     bool is_failed =
         ((client != NULL ? client->flags : 0u) | (server != NULL ? server->flags : 0u)) &
         HALF_ERROR;
-    uint32_t series;
-    if (in->error != ERR_OK || !edge_series(in, client_node, server_node, type, via, &series))
-        return;
-    struct tally_point *p = edge_count(in, series, teller->start_unix_ns, is_failed);
+    struct tally_point *p = in->error == ERR_OK ? edge_point(in, client_node, server_node, type,
+                                                             via, teller->start_unix_ns)
+                                                : NULL;
     if (p == NULL)
         return;
+    edge_count(p, is_failed);
     if (is_failed || teller->duration_ns >= p->slowest.duration_ns)
         point_example(p, teller, is_failed);
     if ((client == NULL || duration_count(in, &p->first_values, client)) && server != NULL)
@@ -457,15 +473,14 @@ static inline void database_edge(struct intake *in, const struct intake_context 
                                  int16_t bucket)
 {
     bool is_failed = s->status == 2;
-    if (peer->edge_plus_one == 0) {
-        uint32_t series;
-        if (!edge_series(in, c->node, peer->node, CONNECTION_DATABASE, HALF_NONE, &series))
-            return;
-        peer->edge_plus_one = series + 1;
-    }
-    struct tally_point *p = edge_count(in, peer->edge_plus_one - 1, s->start_unix_ns, is_failed);
-    if (p == NULL ||
-        intake_failed(in, tally_duration(&in->tally, &p->first_values, s->duration_ns, bucket)))
+    struct tally_point *p = peer->point;
+    if (p == NULL || intake_time(in, s->start_unix_ns) - p->start_unix_ns >= in->tally.width_ns)
+        p = peer->point =
+            edge_point(in, c->node, peer->node, CONNECTION_DATABASE, HALF_NONE, s->start_unix_ns);
+    if (p == NULL)
+        return;
+    edge_count(p, is_failed);
+    if (intake_failed(in, tally_duration(&in->tally, &p->first_values, s->duration_ns, bucket)))
         return;
     if (is_failed || s->duration_ns >= p->slowest.duration_ns) {
         struct half h;

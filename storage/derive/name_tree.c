@@ -335,6 +335,11 @@ bool name_tree_find(struct name_tree *tree, struct name_tree_room *room, struct 
     return is_template(name, mark, out);
 }
 
+void name_tree_prefetch(const struct name_node *place)
+{
+    __builtin_prefetch(place->parent);
+}
+
 void name_tree_note(const struct name_tree_room *room, struct name_node *place)
 {
     /* Who is noted has been reached from the root, and all on the way were noted too. */

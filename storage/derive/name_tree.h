@@ -45,6 +45,8 @@ bool name_tree_learn(struct name_tree *tree, struct name_tree_room *room, struct
                      struct buffer *out, struct name_node **out_place);
 /* A name of this place is there again, as if it were learned; nothing has changed since. */
 void name_tree_note(const struct name_tree_room *room, struct name_node *place);
+/* For who notes several: ask for what is above the place, after the place itself was asked for. */
+void name_tree_prefetch(const struct name_node *place);
 /* Whether there is an open place in a name, as it was counted. */
 bool name_is_template(struct bytes name);
 /* What was learned before: places that are open in a name are open here too; a name without any says nothing. */

@@ -313,13 +313,17 @@ uint64_t totals_changes(void *context)
     return changes;
 }
 
-bool totals_admit_again(void *context, uint64_t changes, void *place)
+bool totals_admit_again(void *context, uint64_t changes, void *const *places, size_t count)
 {
     struct totals *t = context;
     (void)pthread_mutex_lock(&t->lock);
     bool is_same = t->names.changes == changes;
-    if (is_same && place != NULL)
-        name_tree_note(&t->names, place);
+    for (size_t i = 0; i < count && is_same; i++)
+        if (places[i] != NULL)
+            name_tree_prefetch(places[i]);
+    for (size_t i = 0; i < count && is_same; i++)
+        if (places[i] != NULL)
+            name_tree_note(&t->names, places[i]);
     (void)pthread_mutex_unlock(&t->lock);
     return is_same;
 }

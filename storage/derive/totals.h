@@ -58,7 +58,7 @@ void totals_deinit(struct totals *t);
  * hold until the changes, as totals_changes() says. */
 void totals_admit_service(void *context, struct derived_node *service);
 void *totals_admit_series(void *context, struct bytes raw, unsigned cleaned, struct red_key *key);
-bool totals_admit_again(void *context, uint64_t changes, void *place);
+bool totals_admit_again(void *context, uint64_t changes, void *const *places, size_t count);
 uint64_t totals_changes(void *context);
 void totals_admit_edge(void *context, struct edge_key *key);
 

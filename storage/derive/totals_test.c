@@ -477,10 +477,10 @@ static void series_and_edges_and_halves_fit_32_mib(void **state)
 
 static unsigned known;
 
-static bool again_counted(void *context, uint64_t changes, void *place)
+static bool again_counted(void *context, uint64_t changes, void *const *places, size_t count)
 {
-    bool is_known = totals_admit_again(context, changes, place);
-    known += is_known;
+    bool is_known = totals_admit_again(context, changes, places, count);
+    known += is_known ? (unsigned)count : 0;
     return is_known;
 }
 

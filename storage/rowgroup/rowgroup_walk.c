@@ -134,8 +134,8 @@ static uint64_t wanted_code(const struct columns *c, const struct shape_node *n)
 }
 
 /* An attribute went to its column. */
-static void attribute_note(struct rowgroup_builder *b, uint32_t node, struct bytes message,
-                           uint32_t *wanted_count)
+static inline void attribute_note(struct rowgroup_builder *b, uint32_t node, struct bytes message,
+                                  uint32_t *wanted_count)
 {
     const struct shape_node *n = &b->columns.nodes[node];
     if (n->is_wanted && (*wanted_count)++ < DERIVE_ATTRIBUTES_MAX) {
