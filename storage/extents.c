@@ -5,7 +5,7 @@
 
 #include <assert.h>
 
-enum { EXTENTS_HEAD = 16, EXTENTS_RUN = 12, EXTENTS_MANTISSA_BITS = 26 };
+enum { EXTENTS_HEAD = 16, EXTENTS_MANTISSA_BITS = 26 };
 
 static unsigned bit_length(uint64_t v)
 {
@@ -34,10 +34,10 @@ uint64_t extent_of_code(uint32_t code)
     return bit_length(upper) + below > 64 ? UINT64_MAX : upper << below;
 }
 
-uint32_t extents_hash(const struct trace_id *id)
+uint64_t extents_hash(const struct trace_id *id)
 {
     static const uint64_t seed = UINT64_C(0xC3A5C85C97CB3127);
-    return (uint32_t)hash_bytes_seeded(bytes_of(id->b, sizeof id->b), seed);
+    return hash_bytes_seeded(bytes_of(id->b, sizeof id->b), seed);
 }
 
 struct making {
@@ -51,15 +51,15 @@ static bool on_run(void *context, const struct trace_id *id, uint64_t start_min_
                    uint64_t end_max_unix_ns)
 {
     struct making *m = context;
-    uint8_t run[EXTENTS_RUN];
+    uint8_t run[EXTENTS_RUN_BYTES];
     assert(end_max_unix_ns >= start_min_unix_ns);
     m->is_corrupt = start_min_unix_ns < m->base || start_min_unix_ns > m->start_max;
     if (m->is_corrupt)
         return false;
     uint32_t code = extent_code(end_max_unix_ns - start_min_unix_ns);
-    store_le32(run, extents_hash(id));
-    store_le32(run + 4, (uint32_t)((start_min_unix_ns - m->base) >> m->shift));
-    store_le32(run + 8, code);
+    store_le64(run, extents_hash(id));
+    store_le32(run + 8, (uint32_t)((start_min_unix_ns - m->base) >> m->shift));
+    store_le32(run + 12, code);
     m->code_max = code > m->code_max ? code : m->code_max;
     buffer_append(m->out, run, sizeof run);
     return buffer_error(m->out) == ERR_OK;
@@ -92,12 +92,12 @@ struct extents extents_read(struct bytes made)
 {
     if (made.len == 0)
         return (struct extents){ 0 };
-    assert(made.len >= EXTENTS_HEAD && (made.len - EXTENTS_HEAD) % EXTENTS_RUN == 0);
+    assert(made.len >= EXTENTS_HEAD && (made.len - EXTENTS_HEAD) % EXTENTS_RUN_BYTES == 0);
     return (struct extents){
         .base_unix_ns = load_le64(made.data),
         .shift = load_le32(made.data + 8),
         .code_max = load_le32(made.data + 12),
-        .count = (uint32_t)((made.len - EXTENTS_HEAD) / EXTENTS_RUN),
+        .count = (uint32_t)((made.len - EXTENTS_HEAD) / EXTENTS_RUN_BYTES),
         .runs = made.data + EXTENTS_HEAD,
     };
 }
@@ -109,10 +109,10 @@ static uint64_t add_up_to_max(uint64_t a, uint64_t b)
 
 struct extent extents_at(const struct extents *x, uint32_t run)
 {
-    const uint8_t *at = x->runs + (size_t)EXTENTS_RUN * run;
-    uint64_t start = x->base_unix_ns + ((uint64_t)load_le32(at + 4) << x->shift);
-    struct extent e = { .hash = load_le32(at),
-                        .code = load_le32(at + 8),
+    const uint8_t *at = x->runs + (size_t)EXTENTS_RUN_BYTES * run;
+    uint64_t start = x->base_unix_ns + ((uint64_t)load_le32(at + 8) << x->shift);
+    struct extent e = { .hash = load_le64(at),
+                        .code = load_le32(at + 12),
                         .start_min_unix_ns = start };
     uint64_t start_max = add_up_to_max(start, (UINT64_C(1) << x->shift) - 1);
     e.end_max_unix_ns = add_up_to_max(start_max, extent_of_code(e.code));

@@ -2,7 +2,7 @@
 /* The slowest traces first, without reading what cannot be among them.
  *
  * The duration of a trace is that of all its spans, and they may lie in several runs of rows (segment.h), in several
- * segments, so no run by itself bounds it. But the extents of all runs are known (extents.h: 12 bytes a run, which the source
+ * segments, so no run by itself bounds it. But the extents of all runs are known (extents.h: 16 bytes a run, which the source
  * keeps of segments that do not change), and give each run a key, which no trace that has spans in it outlasts:
  *
  *     spread    which traces have more than one run? A filter of the hashes seen so far says so; its false hits, and
@@ -33,7 +33,7 @@
 #define SEEN_BITS_PER_ROW 4
 /* Words of the filter that are asked for before they are needed. */
 #define SEEN_AHEAD 16
-/* Runs of the first round for each result that is wanted, and how many times more the next has. */
+/* Runs of the first round for each result that is wanted; and at most so many times more in the next as in all before. */
 #define ROUND_FIRST  2
 #define ROUND_GROWTH 8
 
@@ -49,7 +49,7 @@ struct slowest_segment {
 
 /* Runs with equal hashes: of one trace, as far as is known. */
 struct spread {
-    uint32_t hash;
+    uint64_t hash;
     uint64_t start_min, end_max;
 };
 
@@ -170,9 +170,9 @@ static enum err extents_get(struct slowest *s, struct extents *out)
     return e;
 }
 
-static bool is_in_share(const struct slowest *s, uint32_t hash)
+static bool is_in_share(const struct slowest *s, uint64_t hash)
 {
-    return (hash >> 26 & (uint32_t)(s->find->shares - 1)) == s->find->share;
+    return (hash >> 58 & (s->find->shares - 1)) == s->find->share;
 }
 
 /* ---- Keys: how many runs have which ---- */
@@ -206,7 +206,7 @@ static bool was_given(const struct slowest *s, uint32_t code)
 
 /* ---- Which are spread ---- */
 
-static struct spread *spread_find(const struct slowest *s, uint32_t hash)
+static struct spread *spread_find(const struct slowest *s, uint64_t hash)
 {
     if (s->slots == NULL)
         return NULL;
@@ -237,7 +237,7 @@ static enum err slots_grow(struct slowest *s)
     return ERR_OK;
 }
 
-static enum err spread_add(struct slowest *s, uint32_t hash)
+static enum err spread_add(struct slowest *s, uint64_t hash)
 {
     if (spread_find(s, hash) != NULL)
         return ERR_OK;
@@ -254,14 +254,9 @@ static enum err spread_add(struct slowest *s, uint32_t hash)
     return ERR_OK;
 }
 
-static uint64_t *seen_word(const struct slowest *s, uint64_t mixed)
+static uint64_t *seen_word(const struct slowest *s, uint64_t hash)
 {
-    return &s->seen[((mixed >> 32) * s->seen_words) >> 32];
-}
-
-static uint64_t mix(uint32_t hash)
-{
-    return (hash + UINT64_C(1)) * UINT64_C(0x9E3779B97F4A7C15);
+    return &s->seen[((hash >> 12 & UINT32_MAX) * s->seen_words) >> 32];
 }
 
 /* The runs of one segment: are their hashes new? What lies out of the range is looked at, and not noted. */
@@ -271,12 +266,13 @@ static enum err spread_of(struct slowest *s, const struct extents *x)
     enum err e = ERR_OK;
     for (uint32_t run = 0; e == ERR_OK && run < x->count; run++) {
         if (run + SEEN_AHEAD < x->count)
-            __builtin_prefetch(seen_word(s, mix(extents_hash_at(x, run + SEEN_AHEAD))));
-        uint32_t hash = extents_hash_at(x, run), code = extents_code_at(x, run);
+            __builtin_prefetch(seen_word(s, extents_hash_at(x, run + SEEN_AHEAD)));
+        uint64_t hash = extents_hash_at(x, run);
+        uint32_t code = extents_code_at(x, run);
         if (!is_in_share(s, hash))
             continue;
-        uint64_t mixed = mix(hash), *word = seen_word(s, mixed);
-        uint64_t bits = UINT64_C(1) << (mixed & 63) | UINT64_C(1) << (mixed >> 6 & 63);
+        uint64_t *word = seen_word(s, hash);
+        uint64_t bits = UINT64_C(1) << (hash & 63) | UINT64_C(1) << (hash >> 6 & 63);
         if ((*word & bits) == bits)
             e = spread_add(s, hash);
         if (is_noted) {
@@ -405,6 +401,15 @@ static void round_next(const struct slowest *s, struct round *r, size_t *bucket,
     r->least = bucket_key(*bucket);
 }
 
+/* As many runs as have the results that are missing, if matches are as frequent as until now, and a third more. */
+static uint64_t round_wanted(const struct find *f, const struct trace_result *out, uint64_t visited)
+{
+    uint64_t missing = f->query->limit - out->count, most = visited * ROUND_GROWTH;
+    uint64_t each = f->count == 0 ? visited : visited / f->count + 1;
+    uint64_t wanted = missing > most / each ? most : missing * each * 4 / 3 + 1;
+    return wanted > visited ? wanted : visited + 1;
+}
+
 static enum err visit_add(struct slowest *s, const struct visit *v)
 {
     enum err e = search_grow(&s->memory, &s->visits, &s->visits_capacity, s->visits_count + 1,
@@ -422,7 +427,7 @@ static enum err collect_of(struct slowest *s, const struct round *r, const struc
         uint32_t code = extents_code_at(x, run);
         if (code < least || !is_in_round(r, extent_of_code(code)) || was_given(s, code))
             continue;
-        uint32_t hash = extents_hash_at(x, run);
+        uint64_t hash = extents_hash_at(x, run);
         if (is_in_share(s, hash) && spread_find(s, hash) == NULL)
             e = visit_add(s, &(struct visit){ .segment = (uint32_t)s->at,
                                               .run = run,
@@ -542,19 +547,20 @@ static enum err find_share(struct slowest *s, struct trace_result *out, bool *ou
     struct find *f = s->find;
     struct round round;
     size_t bucket = BUCKETS;
-    uint64_t wanted = (uint64_t)f->query->limit * ROUND_FIRST + 1;
+    uint64_t wanted = (uint64_t)f->query->limit * ROUND_FIRST + 1, visited = 0;
     share_begin(s);
     enum err e = spread(s);
     if (e == ERR_OK)
         e = measure(s);
     while (e == ERR_OK && bucket > 0 && out->count < f->query->limit) {
         round_next(s, &round, &bucket, wanted);
-        wanted = wanted < UINT64_MAX / ROUND_GROWTH ? wanted * ROUND_GROWTH : wanted;
         e = collect(s, &round);
+        visited += s->visits_count + 1;
         if (e == ERR_OK)
             e = visit_all(s);
         if (e == ERR_OK)
             e = find_advance(f, bucket > 0, bucket > 0 ? round.least - 1 : 0, out);
+        wanted = round_wanted(f, out, visited);
     }
     *out_may_be_more = bucket > 0 || f->heap_count > 0;
     return e;

@@ -203,8 +203,8 @@ static void extents_that_are_too_small_hide_a_trace(void **state)
         if (made->len == 0)
             continue;
         store_le32(made->data + 12, 0);
-        for (size_t at = 16; at < made->len; at += 12)
-            store_le32(made->data + at + 8, 0);
+        for (size_t at = 16; at < made->len; at += EXTENTS_RUN_BYTES)
+            store_le32(made->data + at + 12, 0);
     }
     agrees = pages_agree(&s, 0, all, 20, &rows);
     assert_false(agrees);

@@ -10,6 +10,7 @@ set(ROWGROUP_SOURCES
     rowgroup/rowgroup_question.c
     rowgroup/rowgroup_rows.c
     rowgroup/rowgroup_segment.c
+    rowgroup/rowgroup_sieve.c
     rowgroup/rowgroup_sort.c
     rowgroup/rowgroup_stream.c
     rowgroup/rowgroup_texts.c

@@ -139,7 +139,7 @@ enum rowgroup_digest {
     ROWGROUP_DIGEST_EXTENTS, /* see extents.h */
     ROWGROUP_DIGEST_COUNT
 };
-/* Append one of an open group to *out: 9, 4 and 32 KB of a group of W1. Errors: as in reading, and the buffer's;
+/* Append one of an open group to *out: 9, 4 and 43 KB of a group of W1. Errors: as in reading, and the buffer's;
  * ERR_TOO_MANY, of traces and of extents: of log records there are none, nor of very many traces. */
 NODISCARD enum err rowgroup_digest_make(struct segment *s, enum rowgroup_digest kind,
                                         struct buffer *out);

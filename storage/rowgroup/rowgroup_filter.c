@@ -366,7 +366,7 @@ static bool candidate_values(const struct expr_row *row, const struct expr *fiel
     return true;
 }
 
-static bool value_satisfies(const struct expr *part, struct expr_value value)
+bool filter_value_satisfies(const struct expr *part, struct expr_value value)
 {
     struct candidate c = { .row.values = candidate_values, .value = value };
     return expr_evaluate(part, &c.row) != EXPR_FALSE;
@@ -382,7 +382,7 @@ static bool dictionary_may(struct group *g, uint32_t column, const struct expr *
         return true;
     for (uint32_t i = 0; i < d->count; i++) {
         struct otlp_value v = { .type = type, .bytes = entries[i] };
-        if (value_satisfies(part, expr_value_of(&v)))
+        if (filter_value_satisfies(part, expr_value_of(&v)))
             return true;
     }
     return false;
@@ -409,7 +409,7 @@ static bool contexts_may(struct group *g, bool of_resource, const struct expr *p
         uint32_t number = of_resource ? OTLP_RESOURCE_ATTRIBUTES : OTLP_SCOPE_ATTRIBUTES;
         struct otlp_value v;
         if (message.len > 0 && otlp_attribute_find(message, number, part->left->key, &v) &&
-            value_satisfies(part, expr_value_of(&v)))
+            filter_value_satisfies(part, expr_value_of(&v)))
             return true;
     }
     return false;
@@ -449,7 +449,8 @@ bool filter_status_may(uint32_t status_seen, const struct expr *part)
         return true;
     for (int64_t code = 0; code < 31; code++)
         if ((status_seen >> code & 1) != 0 &&
-            value_satisfies(part, (struct expr_value){ .type = EXPR_STATUS, .integer = code }))
+            filter_value_satisfies(part,
+                                   (struct expr_value){ .type = EXPR_STATUS, .integer = code }))
             return true;
     return false;
 }
@@ -460,8 +461,8 @@ bool filter_duration_may(uint64_t duration_max, const struct expr *part)
     if (part->op != EXPR_GT && part->op != EXPR_GE)
         return true;
     uint64_t max = duration_max > INT64_MAX ? INT64_MAX : duration_max;
-    return value_satisfies(part,
-                           (struct expr_value){ .type = EXPR_DURATION, .integer = (int64_t)max });
+    return filter_value_satisfies(
+        part, (struct expr_value){ .type = EXPR_DURATION, .integer = (int64_t)max });
 }
 
 static bool part_may(struct group *g, const struct expr *part)
@@ -622,9 +623,15 @@ bool filter_judge(struct group *g, const struct expr *filter, struct filter_verd
             g->segment.bounds.signal == SIGNAL_TRACES)
             out->longer[out->longer_count++] = parts[i];
     }
-    out->of_contexts = rules_out(out->contexts, g->contexts_count);
-    out->of_shapes = rules_out(out->shapes, g->shapes_count[TABLE_ITEM]);
-    return true;
+    if (!sieve_init(&out->sieve, g))
+        return false;
+    if (rules_out(out->contexts, g->contexts_count))
+        sieve_add(&out->sieve, COLUMN_CONTEXT, out->contexts, g->contexts_count);
+    if (rules_out(out->shapes, g->shapes_count[TABLE_ITEM]))
+        sieve_add(&out->sieve, COLUMN_SHAPE, out->shapes, g->shapes_count[TABLE_ITEM]);
+    for (size_t i = 0; i < count; i++)
+        sieve_add_part(&out->sieve, g, parts[i]);
+    return g->error == ERR_OK;
 }
 
 bool filter_chunk_may(const struct filter_verdicts *v, struct chunk *c)
@@ -637,26 +644,6 @@ bool filter_chunk_may(const struct filter_verdicts *v, struct chunk *c)
         if (!filter_duration_may(duration_max, v->longer[i]))
             return false;
     return true;
-}
-
-bool filter_row_may(const struct filter_verdicts *v, struct chunk *c, uint32_t row)
-{
-    struct group *g = c->group;
-    if (v->of_contexts) {
-        uint64_t context = chunk_int(c, COLUMN_CONTEXT, row);
-        if (g->error == ERR_OK && context >= g->contexts_count)
-            group_fail(g, ERR_CORRUPT);
-        if (g->error != ERR_OK || !v->contexts[context])
-            return false;
-    }
-    if (v->of_shapes) {
-        uint64_t shape = chunk_int(c, COLUMN_SHAPE, row);
-        if (g->error == ERR_OK && shape >= g->shapes_count[TABLE_ITEM])
-            group_fail(g, ERR_CORRUPT);
-        if (g->error != ERR_OK || !v->shapes[shape])
-            return false;
-    }
-    return g->error == ERR_OK;
 }
 
 enum expr_truth filter_rest(const struct filter_verdicts *v, const struct filter_row *r)

@@ -9,6 +9,7 @@
 
 #include "storage/otlp_row.h"
 #include "storage/rowgroup/rowgroup_rows.h"
+#include "storage/rowgroup/rowgroup_sieve.h"
 
 struct filter_row {
     struct expr_row row; /* first; pass &r.row to expr_evaluate() */
@@ -25,6 +26,8 @@ void filter_row_set(struct filter_row *r, struct chunk *c, uint32_t number);
  * dictionaries and statistics alone; also true when they cannot be read. */
 bool filter_may_match(struct group *g, const struct expr *filter);
 
+/* Whether the part can hold where its field has this value. */
+bool filter_value_satisfies(const struct expr *part, struct expr_value value);
 /* Whether a span with one of these status codes (as in the header), or with up to this duration, can satisfy
  * the part. */
 bool filter_status_may(uint32_t status_seen, const struct expr *part);
@@ -34,17 +37,15 @@ bool filter_duration_may(uint64_t duration_max, const struct expr *part);
  * is left to ask of these rows. In the group's memory for rows. */
 struct filter_verdicts {
     bool *contexts, *shapes;
-    bool of_contexts, of_shapes; /* whether any of them is ruled out */
-    struct otlp_filter parts;    /* what speaks of contexts alone is decided: item_parts are left */
+    struct sieve sieve;
+    struct otlp_filter parts; /* what speaks of contexts alone is decided: item_parts are left */
     const struct expr *longer[16]; /* parts that ask for more than a duration */
     size_t longer_count;
 };
 bool filter_judge(struct group *g, const struct expr *filter, struct filter_verdicts *out);
 /* False when no row of the chunk can match, by the directory alone; also after an error. */
 bool filter_chunk_may(const struct filter_verdicts *v, struct chunk *c);
-/* False when the row cannot match, and after an error. */
-bool filter_row_may(const struct filter_verdicts *v, struct chunk *c, uint32_t row);
-/* For rows that may: what the whole filter says. */
+/* For rows that pass the sieve: what the whole filter says. */
 enum expr_truth filter_rest(const struct filter_verdicts *v, const struct filter_row *r);
 
 #endif

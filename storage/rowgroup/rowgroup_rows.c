@@ -28,7 +28,7 @@ struct chunk *chunk_of_row(struct group *g, uint32_t row)
 
 /* ---- Values */
 
-static struct stream *fixed_stream(struct chunk *c, enum rowgroup_column column)
+struct stream *chunk_stream(struct chunk *c, enum rowgroup_column column)
 {
     if (!c->is_known[column]) {
         c->fixed[column] = group_stream(c->group, c->section, column);
@@ -57,12 +57,12 @@ static uint64_t stream_int(struct group *g, struct stream *s, uint32_t i)
 
 uint64_t chunk_int(struct chunk *c, enum rowgroup_column column, uint32_t i)
 {
-    return stream_int(c->group, fixed_stream(c, column), i);
+    return stream_int(c->group, chunk_stream(c, column), i);
 }
 
 struct bytes chunk_bytes(struct chunk *c, enum rowgroup_column column, uint32_t i)
 {
-    return group_bytes(c->group, fixed_stream(c, column), i);
+    return group_bytes(c->group, chunk_stream(c, column), i);
 }
 
 /* ---- Times and IDs */
@@ -70,9 +70,9 @@ struct bytes chunk_bytes(struct chunk *c, enum rowgroup_column column, uint32_t 
 static void span_times(struct chunk *c, uint64_t *times, uint32_t *runs)
 {
     struct group *g = c->group;
-    struct stream *lengths = fixed_stream(c, COLUMN_RUN_LENGTH);
-    struct stream *firsts = fixed_stream(c, COLUMN_RUN_TIME);
-    struct stream *deltas = fixed_stream(c, COLUMN_TIME); /* none when each run has one row */
+    struct stream *lengths = chunk_stream(c, COLUMN_RUN_LENGTH);
+    struct stream *firsts = chunk_stream(c, COLUMN_RUN_TIME);
+    struct stream *deltas = chunk_stream(c, COLUMN_TIME); /* none when each run has one row */
     uint32_t count = lengths == NULL ? 0 : lengths->count, row = 0, delta = 0;
     uint32_t deltas_count = deltas == NULL ? 0 : deltas->count;
     if (firsts == NULL || firsts->count != count || count > c->rows ||
@@ -155,7 +155,7 @@ static struct bytes span_id(struct chunk *c, uint32_t row)
 static uint32_t outside_parents_before(struct chunk *c, uint32_t row)
 {
     if (row < c->outside_row || c->outside_row == 0) {
-        c->outside_codes = fixed_stream(c, COLUMN_PARENT)->ints;
+        c->outside_codes = chunk_stream(c, COLUMN_PARENT)->ints;
         c->outside_row = c->outside_count = 0;
     }
     for (; c->outside_row < row; c->outside_row++)
@@ -235,7 +235,7 @@ static void place_step(struct chunk *c, enum rowgroup_table table)
 static void place_jump(struct chunk *c, enum rowgroup_table table, uint32_t to)
 {
     struct group *g = c->group;
-    struct stream *s = fixed_stream(c, shape_column[table]);
+    struct stream *s = chunk_stream(c, shape_column[table]);
     if (s == NULL || to > s->count || s->base + s->range >= g->shapes_count[table]) {
         group_fail(g, ERR_CORRUPT);
         return;
@@ -271,7 +271,7 @@ bool chunk_seek(struct chunk *c, enum rowgroup_table table, uint32_t to)
 
 uint32_t chunk_children(struct chunk *c, enum rowgroup_table table, uint32_t row, uint32_t *first)
 {
-    struct stream *s = fixed_stream(c, count_column[table]);
+    struct stream *s = chunk_stream(c, count_column[table]);
     *first = 0;
     if (s == NULL || row >= s->count || s->base + s->range > ROWGROUP_ROWS_MAX) {
         group_fail(c->group, ERR_CORRUPT);

@@ -36,6 +36,8 @@ struct chunk {
 /* The chunk that holds a row. NULL after an error. */
 struct chunk *chunk_of_row(struct group *g, uint32_t row);
 
+/* The stream of a fixed column, NULL when there is none, and after an error. */
+struct stream *chunk_stream(struct chunk *c, enum rowgroup_column column);
 /* Values of a fixed column; 0 or empty, and group.error set, when it is not there. */
 uint64_t chunk_int(struct chunk *c, enum rowgroup_column column, uint32_t i);
 struct bytes chunk_bytes(struct chunk *c, enum rowgroup_column column, uint32_t i);

@@ -58,7 +58,8 @@ struct scan {
     void *context;
 };
 
-/* Whether the row matches; then it is in *out. Times are decoded where the range asks for them, or a row matches. */
+/* Whether a row that passes the sieve matches; then it is in *out. Times are decoded where the range asks for them, or a row
+ * matches. */
 static bool row_scan(struct scan *s, struct chunk *c, uint32_t row, struct segment_row *out)
 {
     struct group *g = c->group;
@@ -67,8 +68,6 @@ static bool row_scan(struct scan *s, struct chunk *c, uint32_t row, struct segme
         return false;
     enum expr_truth truth = EXPR_TRUE;
     if (s->verdicts != NULL) {
-        if (!filter_row_may(s->verdicts, c, row))
-            return false;
         filter_row_set(&s->row, c, row);
         truth = filter_rest(s->verdicts, &s->row);
     }
@@ -84,10 +83,20 @@ static bool chunk_scan(struct scan *s, struct chunk *c)
     struct group *g = c->group;
     bool goes_on = true;
     struct segment_row found;
-    if (s->verdicts != NULL && !filter_chunk_may(s->verdicts, c))
+    const uint8_t *rows = NULL, *passed = NULL;
+    uint32_t asked = 0;
+    if (s->verdicts != NULL && filter_chunk_may(s->verdicts, c))
+        rows = passed = sieve_chunk(&s->verdicts->sieve, c);
+    if (g->error != ERR_OK || (s->verdicts != NULL && rows == NULL))
         return g->error == ERR_OK;
     for (uint32_t row = 0; row < c->rows && goes_on && g->error == ERR_OK; row++) {
-        if (row % ROWS_PER_CHECK == 0)
+        if (rows != NULL) {
+            passed = memchr(rows + row, 1, c->rows - row);
+            if (passed == NULL)
+                break;
+            row = (uint32_t)(passed - rows);
+        }
+        if (asked++ % ROWS_PER_CHECK == 0)
             group_fail(g, query_check(s->q));
         if (row_scan(s, c, row, &found))
             goes_on = s->on_row(s->context, &found);
@@ -349,8 +358,9 @@ static bool chunk_scan_runs(struct scan *s, struct chunk *c, const uint32_t *run
             group_fail(g, ERR_CORRUPT);
         bool is_found = false;
         struct segment_row found;
-        for (uint32_t n = 0; n < length && !is_found && g->error == ERR_OK; n++)
-            is_found = row_scan(s, c, (uint32_t)row + n, &found);
+        for (uint32_t n = (uint32_t)row; n < row + length && !is_found && g->error == ERR_OK; n++)
+            is_found = (s->verdicts == NULL || sieve_passes(&s->verdicts->sieve, c, n)) &&
+                       row_scan(s, c, n, &found);
         if (!is_found)
             continue;
         found.run = i;

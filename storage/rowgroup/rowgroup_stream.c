@@ -45,6 +45,25 @@ static bool classes_fit(struct ints *s, struct bytes a, struct bytes b)
     return largest <= 64 && b.len == (bits + 7) / 8 + INTS_CLASSES_PADDING;
 }
 
+/* Only values as long as `range` are to be compared with it. */
+static bool class_range_holds(const struct ints *s)
+{
+    unsigned longest = bit_length(s->range);
+    uint64_t bit = 0;
+    for (uint32_t i = 0; i < s->count; i++) {
+        uint8_t class = s->a[i];
+        if (class > longest)
+            return false;
+        if (class == longest && class > 0) {
+            uint64_t top = UINT64_C(1) << (class - 1);
+            if ((top | bits_get(s->b, bit, class - 1u)) > s->range)
+                return false;
+        }
+        bit += class_bits(class);
+    }
+    return true;
+}
+
 /* The form's promise about `range`: nothing is larger. */
 static bool range_holds(struct ints *s)
 {
@@ -55,12 +74,12 @@ static bool range_holds(struct ints *s)
             byte = s->a[i] > byte ? s->a[i] : byte;
         return byte <= s->range;
     }
+    if (s->form == INTS_CLASSES)
+        return class_range_holds(s);
     for (uint32_t i = 0; i < s->count; i++) {
         uint64_t v = ints_get(s, i) - s->base;
         largest = v > largest ? v : largest;
     }
-    s->at = 0;
-    s->bit = 0;
     return largest <= s->range;
 }
 

@@ -2,7 +2,7 @@
 /* digest_file.h - digests of row groups (rowgroup.h), in a file.
  *
  * Role       a digest says of a group that nothing in it can match, that a trace is not in it, or how long its traces last,
- *            without opening it: 9, 4 and 32 KB of a group of W1, so those of 100 M spans are 140 MB, which nobody needs in
+ *            without opening it: 9, 4 and 43 KB of a group of W1, so those of 100 M spans are 170 MB, which nobody needs in
  *            memory until somebody looks.
  *            The file has no name and goes with the process; reading one digest from the page cache takes a microsecond
  *            or two.
@@ -17,7 +17,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define DIGEST_BYTES_MAX ((size_t)512 << 10) /* of the extents of 32,768 traces 384 KiB */
+#define DIGEST_BYTES_MAX ((size_t)640 << 10) /* of the extents of 32,768 traces 512 KiB */
 
 struct digest_file {
     const char *directory;  /* where the file is made; borrowed. Set before the first put */
