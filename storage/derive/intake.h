@@ -2,8 +2,8 @@
 /* intake.h - from spans to what they add to the rollups.
  *
  * Role       takes the spans of one row group, or of the bodies that wait for one, and counts them in a tally
- *            by minute: 350 instructions a span of W1, 650 with pairing, both stored forms and the running totals
- *            (tests/gates).
+ *            by minute. What it costs, with pairing, both stored forms and the running totals: docs/BENCHMARKS.md,
+ *            "What rollups and edges cost".
  * Again      who asks is asked once for each new series; where it can say whether its answers still hold, series are
  *            known from one row group to the next.
  * Ownership  spans are borrowed until intake_reset().
