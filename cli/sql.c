@@ -27,8 +27,8 @@
     X(TEXT, url, "url", "http://127.0.0.1:16686", "URL",                                           \
       "The server to ask: its address for people.")                                                \
     X(TEXT, data, "data", NULL, "DIR",                                                             \
-      "Ask this data directory instead. No server may have it open. Nothing of it is removed; "    \
-      "its journal is read as a start of the server would read it.")                               \
+      "Ask this data directory instead. No server may have it open. What is stored stays as it "   \
+      "is; what a killed server had begun to remove is not shown, and its next start goes on.")    \
     X(TEXT, token_file, "token-file", NULL, "FILE",                                                \
       "A file with the bearer token for reading, where the server wants one.")                     \
     X(CHOICE, format, "format", "table", "table|csv|json",                                         \
@@ -134,7 +134,7 @@ static int ask_engine(struct asking *a, struct engine *engine)
     return status;
 }
 
-/* As the server opens it, but that nothing is built, merged, closed or removed. */
+/* As the server opens it, but that nothing is built, merged, sealed or removed. */
 static int ask_directory(struct asking *a)
 {
     struct engine *engine = NULL;
@@ -148,6 +148,7 @@ static int ask_directory(struct asking *a)
         .partition_bytes_max = UINT64_MAX,
         .partition_age_ns = NEVER_NS,
         .maintain_interval_ns = NEVER_NS,
+        .is_left_alone = true,
         .metrics = NULL,
     };
     char catalog[4096];

@@ -239,6 +239,7 @@ struct sqlite_engine {
     uint64_t retention_age_ns, retention_rollups_ns, retention_bytes; /* 0: without end */
     uint64_t retention_logs_ns; /* 0: log records go with their spans */
     uint64_t maintain_interval_ns;
+    bool is_left_alone;
     int lock_fd;
 
     struct catalog *catalog;

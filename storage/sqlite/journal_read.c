@@ -146,19 +146,21 @@ static enum err name_of(const char *path, uint32_t number, char out[4096 + 64])
 
 struct trim {
     const char *path;
-    uint64_t horizon;
+    const struct chain_visit *visit;
     uint32_t *kept; /* [kept_count], with room for all */
     size_t kept_count;
 };
 
+/* Of what follows one that is kept, the first page stays in any case: it says what counts in that. */
 static enum err segment_trim(void *context, const struct chain_segment *s)
 {
     struct trim *t = context;
     char name[4096 + 64];
-    if (s->end == 0 || s->last_sequence <= t->horizon)
+    bool is_needed = s->end > 0 && s->last_sequence > t->visit->horizon;
+    if (!is_needed && (t->kept_count == 0 || t->visit->is_stopped))
         return ERR_OK;
     enum err e = name_of(t->path, s->number, name);
-    if (e == ERR_OK && truncate(name, (off_t)s->end) != 0)
+    if (e == ERR_OK && truncate(name, (off_t)(is_needed ? s->end : SEGMENT_PAGE_BYTES)) != 0)
         e = ERR_IO;
     if (e == ERR_OK)
         t->kept[t->kept_count++] = s->number;
@@ -181,13 +183,13 @@ enum err journal_copy_trim(struct db *db, const char *copy_path, uint64_t known_
     t.kept = mem_alloc_array(count + 1, sizeof *t.kept);
     e = t.kept == NULL ? ERR_NOMEM : journal_position_load(db, &position);
     if (e == ERR_OK) {
-        t.horizon = journal_horizon(&position);
-        struct chain_visit v = { .horizon = t.horizon,
+        struct chain_visit v = { .horizon = journal_horizon(&position),
                                  .has_horizon = true,
                                  .ends_at_gap = true,
                                  .known_group_no = known_group_no,
                                  .on_segment = segment_trim,
                                  .context = &t };
+        t.visit = &v;
         e = chain_read(&place, &v);
     }
     for (size_t i = 0; e == ERR_OK && i < count; i++) {

@@ -440,7 +440,7 @@ static void engine_stop(struct sqlite_engine *e)
 {
     atomic_store_explicit(&e->is_stopping, true, memory_order_release);
     body_digests_stop(&e->body_digests);
-    if (e->builder.is_started && e->writer.is_started) {
+    if (e->builder.is_started && e->writer.is_started && !e->is_left_alone) {
         CRASH_POINT("close_begun");
         maintain_stop(e);
         /* What cannot be written now stays in the journal for the next start. */
@@ -507,6 +507,7 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
         e->retention_logs_ns = o->retention_logs_ns;
     e->retention_bytes = o->retention_bytes;
     e->maintain_interval_ns = o->maintain_interval_ns != 0 ? o->maintain_interval_ns : NS_PER_S;
+    e->is_left_alone = o->is_left_alone;
     e->disk.min_bytes = o->min_free_bytes;
     e->disk.ballast_bytes = o->ballast_bytes;
     e->disk.evicts = o->min_free_bytes != 0 || o->retention_bytes != 0;
@@ -568,7 +569,7 @@ static enum err engine_begin(struct sqlite_engine *e, const struct sqlite_engine
         error = writer_start(e);
     if (error == ERR_OK)
         error = builder_start(e);
-    if (error == ERR_OK)
+    if (error == ERR_OK && !e->is_left_alone)
         error = maintain_start(e);
     if (error == ERR_OK)
         error = body_digests_start(&e->body_digests);

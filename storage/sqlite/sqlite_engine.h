@@ -41,6 +41,9 @@ struct sqlite_engine_options {
     disk_free_fn *disk_free; /* tests: instead of asking the disk; NULL */
     void *disk_free_context;
     uint64_t maintain_interval_ns; /* between looks at partitions and what has expired; 0: 1 s */
+    /* Only asked: nothing is merged, sealed or removed, not even what a killed server had begun to remove, and what is
+     * in the journal stays there. The caller keeps the builder from building. */
+    bool is_left_alone;
     uint64_t
         totals_idle_ns; /* series and edges without spans leave the totals after this; 0: 15 min */
     uint64_t sums_worth_bytes; /* tests: of rollups, whose sum is kept; 0: see derived_sums.h */

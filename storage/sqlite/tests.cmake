@@ -26,7 +26,7 @@ spindle_test(sqlite/operations_test.c USES storage SOURCES testing/scratch.c tes
 spindle_test(sqlite/digests_test.c USES storage SOURCES testing/scratch.c testing/send.c LIBS PkgConfig::SQLITE3 TIMEOUT 60)
 spindle_test(sqlite/background_test.c USES storage SOURCES testing/scratch.c testing/send.c LIBS PkgConfig::SQLITE3 TIMEOUT 60)
 spindle_test(sqlite/damage_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 120)
-spindle_test(sqlite/backup_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 180)
+spindle_test(sqlite/backup_test.c USES storage SOURCES ${ENGINE_TESTING} sqlite/testing/catalog_look.c LIBS PkgConfig::SQLITE3 TIMEOUT 180)
 spindle_test(sqlite/golden_test.c USES storage codec SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 60)
 if(TARGET golden_test)
     target_compile_definitions(golden_test PRIVATE SPINDLE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
@@ -37,7 +37,7 @@ spindle_test(sqlite/power_test.c USES storage SOURCES ${POWER_TESTING} LIBS PkgC
 if(SPINDLE_FAULTS)
     spindle_test(sqlite/fault_test.c USES storage SOURCES ${POWER_TESTING} LIBS PkgConfig::SQLITE3
         TIMEOUT 300)
-    spindle_test(sqlite/crash_test.c USES storage SOURCES ${ENGINE_TESTING} LIBS PkgConfig::SQLITE3 TIMEOUT 300)
+    spindle_test(sqlite/crash_test.c USES storage SOURCES ${ENGINE_TESTING} sqlite/testing/catalog_look.c LIBS PkgConfig::SQLITE3 TIMEOUT 300)
 endif()
 spindle_fuzz(sqlite/backup_fuzz.c USES storage)
 spindle_fuzz(sqlite/journal_fuzz.c USES storage SOURCES testing/scratch.c LIBS PkgConfig::SQLITE3)
