@@ -6,7 +6,7 @@
  * chains, so what it has looked at is still their beginning when the group is written. What the group adds to the
  * rollups is counted as its spans are walked over.
  *
- * Two threads share the work where there is more than one core. The builder arranges a row group: cut, looked up,
+ * Two threads share the work where there is more than one core, and memory for both. The builder arranges a row group: cut, looked up,
  * sorted, walked over into columns. Then it gives it to the encoder, which pairs, encodes, compresses, and has it
  * stored; meanwhile the builder arranges the next one, from the entries behind. There is one at each of them at
  * most, each in memory of its own, and they are stored in order: the builder gives its group away when the one
@@ -25,8 +25,10 @@
 #include <time.h>
 
 #define RETRY_BUILD_NS (200 * NS_PER_MS)
-#define QUIET_NS       (2 * NS_PER_S)  /* after a row group: then its memory is given back */
-#define ALONE_NS       (10 * NS_PER_S) /* after a failure: one group at a time */
+#define QUIET_NS       (2 * NS_PER_S) /* after a row group: then its memory is given back */
+#define TWO_BUILDS_BYTES                                                                           \
+    ((size_t)96 << 20) /* of the engine's memory, so that two fit beside what is pending */
+#define ALONE_NS (10 * NS_PER_S) /* after a failure: one group at a time */
 
 /* ---- The encoder's place --------------------------------------------------------------------- */
 
@@ -629,7 +631,8 @@ static bool has_two_cores(void)
 enum err builder_start(struct sqlite_engine *e)
 {
     struct builder *b = &e->builder;
-    bool wants_encoder = e->build_threads == 0 ? has_two_cores() : e->build_threads > 1;
+    bool has_room = e->memory_bytes >= TWO_BUILDS_BYTES;
+    bool wants_encoder = e->build_threads == 0 ? has_two_cores() && has_room : e->build_threads > 1;
     if (wants_encoder && pthread_create(&b->encoder, NULL, encoder_main, e) == 0) {
         (void)pthread_setname_np(b->encoder, "encoder");
         b->has_encoder = true;

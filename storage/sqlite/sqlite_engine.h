@@ -24,7 +24,8 @@ struct sqlite_engine_options {
     enum durability durability;
     size_t memory_bytes; /* for pending bodies, builders, caches; the engine's share of the limit */
     size_t builder_rows; /* a row group is built at this many items (0: 32,768) ... */
-    unsigned build_threads;  /* 1 or 2; 0: 2 where the process may use more than one core */
+    unsigned
+        build_threads; /* 1 or 2; 0: 2 where the process may use more than one core, with 96 MiB or more */
     uint64_t builder_age_ns; /* ... or when the oldest pending one is this old (0: 5 s) */
     uint64_t partition_bytes_max,
         partition_age_ns; /* a partition is closed at either; 0: 1 GiB, 1 h; less where retention is short */
