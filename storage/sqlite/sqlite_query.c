@@ -27,11 +27,12 @@ struct query_source {
     struct opened_group *opened;
     struct trace_id probe; /* asked for last: its hash */
     uint64_t probe_hash;
-    bool has_probe, has_filters;       /* the snapshot's trace filters in use */
-    struct rowgroup_scratch scratch;   /* of all of them */
-    struct buffer digest;              /* of one */
-    struct rowgroup_question question; /* what digests were asked last */
-    bool has_question, has_asked_bodies;
+    bool has_probe, has_filters;        /* the snapshot's trace filters in use */
+    struct rowgroup_scratch scratch;    /* of all of them */
+    struct buffer digest;               /* of one */
+    struct rowgroup_question *question; /* what digests were asked last; in the arena */
+    struct arena *arena;                /* the query's */
+    bool has_asked_bodies;
     uint64_t wants_values,
         wants_traces; /* the group whose digest was asked for last and not there */
     unsigned learned; /* digests made for later queries */
@@ -266,19 +267,22 @@ static enum err source_open(void *context, size_t index, const struct query_cont
     return body_segment_open_bounded(&bounds, p->body, q->arena, out);
 }
 
-/* One query asks all digests for the same. */
+/* One query asks all digests for the same. NULL: no memory, and nothing is ruled out. */
 static const struct rowgroup_question *question_of(struct query_source *s,
                                                    const struct expr *filter)
 {
-    if (!s->has_question || s->question.filter != filter)
-        rowgroup_question_init(&s->question, filter);
-    s->has_question = true;
-    return &s->question;
+    if (s->question == NULL)
+        s->question = arena_alloc_array(s->arena, 1, sizeof *s->question);
+    if (s->question != NULL && s->question->filter != filter)
+        rowgroup_question_init(s->question, filter);
+    return s->question;
 }
 
 static bool body_may_match(struct query_source *s, struct pending *p, const struct expr *filter)
 {
     const struct rowgroup_question *question = question_of(s, filter);
+    if (question == NULL)
+        return true;
     if (!s->has_asked_bodies && question->parts_count > 0) {
         s->has_asked_bodies = true;
         body_digests_asked(&s->engine->body_digests);
@@ -295,7 +299,8 @@ static bool source_may_match(void *context, size_t index, const struct expr *fil
     struct bytes digest;
     if (!digest_read(s, g, ROWGROUP_DIGEST_VALUES, &s->wants_values, &digest))
         return true;
-    return rowgroup_question_may(question_of(s, filter), digest);
+    const struct rowgroup_question *question = question_of(s, filter);
+    return question == NULL || rowgroup_question_may(question, digest);
 }
 
 static bool source_extents(void *context, size_t index, struct bytes *out)
@@ -365,7 +370,7 @@ static enum err source_begin(struct query_source *s, struct engine *base, enum s
                              const struct query_context *q)
 {
     struct sqlite_engine *e = sqlite_engine_from(base);
-    *s = (struct query_source){ .engine = e, .signal = signal };
+    *s = (struct query_source){ .engine = e, .signal = signal, .arena = q->arena };
     buffer_init_charged(&s->digest, 2 * DIGEST_BYTES_MAX, q->arena->budget);
     group_cache_scratch_take(&e->group_cache, &s->scratch);
     view_snapshot(&e->view, signal, &s->snapshot);
