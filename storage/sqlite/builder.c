@@ -10,8 +10,9 @@
  * sorted, walked over into columns. Then it gives it to the encoder, which pairs, encodes, compresses, and has it
  * stored; meanwhile the builder arranges the next one, from the entries behind. There is one at each of them at
  * most, each in memory of its own, and they are stored in order: the builder gives its group away when the one
- * before is stored. Where that failed, what is arranged is let go, and for a while one group is made at a time by the
- * builder alone, which alone knows what to do about errors: halve the group, set requests aside, try again later. */
+ * before is stored. Where both are large it waits for that before it begins. Where storing failed, what is
+ * arranged is let go, and for a while one group is made at a time by the builder alone, which alone knows what to do
+ * about errors: halve the group, set requests aside, try again later. */
 #include "base/crash_point.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -62,19 +63,26 @@ static enum err encoder_wait(struct builder *b)
     return error;
 }
 
+/* The last entry of a range that is not empty, and what all have together. */
+static struct pending *range_sum(const struct pending_range *entries, uint64_t *out_items,
+                                 size_t *out_bytes)
+{
+    struct pending *last = entries->first;
+    *out_items = last->items;
+    *out_bytes = last->body.len;
+    for (size_t i = 1; i < entries->count; i++) {
+        last = last->next;
+        *out_items += last->items;
+        *out_bytes += last->body.len;
+    }
+    return last;
+}
+
 /* It must be free. */
 static void encoder_give(struct builder *b, struct build *build)
 {
-    const struct pending_range *entries = &build->retirement.entries;
-    struct pending *last = entries->first;
-    b->taken_items = last->items;
-    b->taken_bytes = last->body.len;
-    for (size_t i = 1; i < entries->count; i++) {
-        last = last->next;
-        b->taken_items += last->items;
-        b->taken_bytes += last->body.len;
-    }
     assert(b->given_last == NULL && b->taken_last == NULL);
+    struct pending *last = range_sum(&build->retirement.entries, &b->taken_items, &b->taken_bytes);
     b->given_last = build;
     b->taken_last = pending_retain(last);
     (void)pthread_mutex_lock(&b->lock);
@@ -270,18 +278,24 @@ static enum err builder_borrow(struct sqlite_engine *e, struct build *b)
     return error;
 }
 
+/* False: it had nothing to give back. */
+static bool build_drop(struct build *b)
+{
+    bool had_any = false;
+    for (int s = 0; s < SIGNAL_COUNT; s++) {
+        had_any = had_any || b->rowgroup_builders[s] != NULL;
+        rowgroup_builder_close(b->rowgroup_builders[s]);
+        b->rowgroup_builders[s] = NULL;
+    }
+    return had_any;
+}
+
 /* A quiet server gives the memory of building back. False: it has been given back already. The encoder is free. */
 static bool builders_drop(struct sqlite_engine *e)
 {
     bool had_any = false;
-    for (int i = 0; i < DERIVED_BUILDS; i++) {
-        for (int s = 0; s < SIGNAL_COUNT; s++) {
-            struct rowgroup_builder **kept = &e->builder.builds[i].rowgroup_builders[s];
-            had_any = had_any || *kept != NULL;
-            rowgroup_builder_close(*kept);
-            *kept = NULL;
-        }
-    }
+    for (int i = 0; i < DERIVED_BUILDS; i++)
+        had_any = build_drop(&e->builder.builds[i]) || had_any;
     if (had_any)
         derived_build_rest(&e->derived);
     return had_any;
@@ -425,11 +439,33 @@ static void *encoder_main(void *context)
     }
 }
 
+/* Two row groups take twice the memory of one, some bytes for each of their bodies: only where there is that much. */
+static bool has_room_for_two(struct sqlite_engine *e, enum signal signal)
+{
+    const struct builder *w = &e->builder;
+    bool is_behind = w->given_last->retirement.signal == signal;
+    struct pending_range next;
+    uint64_t items = 0;
+    size_t bytes = 0;
+    view_oldest(&e->view, signal, is_behind ? w->taken_last : NULL, e->builder_rows,
+                build_bytes_max(e), &next);
+    if (next.count > 0)
+        (void)range_sum(&next, &items, &bytes);
+    pending_range_release(&next);
+    return w->taken_bytes + bytes <= e->memory_bytes / 3;
+}
+
 /* Arrange a group of the oldest entries that are not under way, and give it to the encoder. The error of the group
  * before comes out here too: then this one is let go. */
 static enum err build_ahead(struct sqlite_engine *e, enum signal signal)
 {
     struct builder *w = &e->builder;
+    if (w->given_last != NULL && !has_room_for_two(e, signal)) {
+        enum err failed = encoder_wait(w);
+        (void)build_drop(&w->builds[1]);
+        if (failed != ERR_OK)
+            return failed;
+    }
     struct build *b = &w->builds[w->given_last == &w->builds[0] ? 1 : 0];
     uint64_t begun = clock_mono_ns();
     enum err error = build_begin(e, b, signal, e->builder_rows, build_bytes_max(e));
