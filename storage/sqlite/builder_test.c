@@ -48,6 +48,7 @@ static void store_open(struct store *s, unsigned threads)
                                                    .builder_rows = ROWS,
                                                    .builder_age_ns = 3600 * NS_PER_S,
                                                    .build_threads = threads,
+                                                   .lookback_ns = 600 * NS_PER_S,
                                                    .vfs = POWER_VFS,
                                                    .metrics = s->metrics };
     assert_int_equal(sqlite_engine_open(&options, &s->engine, NULL), ERR_OK);

@@ -234,6 +234,7 @@ struct sqlite_engine {
     enum durability durability;
     size_t memory_bytes, builder_rows;
     unsigned build_threads;
+    uint64_t lookback_ns;        /* of one row group */
     _Atomic bool seals_unmerged; /* retention waits: no partition waits to be merged */
     uint64_t builder_age_ns, partition_bytes_max, partition_age_ns;
     uint64_t retention_age_ns, retention_rollups_ns, retention_bytes; /* 0: without end */

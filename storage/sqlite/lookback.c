@@ -7,9 +7,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define LOOKBACK_GROUPS_MAX     256               /* that one span is looked up in, newest first */
-#define LOOKBACK_NS_MAX         (250 * NS_PER_MS) /* for one row group */
-#define LOOKBACK_UNFILTERED_MAX 16                /* likewise, of groups from before the start */
+#define LOOKBACK_GROUPS_MAX     256 /* that one span is looked up in, newest first */
+#define LOOKBACK_UNFILTERED_MAX 16  /* likewise, of groups from before the start */
 #define LOOKBACK_ARENA_BYTES    ((size_t)64 << 20)
 #define LOOKBACK_READ_ROWS      1024 /* read at a time, so that a large trace takes little memory */
 
@@ -264,7 +263,7 @@ static void places_find(struct lookback *l)
 void lookback_begin(struct lookback *l, struct sqlite_engine *e, uint64_t now_unix_ns)
 {
     *l = (struct lookback){ .engine = e };
-    l->until_mono_ns = clock_mono_ns() + LOOKBACK_NS_MAX;
+    l->until_mono_ns = clock_mono_ns() + l->engine->lookback_ns;
     l->oldest_unix_ns = now_unix_ns > SPAN_LOOKBACK_NS ? now_unix_ns - SPAN_LOOKBACK_NS : 0;
     arena_init(&l->arena, LOOKBACK_ARENA_BYTES, NULL);
     places_find(l);
@@ -274,7 +273,7 @@ void lookback_renew(struct lookback *l)
 {
     assert(l->opened == NULL);
     snapshot_release(&l->snapshot);
-    l->until_mono_ns = clock_mono_ns() + LOOKBACK_NS_MAX;
+    l->until_mono_ns = clock_mono_ns() + l->engine->lookback_ns;
     places_find(l);
 }
 

@@ -29,6 +29,7 @@ static void store_open(struct store *s, uint64_t maintain_interval_ns)
     *s = (struct store){ .metrics = metrics_open() };
     scratch_make(s->directory);
     const struct sqlite_engine_options options = { .directory = s->directory,
+                                                   .lookback_ns = 600 * NS_PER_S,
                                                    .memory_bytes = (size_t)16 << 20,
                                                    .builder_rows = 1 << 18,
                                                    .builder_age_ns = 3600 * NS_PER_S,

@@ -21,6 +21,7 @@
 
 #define UNITS                8 /* partitions in what retention keeps, at the least */
 #define MEMORY_BYTES_DEFAULT ((size_t)128 << 20)
+#define LOOKBACK_NS_DEFAULT  (250 * NS_PER_MS)
 
 const char *engine_reason(enum err error)
 {
@@ -497,6 +498,7 @@ static void options_take(struct sqlite_engine *e, const struct sqlite_engine_opt
     e->memory_bytes = o->memory_bytes != 0 ? o->memory_bytes : MEMORY_BYTES_DEFAULT;
     e->builder_rows = o->builder_rows != 0 ? o->builder_rows : 32768;
     e->build_threads = o->build_threads;
+    e->lookback_ns = o->lookback_ns != 0 ? o->lookback_ns : LOOKBACK_NS_DEFAULT;
     e->builder_age_ns = o->builder_age_ns != 0 ? o->builder_age_ns : 5 * NS_PER_S;
     e->partition_bytes_max =
         o->partition_bytes_max != 0 ? o->partition_bytes_max : (uint64_t)1 << 30;

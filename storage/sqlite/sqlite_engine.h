@@ -27,6 +27,8 @@ struct sqlite_engine_options {
     unsigned
         build_threads; /* 1 or 2; 0: 2 where the process may use more than one core, with 96 MiB or more */
     uint64_t builder_age_ns; /* ... or when the oldest pending one is this old (0: 5 s) */
+    uint64_t
+        lookback_ns; /* how long a row group looks for its spans in others at most; 0: 250 ms */
     uint64_t partition_bytes_max,
         partition_age_ns; /* a partition is closed at either; 0: 1 GiB, 1 h; less where retention is short */
     uint64_t retention_age_ns;  /* partitions go this long after they were closed; 0: never */
