@@ -84,10 +84,10 @@ static void search(struct segment *s, struct arena *arena)
         return;
     const uint32_t some[] = { 0, runs / 2, runs - 1, runs, UINT32_MAX };
     for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
-        size_t found = 0;
+        size_t rows_in_runs = 0;
         for (size_t k = 0; k < sizeof some / sizeof some[0]; k++)
             (void)s->ops->scan_runs(s, &q, filters[i], 0, UINT64_MAX, &some[k], 1, count_row,
-                                    &found);
+                                    &rows_in_runs);
     }
 }
 
