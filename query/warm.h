@@ -4,7 +4,7 @@
  * Role       services and the map over a day, a week and a month are sums of thousands of stored rows, which the engine keeps
  *            from the first question on. After a start that first question is the service's own: a thread asks each once,
  *            as the page does, and is gone.
- * Bound      WARM_NS in all, the deadline of each, and the memory of one query of the share that all have; the thread
+ * Bound      no new question after WARM_NS, the deadline of each, and the memory of one query of the share that all have; the thread
  *            gives way to others.
  * Threads    start and stop: one. */
 #ifndef SPINDLE_QUERY_WARM_H

@@ -494,6 +494,9 @@ static bool build_is_due(struct sqlite_engine *e, enum signal *out_signal, uint6
     struct view_totals totals;
     view_totals(&e->view, &totals);
     uint64_t now = clock_mono_ns(), wait = NS_PER_S;
+    *out_wait_ns = wait;
+    if (e->is_left_alone)
+        return false;
     for (int s = 0; s < SIGNAL_COUNT; s++) {
         if (totals.arrival_mono_ns[s] == 0)
             continue;

@@ -80,9 +80,13 @@ static enum err snapshot_take(struct collect *c)
     } else {
         /* The last point of a row with days lasts for one. */
         uint64_t min = c->window.min > TALLY_DAY_NS - 1 ? c->window.min - (TALLY_DAY_NS - 1) : 0;
+        uint64_t gone_end =
+            ceil_to(c->window.end, TALLY_HOUR_NS); /* of these an hour is the least */
         c->generation = d->generation;
         for (size_t i = 0; i < d->rows_count; i++)
-            if (d->rows[i].span.max_unix_ns >= min && d->rows[i].span.min_unix_ns < c->window.end)
+            if (d->rows[i].span.max_unix_ns >= min &&
+                d->rows[i].span.min_unix_ns <
+                    (d->rows[i].partition == NULL ? gone_end : c->window.end))
                 rows[count++] = d->rows[i];
         view_snapshot(&e->view, SIGNAL_TRACES, &c->snapshot);
         c->has_halves = c->wants_edges && needs_halves(c);
@@ -407,8 +411,8 @@ static enum err piece_find(struct collect *c, struct bytes key, struct piece *p)
             p->merged_generation = row->first_generation - 1;
     }
     if (key.len > 0)
-        p->sum = derived_sums_take(&c->engine->derived.sums, key, c->generation, splits, met,
-                                   clock_mono_ns());
+        p->sum = derived_sums_take(&c->engine->derived.sums, key, c->epoch, c->generation, splits,
+                                   met, clock_mono_ns());
     for (size_t i = 0; i < met; i++)
         if (p->sum == NULL || rows[i]->last_generation > p->sum->generation)
             rows[kept++] = rows[i];
@@ -549,9 +553,11 @@ static enum err piece_add(struct collect *c, uint64_t min, uint64_t end, bool is
 #define CUT_LEVELS         3u
 #define PART_OF_AN_HOUR_NS (10 * TALLY_MINUTE_NS)
 
-/* In order, from the window's beginning to its end; returns how many. */
+/* In order, from the window's beginning to its end; returns how many. A last day that is over stays whole: of old ones there
+ * may be nothing finer. */
 static size_t cuts_of(uint64_t min, uint64_t end, uint64_t step, uint64_t cuts[2 * CUT_LEVELS + 2])
 {
+    bool ends_with_day = end % TALLY_DAY_NS == 0 && end <= clock_unix_ns();
     uint64_t part = step > PART_OF_AN_HOUR_NS ? step : PART_OF_AN_HOUR_NS;
     const uint64_t units[CUT_LEVELS] = { part, TALLY_HOUR_NS,
                                          step > TALLY_DAY_NS ? step : TALLY_DAY_NS };
@@ -561,6 +567,8 @@ static size_t cuts_of(uint64_t min, uint64_t end, uint64_t step, uint64_t cuts[2
     for (size_t i = 0; i < CUT_LEVELS; i++) {
         uint64_t unit = units[i], from = ceil_to(min, unit), to = floor_to(end - 1, unit);
         bool divides = i + 1 == CUT_LEVELS || units[i + 1] % unit == 0;
+        if (ends_with_day && i + 1 < CUT_LEVELS)
+            to = end;
         if (!divides || (step != 0 && unit % step != 0) || from > to)
             continue;
         cuts[count++] = from;

@@ -161,9 +161,8 @@ enum err sqlite_totals(struct engine *base, const struct query_context *q,
     const struct half_table *t = &e->derived.halves;
     out->bounds.halves = t->waiting.count + t->paired.count;
     out->bounds.halves_max = t->entries_max;
-    out->bounds.memory_bytes += t->used * sizeof(struct half_entry) +
-                                t->buckets_count * sizeof *t->buckets +
-                                e->derived.rows_capacity * sizeof(struct derived_row);
+    out->bounds.memory_bytes +=
+        half_table_bytes(t) + e->derived.rows_capacity * sizeof(struct derived_row);
     (void)pthread_rwlock_unlock(&e->operations_lock);
     return ERR_OK;
 }

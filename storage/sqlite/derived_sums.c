@@ -79,13 +79,13 @@ static bool is_split(uint64_t generation, const struct derived_split *rows, size
     return false;
 }
 
-struct derived_sum *derived_sums_take(struct derived_sums *c, struct bytes key, uint64_t at_most,
-                                      const struct derived_split *rows, size_t rows_count,
-                                      uint64_t now_mono_ns)
+struct derived_sum *derived_sums_take(struct derived_sums *c, struct bytes key, uint64_t epoch,
+                                      uint64_t at_most, const struct derived_split *rows,
+                                      size_t rows_count, uint64_t now_mono_ns)
 {
     struct derived_sum *best = NULL;
     (void)pthread_mutex_lock(&c->lock);
-    for (struct derived_sum *s = c->newest; s != NULL; s = s->older)
+    for (struct derived_sum *s = epoch == c->epoch ? c->newest : NULL; s != NULL; s = s->older)
         if ((best == NULL || s->generation > best->generation) && s->generation <= at_most &&
             bytes_equal(s->key, key) && !is_split(s->generation, rows, rows_count))
             best = s;

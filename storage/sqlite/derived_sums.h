@@ -53,13 +53,13 @@ void derived_sums_deinit(struct derived_sums *c); /* safe on a zeroed one */
 /* Changes with each clear: to be read before the rows are. */
 uint64_t derived_sums_epoch(struct derived_sums *c);
 /* The newest of a key, of generation `at_most` or less, that has each of these rows whole or not at all. NULL: there
- * is none. */
+ * is none, or the sums were cleared since that epoch. */
 struct derived_split {
     uint64_t first, last; /* generations of one row */
 };
-struct derived_sum *derived_sums_take(struct derived_sums *c, struct bytes key, uint64_t at_most,
-                                      const struct derived_split *rows, size_t rows_count,
-                                      uint64_t now_mono_ns);
+struct derived_sum *derived_sums_take(struct derived_sums *c, struct bytes key, uint64_t epoch,
+                                      uint64_t at_most, const struct derived_split *rows,
+                                      size_t rows_count, uint64_t now_mono_ns);
 void derived_sums_give(struct derived_sums *c, struct derived_sum *sum); /* NULL does nothing */
 /* Keep a copy. It takes the place of another of the key that is merged, or is not, as this one. */
 void derived_sums_put(struct derived_sums *c, const struct derived_sum *like, uint64_t epoch,
