@@ -51,7 +51,7 @@ static void halves_feed(struct bytes stored)
     if (half_table_init(&t, HALVES_MAX) != ERR_OK)
         return;
     for (unsigned i = 0; i < 3; i++)
-        (void)!half_table_replay(&t, stored, 1000 + i * HALF_LIFETIME_NS / 2);
+        (void)!half_table_replay(&t, stored, 1000 + i * HALF_LIFETIME_NS / 2, i);
     half_table_deinit(&t);
 }
 

@@ -240,7 +240,7 @@ struct machine {
     struct intake intake;
     struct arena messages;
     struct buffer stored[SPANS_MAX + 2], halves[SPANS_MAX + 2];
-    uint64_t built[SPANS_MAX + 2], kept_from_unix_ns;
+    uint64_t built[SPANS_MAX + 2], kept_from;
     size_t groups;
     uint64_t steps;       /* of pairing, and of tables that are no more */
     struct intern values; /* of attributes, for their codes */
@@ -335,9 +335,10 @@ static void group_build(struct machine *x, uint64_t now)
     assert_int_equal(tally_encode(&x->intake.tally, &x->stored[g], &span), ERR_OK);
     half_changes_encode(&pairing.changes, &x->halves[g]);
     assert_int_equal(buffer_error(&x->halves[g]), ERR_OK);
+    pairing.changes.stored = g + 1;
     if (g % 2 == 0 &&
-        half_table_oldest(&x->table) <= now) /* what is stored of groups before is lost */
-        x->kept_from_unix_ns = half_table_oldest(&x->table);
+        half_table_oldest(&x->table) <= g) /* what is stored of groups before is lost */
+        x->kept_from = half_table_oldest(&x->table);
     half_table_apply(&x->table, &pairing.changes);
     x->steps += pairing.steps;
     intake_reset(&x->intake);
@@ -350,9 +351,10 @@ static void restart(struct machine *x)
     assert_int_equal(half_table_init(&x->table, HALVES_MAX), ERR_OK);
     uint64_t newest = x->groups == 0 ? 0 : x->built[x->groups - 1];
     for (size_t g = 0; g < x->groups; g++)
-        if (newest - x->built[g] <= HALF_LIFETIME_NS && x->built[g] >= x->kept_from_unix_ns)
-            assert_int_equal(half_table_replay(&x->table, buffer_bytes(&x->halves[g]), x->built[g]),
-                             ERR_OK);
+        if (newest - x->built[g] <= HALF_LIFETIME_NS && g + 1 >= x->kept_from)
+            assert_int_equal(
+                half_table_replay(&x->table, buffer_bytes(&x->halves[g]), x->built[g], g + 1),
+                ERR_OK);
 }
 
 static void text_add(char *out, size_t size, struct bytes t)

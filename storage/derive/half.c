@@ -197,6 +197,10 @@ static uint32_t entry_take(struct half_table *t)
         return t->used++;
     if (t->free.count == 0 && t->paired.count > 0)
         entry_remove(t, t->paired.first);
+    if (t->free.count == 0 && t->waiting.count > 0) { /* what a larger table held, at a start */
+        entry_remove(t, t->waiting.first);
+        t->lost++;
+    }
     if (t->free.count == 0)
         return HALF_NONE;
     uint32_t at = t->free.first;
@@ -243,7 +247,7 @@ static void entry_add(struct applying *a, const struct half *h, bool is_paired)
     struct half_entry *e = &t->entries[at];
     *e = (struct half_entry){ .half = *h,
                               .arrival_unix_ns = t->now_unix_ns,
-                              .stored_unix_ns = t->now_unix_ns,
+                              .stored = a->changes->stored,
                               .newer = HALF_NONE,
                               .is_paired = is_paired };
     e->half.node = node;
@@ -366,10 +370,10 @@ uint64_t half_table_oldest(const struct half_table *t)
 {
     uint64_t oldest = UINT64_MAX;
     if (t->waiting.count > 0)
-        oldest = t->entries[t->waiting.first].stored_unix_ns; /* as they arrived */
+        oldest = t->entries[t->waiting.first].stored; /* as they arrived */
     for (uint32_t at = t->paired.first; at != HALF_NONE; at = t->entries[at].after)
-        if (t->entries[at].stored_unix_ns < oldest)
-            oldest = t->entries[at].stored_unix_ns;
+        if (t->entries[at].stored < oldest)
+            oldest = t->entries[at].stored;
     return oldest;
 }
 
@@ -533,7 +537,8 @@ static enum err replay_read(struct replay *r, struct bytes *at, enum replay_part
     return ERR_OK;
 }
 
-enum err half_table_replay(struct half_table *t, struct bytes stored, uint64_t built_unix_ns)
+enum err half_table_replay(struct half_table *t, struct bytes stored, uint64_t built_unix_ns,
+                           uint64_t place)
 {
     if (stored.len < 9 || stored.data[0] != HALF_FORMAT ||
         load_le64(stored.data + stored.len - 8) !=
@@ -543,7 +548,7 @@ enum err half_table_replay(struct half_table *t, struct bytes stored, uint64_t b
     uint64_t nodes_count = 0;
     struct intern nodes;
     struct replay r = { 0 };
-    struct half_changes c = { .nodes = &nodes, .built_unix_ns = built_unix_ns };
+    struct half_changes c = { .nodes = &nodes, .built_unix_ns = built_unix_ns, .stored = place };
     intern_init(&nodes, UINT32_MAX / 2);
     enum err e = varint_take(&at, &nodes_count) ? ERR_OK : ERR_CORRUPT;
     for (uint64_t i = 0; i < nodes_count && e == ERR_OK; i++) {

@@ -49,7 +49,7 @@ struct half {
 struct half_entry {
     struct half half;
     uint64_t arrival_unix_ns; /* in the list it is in */
-    uint64_t stored_unix_ns;  /* when the row group was built that it is stored with */
+    uint64_t stored;          /* the place of the changes that it came with */
     uint32_t newer, older;    /* of equal key and side; HALF_NONE */
     uint32_t before, after;   /* in the list it is in, by arrival */
     bool is_paired;           /* a client that has met its server */
@@ -120,6 +120,7 @@ struct half_changes {
     size_t dropped_count;
     const struct intern *nodes;
     uint64_t built_unix_ns; /* what arrived HALF_LIFETIME_NS before leaves */
+    uint64_t stored; /* the place where these are stored: greater than those before; 0: nowhere */
 };
 
 /* Cannot fail: what finds no memory is lost and counted. */
@@ -129,7 +130,7 @@ void half_table_apply(struct half_table *t, const struct half_changes *changes);
 void half_changes_encode(const struct half_changes *changes, struct buffer *out);
 /* Apply what was stored. ERR_CORRUPT, ERR_NOMEM. */
 NODISCARD enum err half_table_replay(struct half_table *t, struct bytes stored,
-                                     uint64_t built_unix_ns);
+                                     uint64_t built_unix_ns, uint64_t place);
 
 /* A copy to look at, in the arena: entries, buckets and nodes. */
 NODISCARD enum err half_table_copy(const struct half_table *t, struct arena *arena,
@@ -137,8 +138,8 @@ NODISCARD enum err half_table_copy(const struct half_table *t, struct arena *are
 /* One that goes on by itself, of a table or of such a copy; to be given back with half_table_deinit(). The errors of
  * half_table_init(). */
 NODISCARD enum err half_table_clone(const struct half_table *t, struct half_table *out);
-/* When the oldest row group was built with which an entry is stored: changes of before are of no use. UINT64_MAX: the
- * table is empty. Looks through the paired callers. */
+/* The first place at which changes are stored that an entry came with: those before are of no use. UINT64_MAX: the table is
+ * empty. Looks through the paired callers. */
 uint64_t half_table_oldest(const struct half_table *t);
 /* Memory that it has touched. */
 size_t half_table_bytes(const struct half_table *t);

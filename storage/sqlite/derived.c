@@ -161,22 +161,10 @@ static enum err rows_reserve(struct sqlite_engine *e, size_t more)
     return error;
 }
 
-/* Which rows of halves are of no use any more. A table that is full forgets halves long before they are old. */
-static void halves_void(const struct derived *d, struct derived_delta *delta,
-                        uint64_t built_unix_ns)
+/* Rows of halves by age: of one partition by their IDs. */
+static uint64_t half_place(const struct partition *p, int64_t id)
 {
-    uint64_t now = built_unix_ns, kept_from = 0;
-    if (now < d->halves.now_unix_ns)
-        now = d->halves.now_unix_ns;
-    if (now > HALF_LIFETIME_NS)
-        kept_from = now - HALF_LIFETIME_NS;
-    if (d->halves_bytes >= DERIVED_HALVES_BYTES) {
-        uint64_t oldest = half_table_oldest(&d->halves);
-        if (oldest > kept_from)
-            kept_from = oldest < now ? oldest : now;
-    }
-    delta->halves_unix_ns = now;
-    delta->halves_void_unix_ns = kept_from;
+    return p->id << 32 | (uint64_t)(id < 0 ? -id : id);
 }
 
 /* What the group changes, and its paired callers, which are most of it and can go sooner, apart. */
@@ -202,7 +190,8 @@ static enum err halves_encode(struct derived *d, struct derived_delta *delta,
         count -= d->pairs.counts[i];
         delta->pairs_void++;
     }
-    halves_void(d, delta, changes.built_unix_ns);
+    /* A table that is full forgets halves long before they are old. */
+    delta->halves_void = d->halves_bytes < DERIVED_HALVES_BYTES ? 0 : half_table_oldest(&d->halves);
     enum err e = buffer_error(&delta->halves);
     return e == ERR_OK ? buffer_error(&delta->pairs) : e;
 }
@@ -314,15 +303,34 @@ static enum err half_insert(struct db *db, int64_t id, uint64_t built_unix_ns,
     return e;
 }
 
-/* Paired callers of row `id` stand in row -id. What is older than what the table holds is of no use, nor paired callers
- * that it has no room for any more. */
-static enum err halves_insert(struct partition *p, const struct derived_delta *d)
+/* Rows [1, id) and their pairs, of halves that the table does not hold any more. */
+static enum err halves_remove(struct partition *p, uint64_t halves_void, int64_t id)
+{
+    sqlite3_stmt *s = NULL;
+    uint64_t from = half_place(p, 0);
+    if (halves_void <= from)
+        return ERR_OK;
+    if (halves_void - from < (uint64_t)id)
+        id = (int64_t)(halves_void - from);
+    enum err e = db_prepare(&p->db, "DELETE FROM half WHERE id > -?1 AND id < ?1", &s);
+    if (e == ERR_OK) {
+        (void)sqlite3_bind_int64(s, 1, id);
+        e = db_run(&p->db, s);
+    }
+    (void)sqlite3_finalize(s);
+    return e;
+}
+
+/* Paired callers of row `id` stand in row -id. What is older than a half waits is of no use, nor paired callers that
+ * the table has no room for any more. */
+static enum err halves_insert(struct partition *p, const struct derived_delta *d,
+                              uint64_t built_unix_ns)
 {
     struct db *db = &p->db;
     sqlite3_stmt *s = NULL;
-    enum err e = half_insert(db, d->id, d->halves_unix_ns, &d->halves);
+    enum err e = half_insert(db, d->id, built_unix_ns, &d->halves);
     if (e == ERR_OK && d->pairs.len > 0)
-        e = half_insert(db, -d->id, d->halves_unix_ns, &d->pairs);
+        e = half_insert(db, -d->id, built_unix_ns, &d->pairs);
     if (e == ERR_OK)
         e = db_prepare(db, "DELETE FROM half WHERE id = ?1", &s);
     size_t count = d->pairs_before->partition == p ? d->pairs_void : 0;
@@ -335,11 +343,11 @@ static enum err halves_insert(struct partition *p, const struct derived_delta *d
     if (e == ERR_OK)
         e = db_prepare(db, "DELETE FROM half WHERE built_unix_ns < ?1", &s);
     if (e == ERR_OK) {
-        db_bind_u64(s, 1, d->halves_void_unix_ns);
+        db_bind_u64(s, 1, built_unix_ns > HALF_LIFETIME_NS ? built_unix_ns - HALF_LIFETIME_NS : 0);
         e = db_run(db, s);
     }
     (void)sqlite3_finalize(s);
-    return e;
+    return e == ERR_OK ? halves_remove(p, d->halves_void, d->id) : e;
 }
 
 /* One row takes the place of many. */
@@ -364,7 +372,7 @@ enum err derived_store(struct partition *p, struct derived_delta *d, uint64_t bu
         return ERR_OK;
     enum err e = row_insert(&p->db, 0, built_unix_ns, &d->span, &d->minutes, NULL, NULL, &d->id);
     if (e == ERR_OK)
-        e = halves_insert(p, d);
+        e = halves_insert(p, d, built_unix_ns);
     if (e == ERR_OK && d->merged_in == p)
         e = rows_replace(p, d, built_unix_ns);
     return e;
@@ -461,7 +469,9 @@ void derived_publish(struct sqlite_engine *e, struct partition *p,
                                                      .span = delta->span,
                                                      .first_generation = d->generation,
                                                      .last_generation = d->generation };
-    half_table_apply(&d->halves, &delta->pairing.changes);
+    struct half_changes changes = delta->pairing.changes;
+    changes.stored = half_place(p, delta->id);
+    half_table_apply(&d->halves, &changes);
 }
 
 static void damage_count(struct sqlite_engine *e)
@@ -549,16 +559,20 @@ enum err derived_load(struct sqlite_engine *e, struct partition *p)
     return damage_report(e, p, error);
 }
 
-/* When the last row group was built of which a partition knows; 0: of none. */
-static enum err halves_newest(struct partition *p, uint64_t *out_unix_ns)
+/* When the last row group was built of which a partition knows; 0: of none. *out_is_enough: its first row is gone, so that
+ * nothing of the partitions before is in the table any more. */
+static enum err halves_newest(struct partition *p, uint64_t *out_unix_ns, bool *out_is_enough)
 {
     struct db *reader = NULL;
-    int64_t newest = 0;
+    int64_t newest = 0, firsts = 0;
     enum err e = reader_pool_take(&p->readers, &reader);
     if (e == ERR_OK)
         e = db_integer(reader, "SELECT max(built_unix_ns) FROM half", 0, &newest);
+    if (e == ERR_OK)
+        e = db_integer(reader, "SELECT count(*) FROM half WHERE id = 1", 0, &firsts);
     reader_pool_give(&p->readers, reader);
     *out_unix_ns = (uint64_t)newest;
+    *out_is_enough = e == ERR_OK && newest != 0 && firsts == 0;
     return e;
 }
 
@@ -571,7 +585,7 @@ static enum err halves_replay(struct sqlite_engine *engine, struct partition *p,
     enum err e = reader_pool_take(&p->readers, &reader);
     if (e == ERR_OK)
         e = db_prepare(reader,
-                       "SELECT data, built_unix_ns FROM half WHERE built_unix_ns >= ?1"
+                       "SELECT data, built_unix_ns, id FROM half WHERE built_unix_ns >= ?1"
                        " ORDER BY max(id, -id), id DESC",
                        &s);
     if (e == ERR_OK)
@@ -580,9 +594,10 @@ static enum err halves_replay(struct sqlite_engine *engine, struct partition *p,
         e = db_step(reader, s, &is_row);
         if (e != ERR_OK || !is_row)
             break;
-        e = damage_report(
-            engine, p,
-            half_table_replay(&engine->derived.halves, db_column_bytes(s, 0), db_column_u64(s, 1)));
+        uint64_t place = half_place(p, sqlite3_column_int64(s, 2));
+        e = damage_report(engine, p,
+                          half_table_replay(&engine->derived.halves, db_column_bytes(s, 0),
+                                            db_column_u64(s, 1), place));
     }
     (void)sqlite3_finalize(s);
     reader_pool_give(&p->readers, reader);
@@ -600,13 +615,14 @@ enum err derived_halves_load(struct sqlite_engine *e)
     uint64_t newest = 0;
     size_t first = e->partitions_count;
     enum err error = ERR_OK;
-    while (first > 0 && error == ERR_OK) {
+    bool is_enough = false;
+    while (first > 0 && error == ERR_OK && !is_enough) {
         struct partition *p = e->partitions[first - 1];
         if (newest != 0 && p->closed_unix_ns != 0 && p->closed_unix_ns + HALF_LIFETIME_NS < newest)
             break;
         uint64_t of_this = 0;
         if (has_halves(p))
-            error = damage_report(e, p, halves_newest(p, &of_this));
+            error = damage_report(e, p, halves_newest(p, &of_this, &is_enough));
         newest = of_this > newest ? of_this : newest;
         first--;
     }

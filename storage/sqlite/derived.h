@@ -78,9 +78,7 @@ struct derived_delta {
     /* In the same transaction: of this partition's rows of paired callers the oldest so many are void. */
     const struct derived_pairs *pairs_before;
     size_t pairs_void;
-    /* And of its rows of halves those built before this. */
-    uint64_t halves_void_unix_ns;
-    uint64_t halves_unix_ns; /* of the new rows: when the group is built, and not before the last */
+    uint64_t halves_void; /* and of its rows of halves those before this place; 0: none */
     /* And these rows become one. */
     struct partition *merged_in; /* NULL: no merge */
     int64_t merged_ids[DERIVED_MERGE_ROWS];

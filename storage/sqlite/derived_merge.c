@@ -301,7 +301,7 @@ static enum err halves_verify(struct db *db, derived_complain_fn *complain, void
         e = db_step(db, s, &is_row);
         if (e != ERR_OK || !is_row)
             break;
-        e = half_table_replay(&table, db_column_bytes(s, 0), db_column_u64(s, 1));
+        e = half_table_replay(&table, db_column_bytes(s, 0), db_column_u64(s, 1), 0);
         if (e == ERR_CORRUPT) {
             complain(context, sqlite3_column_int64(s, 2), "its halves are damaged");
             e = ERR_OK;

@@ -317,6 +317,48 @@ static int64_t rows_once(struct store *s, const char *sql, int64_t wanted)
     return now;
 }
 
+/* Where nothing finer is left than days, whole ones are counted, in one piece and in several. */
+static void days_alone_count(struct store *s)
+{
+    enum { DAYS = 4 };
+    uint64_t whole[DAYS + 1][DAYS + 1], sum = 0;
+    char path[160];
+    sqlite3 *db = NULL;
+    engine_close(s->engine);
+    (void)snprintf(path, sizeof path, "%s/catalog.db", s->directory);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "CREATE TABLE kept AS SELECT * FROM rollup;"
+                                  "DELETE FROM rollup WHERE length(days) = 0",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_true(sqlite3_changes(db) > 0);
+    for (unsigned cut = 0; cut < 2; cut++) {
+        s->options.sums_worth_bytes = cut == 0 ? UINT64_MAX : 1;
+        assert_int_equal(sqlite_engine_open(&s->options, &s->engine, NULL), ERR_OK);
+        for (uint64_t from = 0; from < DAYS; from++) {
+            for (uint64_t to = from + 1; to <= DAYS; to++) {
+                uint64_t count =
+                    calls(s, 0, (20000 + from) * TALLY_DAY_NS, (20000 + to) * TALLY_DAY_NS);
+                if (cut == 0)
+                    whole[from][to] = count;
+                assert_int_equal(count, whole[from][to]);
+                sum += count;
+            }
+        }
+        engine_close(s->engine);
+    }
+    assert_true(sum > 1000);
+    assert_int_equal(
+        sqlite3_exec(db,
+                     "DELETE FROM rollup; INSERT INTO rollup SELECT * FROM kept; DROP TABLE kept",
+                     NULL, NULL, NULL),
+        SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    s->options.sums_worth_bytes = 0;
+    assert_int_equal(sqlite_engine_open(&s->options, &s->engine, NULL), ERR_OK);
+}
+
 /* Days of partitions, also of those that are gone, are merged again and again, and say the same. */
 static void days_are_merged_and_say_the_same(void **state)
 {
@@ -352,6 +394,8 @@ static void days_are_merged_and_say_the_same(void **state)
     all_steps_count(&s, spans);
     s.options.retention_bytes = 0;
     reopen(&s);
+    all_steps_count(&s, spans);
+    days_alone_count(&s);
     all_steps_count(&s, spans);
     /* What is counted of the gone ones goes at last, and what is kept stays whole. */
     s.options.retention_rollups_ns = 1;
@@ -769,7 +813,34 @@ static void verifying_reads_the_catalogue(void **state)
 
 enum { LONE_BODY = 1024, LONE_BODIES = 12, LONE_GROUPS = 9 };
 
-/* Of halves as much is stored as the table holds, and not all that came in the time that they may wait. */
+static void lone_group_store(struct store *s, uint64_t number)
+{
+    sqlite_engine_from(s->engine)->derived.halves_bytes += DERIVED_HALVES_BYTES; /* time to look */
+    for (uint64_t i = 0; i < LONE_BODIES; i++)
+        assert_int_equal(send_lone_callers(s->engine, number * LONE_BODIES + i, LONE_BODY), ERR_OK);
+    assert_int_equal(engine_settle(s->engine), ERR_OK);
+}
+
+static const struct half *oldest_waiting(struct store *s)
+{
+    const struct half_table *t = &sqlite_engine_from(s->engine)->derived.halves;
+    assert_int_equal(t->waiting.count, t->entries_max);
+    assert_int_equal(t->lost, 0);
+    return &t->entries[t->waiting.first].half;
+}
+
+/* Of the newest partition. */
+static void newest_path(struct store *s, char path[160])
+{
+    unsigned newest = 1;
+    do
+        (void)snprintf(path, 160, "%s/p%06u.db", s->directory, ++newest);
+    while (access(path, F_OK) == 0);
+    (void)snprintf(path, 160, "%s/p%06u.db", s->directory, newest - 1);
+}
+
+/* Of halves as much is stored as the table holds, and not all that came in the time that they may wait; and a start makes
+ * the same table of it, also where what became of halves of one partition stood in rows of the next. */
 static void lone_callers_do_not_fill_the_disk(void **state)
 {
     (void)state;
@@ -779,23 +850,36 @@ static void lone_callers_do_not_fill_the_disk(void **state)
     s.options.builder_rows = 1 << 18;
     s.options.builder_age_ns = 3600 * NS_PER_S;
     reopen(&s);
-    (void)snprintf(path, sizeof path, "%s/p000001.db", s.directory);
-    int64_t most = 0;
-    for (uint64_t g = 0; g < LONE_GROUPS; g++) {
-        struct derived *d = &sqlite_engine_from(s.engine)->derived;
-        d->halves_bytes += DERIVED_HALVES_BYTES; /* the builder rests: time to look */
-        for (uint64_t i = 0; i < LONE_BODIES; i++)
-            assert_int_equal(send_lone_callers(s.engine, g * LONE_BODIES + i, LONE_BODY), ERR_OK);
-        assert_int_equal(engine_settle(s.engine), ERR_OK);
-        int64_t rows = integer(path, "SELECT count(*) FROM half");
-        most = rows > most ? rows : most;
+    for (uint64_t turn = 1; turn <= 2; turn++) {
+        int64_t most = 0;
+        for (uint64_t g = 0; g < LONE_GROUPS; g++) {
+            lone_group_store(&s, turn * LONE_GROUPS + g);
+            newest_path(&s, path);
+            int64_t rows = integer(path, "SELECT count(*) FROM half");
+            most = rows > most ? rows : most;
+        }
+        /* So many fill the table, one is old since this group came, and the new one. */
+        assert_in_range(most, 5, HALVES_MAX / (LONE_BODY * LONE_BODIES) + 3);
+        uint64_t trace = oldest_waiting(&s)->trace_low;
+        reopen(&s);
+        assert_int_equal(oldest_waiting(&s)->trace_low, trace);
+        if (turn == 1) {
+            s.options.partition_bytes_max = 1; /* the next group is the first of another */
+            reopen(&s);
+            lone_group_store(&s, 0);
+            s.options.partition_bytes_max = 0;
+            reopen(&s);
+        }
     }
-    /* So many fill the table, one is old since this group came, and the new one. */
-    assert_in_range(most, 5, HALVES_MAX / (LONE_BODY * LONE_BODIES) + 3);
-    uint32_t waiting = sqlite_engine_from(s.engine)->derived.halves.waiting.count;
-    assert_int_equal(waiting, sqlite_engine_from(s.engine)->derived.halves.entries_max);
+    /* A start with fewer places keeps the newest. */
+    const struct half_table *t = &sqlite_engine_from(s.engine)->derived.halves;
+    uint64_t newest = t->entries[t->waiting.last].half.trace_low;
+    s.options.memory_bytes = (size_t)16 << 20;
     reopen(&s);
-    assert_int_equal(sqlite_engine_from(s.engine)->derived.halves.waiting.count, waiting);
+    t = &sqlite_engine_from(s.engine)->derived.halves;
+    assert_int_equal(t->waiting.count, t->entries_max);
+    assert_true(t->lost > 0);
+    assert_int_equal(t->entries[t->waiting.last].half.trace_low, newest);
     store_deinit(&s);
 }
 
