@@ -102,22 +102,25 @@ static void groups_visit(struct chain_visit *v, struct bytes segment, struct cha
 {
     struct segment_group g, next;
     struct segment_range range = range_of(v, s, after);
+    s->seen_end = SEGMENT_PAGE_BYTES;
     bool has = segment_group_find(segment, &s->header, SEGMENT_PAGE_BYTES, &range, &g);
     while (has && !v->is_stopped) {
         uint64_t end = g.at + segment_pages(g.bytes);
         range.group_no = g.group_no + 1;
         range.sequence = g.first_sequence + g.count;
         bool has_next = segment_group_find(segment, &s->header, end, &range, &next);
-        if (!has_next && after == NULL && !segment_group_is_whole(segment, &s->header, &g))
+        bool is_last = !has_next && after == NULL;
+        bool is_late = v->ends_at_gap && g.group_no > v->known_group_no;
+        if ((is_last || is_late) && !segment_group_is_whole(segment, &s->header, &g)) {
+            s->seen_end = end;
+            v->is_stopped = is_late;
             return; /* torn */
-        if (is_end_of_copy(v, g.first_sequence) ||
-            (v->ends_at_gap && g.group_no > v->known_group_no &&
-             !segment_group_is_whole(segment, &s->header, &g))) {
-            v->is_stopped = true;
-            return;
         }
+        v->is_stopped = is_end_of_copy(v, g.first_sequence);
+        if (v->is_stopped)
+            return;
         group_visit(v, segment, &s->header, &g);
-        s->end = end;
+        s->end = s->seen_end = end;
         s->last_sequence = g.first_sequence + g.count - 1;
         v->seen_sequence = range.sequence;
         g = next;

@@ -22,6 +22,9 @@ struct chain_segment {
     struct segment_header header;
     uint64_t end;           /* behind its last group; 0: it has none */
     uint64_t last_sequence; /* its last entry's; 0: it has none */
+    /* Likewise, or behind the torn group that follows, as it shows that those before it were whole once; 0: nothing
+     * of the segment was looked at. */
+    uint64_t seen_end;
 };
 
 struct chain_visit {

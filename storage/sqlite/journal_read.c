@@ -151,16 +151,17 @@ struct trim {
     size_t kept_count;
 };
 
-/* Of what follows one that is kept, the first page stays in any case: it says what counts in that. */
+/* Of what follows one that is kept, the first page stays in any case: it says what counts in that. A torn group stays
+ * behind others: without it the last of these, should it be damaged, would be taken for torn. */
 static enum err segment_trim(void *context, const struct chain_segment *s)
 {
     struct trim *t = context;
     char name[4096 + 64];
     bool is_needed = s->end > 0 && s->last_sequence > t->visit->horizon;
-    if (!is_needed && (t->kept_count == 0 || t->visit->is_stopped))
+    if (!is_needed && (t->kept_count == 0 || s->seen_end == 0))
         return ERR_OK;
     enum err e = name_of(t->path, s->number, name);
-    if (e == ERR_OK && truncate(name, (off_t)(is_needed ? s->end : SEGMENT_PAGE_BYTES)) != 0)
+    if (e == ERR_OK && truncate(name, (off_t)(is_needed ? s->seen_end : SEGMENT_PAGE_BYTES)) != 0)
         e = ERR_IO;
     if (e == ERR_OK)
         t->kept[t->kept_count++] = s->number;

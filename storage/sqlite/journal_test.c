@@ -668,6 +668,15 @@ static void a_full_disk_is_said(void **state)
 
 /* ---- Copies ------------------------------------------------------------------------------------ */
 
+static void file_copy(struct file *file, const struct fixture *to, unsigned number)
+{
+    (void)snprintf(file->path, sizeof file->path, "%s-j%u", to->path, number);
+    FILE *out = fopen(file->path, "wb");
+    assert_non_null(out);
+    assert_int_equal(fclose(out), 0);
+    file_store(file, file->bytes, file->len);
+}
+
 static void copies_are_trimmed(void **state)
 {
     (void)state;
@@ -685,11 +694,7 @@ static void copies_are_trimmed(void **state)
     /* The seventh group had not been written yet when its part was read. */
     memset(file.bytes + 7 * SEGMENT_PAGE_BYTES, 0, SEGMENT_PAGE_BYTES);
     fixture_init(&copy, NULL);
-    (void)snprintf(file.path, sizeof file.path, "%s-j1", copy.path);
-    FILE *out = fopen(file.path, "wb");
-    assert_non_null(out);
-    assert_int_equal(fclose(out), 0);
-    file_store(&file, file.bytes, file.len);
+    file_copy(&file, &copy, 1);
     assert_int_equal(journal_copy_trim(&f.db, copy.path, known), ERR_OK);
     assert_int_equal(journal_files_bytes(copy.path), 7 * SEGMENT_PAGE_BYTES);
     /* What had been acknowledged before and is missing is damage: all stays, so that it is said. */
@@ -699,6 +704,44 @@ static void copies_are_trimmed(void **state)
     mem_free(file.bytes);
     fixture_deinit(&copy);
     fixture_deinit(&f);
+}
+
+/* Of the first group one entry has changed, and the second was being written when its part was read: it stays out of
+ * the copy, but the first, of which it shows that it was whole once, is not taken for torn. */
+static void damage_in_a_copy_is_none_of_a_torn_group(size_t len, unsigned groups)
+{
+    struct fixture f, copy;
+    size_t bodies = SEGMENT_GROUP_BYTES + 4 * SEGMENT_ENTRY_BYTES;
+    fixture_init(&f, NULL);
+    fixture_init(&copy, NULL);
+    for (unsigned i = 0; i < groups; i++)
+        assert_int_equal(group_try(&f, 4, len), ERR_OK);
+    unsigned files = (unsigned)f.journal.segments_made;
+    for (unsigned number = 1; number <= files; number++) {
+        struct file file;
+        file_load(&f, number, &file);
+        file.bytes[SEGMENT_PAGE_BYTES + bodies] ^= 1;
+        if (files == 1)
+            file.bytes[2 * SEGMENT_PAGE_BYTES + bodies] ^= 1;
+        file_copy(&file, &copy, number);
+        mem_free(file.bytes);
+    }
+    assert_int_equal(journal_copy_trim(&f.db, copy.path, 1), ERR_OK);
+    struct seen s = entries_of(&copy, len);
+    assert_int_equal(s.count, 3);
+    assert_int_equal(s.damaged, 1);
+    assert_int_equal(s.unread, 0);
+    fixture_deinit(&copy);
+    fixture_deinit(&f);
+}
+
+static void copies_keep_what_shows_damage(void **state)
+{
+    (void)state;
+    for (unsigned groups = 2; groups <= 3; groups++) {
+        damage_in_a_copy_is_none_of_a_torn_group(100, groups);
+        damage_in_a_copy_is_none_of_a_torn_group(12000, groups); /* the second in the next file */
+    }
 }
 
 static void readers_cannot_write(void **state)
@@ -740,6 +783,7 @@ int main(void)
         cmocka_unit_test(a_missing_sync_is_noticed),
         cmocka_unit_test(a_full_disk_is_said),
         cmocka_unit_test(copies_are_trimmed),
+        cmocka_unit_test(copies_keep_what_shows_damage),
         cmocka_unit_test(readers_cannot_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,6 +26,12 @@ def group(group_no, sequence, bodies, reserved=0, signals=(0, 1)):
     return struct.pack("<4sIQQQQQQQ", b"SPsG", len(bodies), group_no, sequence, at, reserved, 0, 0, 0) + heads + b"".join(bodies)
 
 
+def unreadable(group, index):
+    """Of an entry the head says more than can be."""
+    at = 64 + 80 * index + 56
+    return group[:at] + b"\xff" * 4 + group[at + 4:]
+
+
 def seed(pieces, how=MENDED, retired=(0, 0), known=255):
     return bytes([how, *retired, known]) + b"".join(
         struct.pack("<BH", number, len(piece)) + piece for number, piece in pieces)
@@ -47,6 +53,9 @@ SEEDS = {
                           (2, header(3, 4, 6)), (2, group(4, 6, bodies(2)))], MENDED | LARGE, retired=(5, 5)),
     "torn": seed([(1, header(1, 1, 1)), (1, group(1, 1, bodies(2))), (1, group(2, 3, bodies(3)))], HASHES | SEQUENCES),
     "torn-first": seed([(1, header(1, 1, 1)), (1, group(1, 1, bodies(2))), (2, header(2, 2, 3))]),
+    # What is damaged has left, and something else of its group has not; what shows that it was whole is torn itself.
+    "torn-behind-damage": seed([(1, header(1, 1, 1)), (1, unreadable(group(1, 1, bodies(3)), 0)),
+                                (1, unreadable(group(2, 4, bodies(1)), 0))], retired=(1, 2), known=2),
     "damaged": seed([(1, header(1, 1, 1)[:2048]), (1, group(1, 1, bodies(2))), (1, group(2, 3, bodies(3), reserved=1)),
                      (1, group(3, 6, bodies(2))), (3, header(2, 4, 8)), (3, group(4, 8, bodies(1)))], HASHES),
     "cut-short": seed([(1, header(1, 1, 1)), (1 + 128, group(1, 1, bodies(2)))]),
