@@ -2,6 +2,7 @@
 #include "base/queue.h"
 
 #include "base/clock.h"
+#include "base/timed_wait.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -11,11 +12,7 @@ void queue_init(struct queue *q, size_t bytes_max)
 {
     *q = (struct queue){ .bytes_max = bytes_max };
     pthread_mutex_init(&q->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&q->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    timed_wait_init(&q->changed);
 }
 
 void queue_deinit(struct queue *q)
@@ -56,11 +53,7 @@ static void wait_for_entry(struct queue *q, uint64_t timeout_ns)
             pthread_cond_wait(&q->changed, &q->lock);
         return;
     }
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    uint64_t ns = (uint64_t)until.tv_nsec + timeout_ns % NS_PER_S;
-    until.tv_sec += (time_t)(timeout_ns / NS_PER_S + ns / NS_PER_S);
-    until.tv_nsec = (long)(ns % NS_PER_S);
+    const struct timespec until = timed_wait_until(timeout_ns);
     while (q->first == NULL && !q->is_closed) {
         if (pthread_cond_timedwait(&q->changed, &q->lock, &until) == ETIMEDOUT)
             return;

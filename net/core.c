@@ -2,6 +2,7 @@
 /* core.c - see core.h. */
 #include "net/core.h"
 #include "base/clock.h"
+#include "base/timed_wait.h"
 #include "net/peers.h"
 
 #include <assert.h>
@@ -56,11 +57,7 @@ enum err core_init(struct core *core, const struct server_options *options)
                                       "Bytes written to connections");
     atomic_init(&core->next_request_id, 1);
     pthread_mutex_init(&core->idle_lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&core->idle_changed, &attr);
-    pthread_condattr_destroy(&attr);
+    timed_wait_init(&core->idle_changed);
     enum err e = peers_open(core->limits.connections, &core->peers);
     if (e != ERR_OK)
         core_deinit(core);

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "base/timed_wait.h"
 #include "query/log_row.h"
 #include "query/traceql.h"
 #include "storage/otlp_row.h"
@@ -352,11 +353,7 @@ struct news {
 static void wait_for_news(struct log_tail *t, bool is_idle, struct news *out)
 {
     pthread_mutex_lock(&t->lock);
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    uint64_t at_ns = (uint64_t)until.tv_sec * NS_PER_S + (uint64_t)until.tv_nsec + LOOK_NS;
-    until = (struct timespec){ .tv_sec = (time_t)(at_ns / NS_PER_S),
-                               .tv_nsec = (long)(at_ns % NS_PER_S) };
+    const struct timespec until = timed_wait_until(LOOK_NS);
     int waited = 0;
     while (t->waiting.first == NULL && t->joining == NULL && t->lost == 0 && !t->is_stopping &&
            waited == 0)
@@ -429,11 +426,7 @@ enum err log_tail_open(const struct log_tail_options *options, struct log_tail *
     if (random_system(&t->process, sizeof t->process) != ERR_OK)
         t->process = (uint32_t)clock_unix_ns();
     buffer_init(&t->event, EVENT_BYTES_MAX);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&t->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    timed_wait_init(&t->changed);
     pthread_mutex_init(&t->watching, NULL);
     pthread_mutex_init(&t->lock, NULL);
     if (pthread_create(&t->thread, NULL, run, t) != 0) {

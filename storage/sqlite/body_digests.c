@@ -2,6 +2,7 @@
 #include "storage/sqlite/body_digests.h"
 
 #include "base/clock.h"
+#include "base/timed_wait.h"
 
 #include <errno.h>
 #include <time.h>
@@ -54,11 +55,7 @@ static void look(struct body_digests *b)
 /* Under the lock. */
 static void pause_for(struct body_digests *b, uint64_t ns)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    ns += (uint64_t)until.tv_nsec;
-    until.tv_sec += (time_t)(ns / NS_PER_S);
-    until.tv_nsec = (long)(ns % NS_PER_S);
+    const struct timespec until = timed_wait_until(ns);
     while (!atomic_load(&b->is_stopping) &&
            pthread_cond_timedwait(&b->changed, &b->lock, &until) != ETIMEDOUT)
         ;
@@ -104,11 +101,7 @@ void body_digests_init(struct body_digests *b, struct view *view, uint64_t items
 {
     *b = (struct body_digests){ .view = view, .items_behind = items_behind };
     (void)pthread_mutex_init(&b->lock, NULL);
-    pthread_condattr_t monotonic;
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&b->changed, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    timed_wait_init(&b->changed);
 }
 
 enum err body_digests_start(struct body_digests *b)

@@ -16,6 +16,7 @@
 #include "base/crash_point.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/timed_wait.h"
 #include "storage/sqlite/engine_private.h"
 #include "storage/sqlite/lookback.h"
 
@@ -522,11 +523,7 @@ static bool build_is_due(struct sqlite_engine *e, enum signal *out_signal, uint6
 static void builder_wait(struct builder *b, uint64_t wait_ns, uint64_t flushes_done,
                          uint64_t encoded_count)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    uint64_t ns = (uint64_t)until.tv_nsec + wait_ns;
-    until.tv_sec += (time_t)(ns / NS_PER_S);
-    until.tv_nsec = (long)(ns % NS_PER_S);
+    const struct timespec until = timed_wait_until(wait_ns);
     (void)pthread_mutex_lock(&b->lock);
     if (!b->is_stopping && b->flushes_asked == flushes_done && b->encoded_count == encoded_count)
         (void)pthread_cond_timedwait(&b->changed, &b->lock, &until);
@@ -649,11 +646,7 @@ enum err builder_init(struct sqlite_engine *e)
 {
     struct builder *b = &e->builder;
     (void)pthread_mutex_init(&b->lock, NULL);
-    pthread_condattr_t monotonic;
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&b->changed, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    timed_wait_init(&b->changed);
     (void)pthread_cond_init(&b->given, NULL);
     for (int i = 0; i < DERIVED_BUILDS; i++)
         b->builds[i].derived = &e->derived.builds[i];

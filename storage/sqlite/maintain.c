@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* maintain.c - the thread that looks after what is stored: see maintain_tick(). */
 #include "base/log.h"
+#include "base/timed_wait.h"
 #include "storage/sqlite/engine_private.h"
 
 #include <time.h>
@@ -63,11 +64,7 @@ static void *maintain_main(void *context)
     struct maintain *m = &e->maintain;
     while (!maintain_is_stopping(e)) {
         maintain_tick(e);
-        struct timespec until;
-        (void)clock_gettime(CLOCK_MONOTONIC, &until);
-        uint64_t ns = (uint64_t)until.tv_nsec + e->maintain_interval_ns;
-        until.tv_sec += (time_t)(ns / NS_PER_S);
-        until.tv_nsec = (long)(ns % NS_PER_S);
+        const struct timespec until = timed_wait_until(e->maintain_interval_ns);
         (void)pthread_mutex_lock(&m->lock);
         if (!atomic_load(&m->is_stopping))
             (void)pthread_cond_timedwait(&m->changed, &m->lock, &until);
@@ -82,11 +79,7 @@ void maintain_init(struct sqlite_engine *e)
 {
     struct maintain *m = &e->maintain;
     (void)pthread_mutex_init(&m->lock, NULL);
-    pthread_condattr_t monotonic;
-    (void)pthread_condattr_init(&monotonic);
-    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&m->changed, &monotonic);
-    (void)pthread_condattr_destroy(&monotonic);
+    timed_wait_init(&m->changed);
     m->clock_stored_mono_ns = clock_mono_ns();
 }
 
