@@ -243,12 +243,12 @@ enum err call_fail_filter(struct call *c, enum err e, const char *parameter,
 
 /* ---- The life of a call ---- */
 
-void call_init(struct call *c, struct exchange *x, const struct query_options *options,
-               enum call_api api, const struct call_route *route)
+void call_begin(struct call *c, const struct request *request, const _Atomic bool *cancelled,
+                const struct query_options *options, enum call_api api,
+                const struct call_route *route)
 {
     *c = (struct call){
-        .x = x,
-        .request = exchange_request(x),
+        .request = request,
         .options = options,
         .api = api,
         .route = route,
@@ -262,8 +262,15 @@ void call_init(struct call *c, struct exchange *x, const struct query_options *o
     c->context = (struct query_context){
         .deadline_mono_ns =
             c->received_mono_ns + (route->lane == CALL_LONG ? LONG_NS : options->timeout_ns),
-        .cancelled = exchange_cancelled(x),
+        .cancelled = cancelled,
     };
+}
+
+void call_init(struct call *c, struct exchange *x, const struct query_options *options,
+               enum call_api api, const struct call_route *route)
+{
+    call_begin(c, exchange_request(x), exchange_cancelled(x), options, api, route);
+    c->x = x;
 }
 
 unsigned call_settle(struct call *c, enum err e)

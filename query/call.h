@@ -78,6 +78,10 @@ struct call {
 /* Fill in a call for a request, ready to run. `received_mono_ns` starts the deadline. */
 void call_init(struct call *c, struct exchange *x, const struct query_options *options,
                enum call_api api, const struct call_route *route);
+/* The same for one that nobody waits for: no exchange, and its context has no arena but where the handler is given one. */
+void call_begin(struct call *c, const struct request *request, const _Atomic bool *cancelled,
+                const struct query_options *options, enum call_api api,
+                const struct call_route *route);
 /* Run the handler and answer; the exchange is gone afterwards. Returns the handler's error. */
 enum err call_run(struct call *c);
 /* For a handler that answers by itself, when it returns ERR_OK or before: nothing else does then. */

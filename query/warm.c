@@ -26,21 +26,10 @@ static enum err ask(struct warm *w, call_fn *run, const char *from)
     struct call *c = mem_alloc(sizeof *c);
     if (c == NULL)
         return ERR_NOMEM;
-    *c = (struct call){ .request = &request,
-                        .options = w->options,
-                        .api = CALL_NATIVE,
-                        .route = &route,
-                        .received_mono_ns = clock_mono_ns(),
-                        .parameters = parameters,
-                        .parameter_count = 1 };
-    budget_init(&c->budget, w->options->memory_bytes, w->options->budget);
-    arena_init(&c->arena, w->options->memory_bytes, &c->budget);
-    buffer_init_charged(&c->body, w->options->memory_bytes, &c->budget);
-    json_init(&c->json, &c->body);
-    c->context =
-        (struct query_context){ .deadline_mono_ns = c->received_mono_ns + w->options->timeout_ns,
-                                .cancelled = &w->is_stopping,
-                                .arena = &c->arena };
+    call_begin(c, &request, &w->is_stopping, w->options, CALL_NATIVE, &route);
+    c->parameters = parameters;
+    c->parameter_count = 1;
+    c->context.arena = &c->arena;
     enum err e = run(c);
     call_deinit(c);
     mem_free(c);
