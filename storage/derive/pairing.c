@@ -241,7 +241,7 @@ static void unmet_wait(struct run *r, const struct intake_halves *h)
 }
 
 /* New ones that wait from now on, as far as there is room. */
-static enum err leftovers(struct run *r, bool is_query)
+static enum err leftovers(struct run *r)
 {
     struct intake *in = r->in;
     struct half_changes *c = &r->p->changes;
@@ -252,8 +252,6 @@ static enum err leftovers(struct run *r, bool is_query)
         return arena_failure(&in->arena);
     unmet_wait(r, &in->callers);
     unmet_wait(r, &in->servers);
-    if (is_query)
-        return ERR_OK;
     pairs_keep(r, HALF_SENT);
     pairs_keep(r, 0);
     while (c->waits_count > r->table->entries_max)
@@ -279,7 +277,7 @@ enum err pairing_run(struct intake *in, const struct half_table *table, uint64_t
     uint64_t now = now_unix_ns > table->now_unix_ns ? now_unix_ns : table->now_unix_ns;
     if (now_unix_ns != 0)
         expire(&r, now);
-    (void)intake_failed(in, leftovers(&r, now_unix_ns == 0));
+    (void)intake_failed(in, leftovers(&r));
     out->changes.servers_taken = r.taken;
     out->changes.clients_met = r.met;
     out->changes.dropped = r.dropped;
@@ -298,12 +296,5 @@ enum err pairing_count_waiting(struct intake *in, const struct half_table *t, st
         if (p->marks[at] == 0 && half_translate(in, t, p, at, &h))
             alone(in, &h, false);
     }
-    return in->error;
-}
-
-enum err pairing_count_new(struct intake *in, const struct pairing *p)
-{
-    for (size_t i = 0; i < p->changes.waits_count; i++)
-        alone(in, &p->changes.waits[i], false);
     return in->error;
 }

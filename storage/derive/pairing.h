@@ -20,14 +20,12 @@ struct pairing {
         *node_numbers; /* [table->nodes.count]: those of the intake; HALF_NONE: not asked yet */
 };
 
-/* Count all calls that are complete. now_unix_ns: when the row group is built; 0 leaves the old ones waiting, for
- * a query. */
+/* Count all calls that are complete. now_unix_ns: when the row group is built; 0, for an intake without spans, leaves the
+ * old ones waiting. */
 NODISCARD enum err pairing_run(struct intake *in, const struct half_table *table,
                                uint64_t now_unix_ns, struct pairing *out);
 /* After that: count as alone what still waits in the table and arrived at or before a moment. */
 NODISCARD enum err pairing_count_waiting(struct intake *in, const struct half_table *table,
                                          struct pairing *p, uint64_t arrived_unix_ns);
-/* And what would wait now. */
-NODISCARD enum err pairing_count_new(struct intake *in, const struct pairing *p);
 
 #endif

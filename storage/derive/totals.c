@@ -376,6 +376,14 @@ void totals_show_edge(void *context, struct edge_key *key)
     edge_bound(r->totals, key, false);
 }
 
+void totals_show(struct totals_reader *reader, struct intake *in)
+{
+    in->admit = totals_show_series;
+    in->admit_service = totals_show_service;
+    in->admit_edge = totals_show_edge;
+    in->admit_context = reader;
+}
+
 /* ---- Counting -------------------------------------------------------------------------------- */
 
 static void overflow_count(struct totals *t, struct bytes key, uint64_t calls)

@@ -73,6 +73,8 @@ bool totals_restore_kept(struct totals *t, const struct red_key *key, bool may_m
 void totals_show_service(void *context, struct derived_node *service);
 void *totals_show_series(void *context, struct bytes raw, unsigned cleaned, struct red_key *key);
 void totals_show_edge(void *context, struct edge_key *key);
+/* An intake asks these; the reader stays while it counts. */
+void totals_show(struct totals_reader *reader, struct intake *in);
 
 /* Count what a row group added, once it is stored; entries that have been idle for idle_ns leave. */
 void totals_add(struct totals *t, const struct tally *tally, uint64_t now_unix_ns,

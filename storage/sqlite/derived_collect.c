@@ -670,10 +670,7 @@ static enum err series_add(struct collect *c)
     intake_init(&intake, c->q->arena->limit_bytes);
     intake.arena.budget = c->q->arena->budget;
     intake.skips_edges = true;
-    intake.admit = totals_show_series;
-    intake.admit_service = totals_show_service;
-    intake.admit_edge = totals_show_edge;
-    intake.admit_context = &reader;
+    totals_show(&reader, &intake);
     buffer_init_charged(&stored, c->q->arena->limit_bytes, c->q->arena->budget);
     enum err e = bodies_add(&intake, &c->snapshot.aside, c->q);
     if (e == ERR_OK && shared == ERR_BUSY)

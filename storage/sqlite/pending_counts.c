@@ -53,10 +53,7 @@ static void begin(struct pending_counts *p, uint64_t first_serial)
         intake_init(&p->intake, p->budget.limit_bytes);
         p->intake.arena.budget = &p->budget;
         p->intake.skips_edges = true;
-        p->intake.admit = totals_show_series;
-        p->intake.admit_service = totals_show_service;
-        p->intake.admit_edge = totals_show_edge;
-        p->intake.admit_context = &p->reader;
+        totals_show(&p->reader, &p->intake);
         p->has_intake = true;
     }
     p->first_serial = first_serial;

@@ -84,10 +84,7 @@ static enum err begin(struct pending_edges *p, const struct pending_edges_query 
     size_t limit = p->budget.limit_bytes;
     intake_init(&p->intake, limit);
     p->intake.arena.budget = &p->budget;
-    p->intake.admit = totals_show_series;
-    p->intake.admit_service = totals_show_service;
-    p->intake.admit_edge = totals_show_edge;
-    p->intake.admit_context = &p->reader;
+    totals_show(&p->reader, &p->intake);
     arena_init(&p->arena, limit, &p->budget);
     tally_init(&p->tally, &p->arena, TALLY_MINUTE_NS);
     buffer_init_charged(&p->stored, limit, &p->budget);
